@@ -1,0 +1,56 @@
+# Every target sets the environment up on first use; `make help` lists them.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+
+# cpu or gpu; once chosen it stays, so that `make test` after `make setup EXTRA=gpu` keeps it.
+EXTRA ?= $(shell cat .venv/perpo-extra 2>/dev/null || echo cpu)
+READY := .venv/ready-$(EXTRA)
+MARKS ?= not slow and not gpu and not postgres and not browser
+
+.DEFAULT_GOAL := help
+.PHONY: help setup refresh test test-slow lint format types lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@echo
+	@echo 'ARGS="..." is passed on by refresh, test and test-slow; PYTHON=... names another Python 3.11.'
+
+setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
+
+# A stamp proves nothing when .venv was moved or its Python is gone: then it is made again.
+ifneq ($(shell infra/setup.sh --is-usable && echo yes),yes)
+.PHONY: $(READY)
+endif
+$(READY): infra/$(EXTRA).lock infra/uv.lock.txt infra/pip-check.$(EXTRA).txt infra/setup.sh \
+          infra/torch-source.sh pyproject.toml
+	@infra/setup.sh $(EXTRA)
+	@touch $@
+
+refresh: $(READY)  ## sample, score, rank, train, evaluate, promote: what is there is reused
+	@$(BIN)/perpo refresh infra/configs/default.toml $(ARGS)
+
+test: $(READY)  ## quick tests (MARKS="gpu" and the like choose others)
+	@$(BIN)/python -m pytest -q -m "$(MARKS)" $(ARGS)
+
+test-slow: $(READY)  ## tests that take minutes
+	@$(BIN)/python -m pytest -q -m "slow and not gpu and not postgres and not browser" $(ARGS)
+
+lint: $(READY)  ## style, format and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+format: $(READY)  ## rewrite the code as lint wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(READY)  ## mypy
+	@$(BIN)/mypy
+
+lock: $(READY)  ## resolve pyproject.toml again into infra/cpu.lock and infra/gpu.lock
+	@infra/lock.sh $(ARGS)
+
+clean:  ## remove caches and build files; .venv and the store stay
+	rm -rf build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	find flows tasks perpo_core schemas tests -name __pycache__ -type d -prune -exec rm -rf {} +

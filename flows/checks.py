@@ -1,0 +1,20 @@
+"""The checks at the start of a run: doubts are said, errors keep it from starting."""
+
+from __future__ import annotations
+
+from perpo_core.doctor import check_run
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+from tasks.watch import get_watcher
+
+
+def refuse_errors(config: RefreshConfig, policy: PolicyRef) -> None:
+    """Raise ValueError, one sentence a line, unless the doctor finds no error."""
+    get_watcher().note("checking configuration, data and policy")
+    findings = check_run(config, policy.folder)
+    for finding in findings:
+        if finding.level == "warning":
+            get_watcher().note(f"warning: {finding.what}")
+    errors = [finding.what for finding in findings if finding.level == "error"]
+    if errors:
+        raise ValueError("\n".join(errors))

@@ -1,0 +1,308 @@
+"""The command `perpo`. Everything heavy is imported inside the command that needs it.
+
+Exit codes: 0 done, 1 an engine broke, 2 something the user can mend (one sentence says what),
+130 interrupted. --debug before the command shows tracebacks and Prefect's own log lines.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.base import StageName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from perpo_core.store import Store
+    from schemas.config import RefreshConfig
+    from schemas.run import RunRecord
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Perceptual Preference Optimization: collect, generate, score, materialize, train, "
+    "evaluate, promote.",
+)
+
+
+@dataclass
+class Options:
+    """What is said before the command."""
+
+    debug: bool = False
+
+
+OPTIONS = Options()
+
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(help="Configuration file (TOML); the defaults without one.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.beta=0.2."),
+]
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="PERPO_STORE", help="The folder of artifacts and runs.")
+]
+RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
+STORE = Path("store")
+LEVEL_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+
+@app.callback()
+def main(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and Prefect's own log lines.")
+    ] = False,
+) -> None:
+    OPTIONS.debug = debug
+
+
+@app.command()
+def refresh(
+    config: ConfigArgument = None,
+    overrides: SetOption = None,
+    force_from: Annotated[
+        StageName | None,
+        typer.Option("--force-from", help="Make this stage and all after it anew."),
+    ] = None,
+) -> None:
+    """Run the whole pipeline; what the store already has is reused."""
+    with explaining_errors():
+        resolved = load(config, overrides)
+
+        def run() -> RunRecord:
+            from flows.refresh import refresh as refresh_flow
+
+            return refresh_flow(resolved, force_from)
+
+        run_and_tell(resolved.store, run)
+
+
+@app.command()
+def rerun(
+    run: RunArgument,
+    from_stage: Annotated[StageName, typer.Option("--from", help="The first stage to run.")],
+    only: Annotated[bool, typer.Option("--only", help="Only that stage.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Make anew what the store already has.")
+    ] = False,
+    store: StoreOption = STORE,
+) -> None:
+    """Run a recorded run again from one of its stages."""
+    with explaining_errors():
+
+        def run_flow() -> RunRecord:
+            from flows.refresh import rerun as rerun_flow
+
+            return rerun_flow(run, from_stage, only, force, store)
+
+        run_and_tell(store, run_flow)
+
+
+@app.command()
+def plan(config: ConfigArgument = None, overrides: SetOption = None) -> None:
+    """Say what a refresh would run and what it would reuse."""
+    with explaining_errors():
+        from flows.planning import plan_refresh
+        from flows.records import load_records
+        from flows.tables import build_plan_table
+        from perpo_core.policy.resolve import resolve_policy
+        from perpo_core.store import Store
+
+        resolved = load(config, overrides)
+        store = Store(resolved.store)
+        policy = resolve_policy(resolved.policy, store)
+        stages = plan_refresh(resolved, policy, load_records(store))
+        console = build_console()
+        console.print(f"policy {policy.digest[:12]} in {policy.folder}", markup=False)
+        console.print(build_plan_table(stages))
+        reused = sum(planned.verdict == "reused" for planned in stages)
+        console.print(f"{reused} of {len(stages)} stages would be reused")
+
+
+@app.command()
+def runs(store: StoreOption = STORE) -> None:
+    """List the runs of a store, newest last."""
+    with explaining_errors():
+        from flows.records import load_records
+        from flows.tables import build_runs_table
+        from perpo_core.store import Store
+
+        opened = Store(store)
+        records = load_records(opened)
+        console = build_console()
+        if records:
+            console.print(build_runs_table(opened, records))
+        else:
+            console.print(f"no run in {opened.root} yet", markup=False)
+
+
+@app.command()
+def show(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
+    """Show one run: status, metrics, stages, configuration."""
+    with explaining_errors():
+        from flows.tables import describe_status, print_run
+
+        opened, record = find_run(run, store)
+        console = build_console()
+        console.print(f"{record.run_id}: {describe_status(opened, record)}", markup=False)
+        if record.error:
+            console.print(record.error, style="red", markup=False)
+        print_run(console, opened, record)
+        console.print_json(record.config.model_dump_json())
+        print_report_path(opened, record)
+
+
+@app.command()
+def report(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
+    """Write a run's report again, also of a run that stopped halfway, and print where it is."""
+    with explaining_errors():
+        from perpo_core.report import write_report
+
+        print(write_report(*find_run(run, store)).absolute())
+
+
+@app.command()
+def doctor(
+    config: ConfigArgument = None,
+    overrides: SetOption = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Sample a few answers: which box format scores?"),
+    ] = False,
+) -> None:
+    """Check a configuration, its data and its policy before any work."""
+    with explaining_errors():
+        from perpo_core.doctor import check_run, has_errors
+        from perpo_core.policy.resolve import resolve_policy
+        from perpo_core.store import Store
+
+        resolved = load(config, overrides)
+        policy = resolve_policy(resolved.policy, Store(resolved.store))
+        findings = check_run(resolved, policy.folder)
+        console = build_console()
+        for finding in findings:
+            console.print(f"{finding.level:8}{finding.what}", style=LEVEL_STYLES[finding.level],
+                          markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+        if has_errors(findings):
+            raise typer.Exit(2)
+        if probe:
+            from perpo_core.probe import probe_policy
+
+            for line in probe_policy(resolved, policy):
+                print(line)
+
+
+@app.command()
+def bootstrap(
+    folder: Annotated[Path, typer.Argument(help="Where the new policy is written.")],
+    seed: Annotated[int, typer.Option(help="Of the weights and the training scenes.")] = 0,
+) -> None:
+    """Make the built-in policy from scratch, by supervised training."""
+    with explaining_errors():
+        from perpo_core.bootstrap import bootstrap as make_policy
+
+        make_policy(folder, seed=seed, log=print)
+
+
+@app.command()
+def config() -> None:
+    """Print every setting: what is allowed, its default and what it does."""
+    from perpo_core.configuration import describe_config
+
+    console = build_console()
+    for field in describe_config():
+        console.print(f"[bold]{field.key}[/] = ", end="", highlight=False)
+        console.print(field.default, style="cyan", markup=False, highlight=False)
+        console.print(f"    {field.description}", markup=False, highlight=False)
+        console.print(f"    {field.allowed}", style="dim", markup=False, highlight=False)
+
+
+def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
+    """The checked configuration."""
+    from perpo_core.configuration import load_config
+
+    return load_config(config, overrides or [])
+
+
+def find_run(run: str, store: Path) -> tuple[Store, RunRecord]:
+    """The store and the record of a run."""
+    from flows.records import load_record
+    from perpo_core.store import Store
+
+    opened = Store(store)
+    return opened, load_record(opened, run)
+
+
+def build_console() -> Console:
+    """The terminal, or plain wide text for files and pipes."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
+
+
+def run_and_tell(store: Path, run: Callable[[], RunRecord]) -> None:
+    """Run a flow with the display on, then print what came of it; the report's path comes last."""
+    from flows.display import showing
+    from flows.prefect_setup import prefect_for
+    from flows.tables import print_run
+    from perpo_core.store import Store
+
+    console = build_console()
+    with showing(console), prefect_for(store, console=OPTIONS.debug):
+        record = run()
+    print_run(console, Store(store), record)
+    print_report_path(Store(store), record)
+
+
+def print_report_path(store: Store, record: RunRecord) -> None:
+    """The path alone on a line, never wrapped."""
+    if record.report is not None:
+        print(store.root / record.report)
+
+
+@contextmanager
+def explaining_errors() -> Iterator[None]:
+    """What the user can mend is one red sentence and an exit code; bugs keep their trace."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("interrupted; what is finished stays in the store and the same command resumes", 130)
+    except Exception as error:
+        code = find_exit_code(error)
+        if OPTIONS.debug or code is None:
+            raise
+        tell(str(error), code)
+
+
+def find_exit_code(error: Exception) -> int | None:
+    """2 for what the user can mend, 1 for a broken engine, None for a bug."""
+    from pydantic import ValidationError
+
+    from perpo_core.process import ChildFailed
+
+    if isinstance(error, ChildFailed):
+        return 1
+    is_for_user = isinstance(error, ValueError | OSError) and not isinstance(error, ValidationError)
+    return 2 if is_for_user else None
+
+
+def tell(sentence: str, code: int) -> None:
+    """Print to stderr, red in a terminal, and end with the code."""
+    typer.secho(sentence, fg=typer.colors.RED, err=True)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,60 @@
+"""Run records: <store>/runs/<run-id>.json, written after every stage, found again by name."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from perpo_core.store import Store, write_atomic
+from schemas.run import RunRecord
+
+LATEST = "latest"
+
+
+def new_run_id(store: Store, name: str, now: datetime) -> str:
+    """Such as "digits-20261122-104500": name and UTC time, with a number behind it if taken."""
+    base = f"{name}-{now:%Y%m%d-%H%M%S}"
+    run_id, number = base, 1
+    while _path(store, run_id).exists():
+        number += 1
+        run_id = f"{base}-{number}"
+    return run_id
+
+
+def write_record(store: Store, record: RunRecord) -> None:
+    """Replace the run's record."""
+    write_atomic(_path(store, record.run_id), record.model_dump_json(indent=2).encode())
+
+
+def load_record(store: Store, run: str) -> RunRecord:
+    """The record of a run id or "latest"; raises ValueError if there is none."""
+    if run == LATEST:
+        return _load_latest(store)
+    path = _path(store, run)
+    if not path.is_file():
+        raise ValueError(f"there is no run {run!r} in {store.root}; `perpo runs` lists them")
+    return RunRecord.model_validate_json(path.read_bytes())
+
+
+def load_records(store: Store) -> list[RunRecord]:
+    """All runs, oldest first."""
+    paths = (store.root / "runs").glob("*.json")
+    records = [RunRecord.model_validate_json(path.read_bytes()) for path in paths]
+    return sorted(records, key=lambda record: (record.started_at, record.run_id))
+
+
+def _load_latest(store: Store) -> RunRecord:
+    records = load_records(store)
+    if not records:
+        raise ValueError(
+            f"there is no run in {store.root} yet; start one with `perpo refresh`, or name the "
+            "right store with --store"
+        )
+    return records[-1]
+
+
+def _path(store: Store, run_id: str) -> Path:
+    if run_id != Path(run_id).name or run_id in ("", ".", ".."):
+        raise ValueError(f"{json.dumps(run_id)} is not a run id; `perpo runs` lists them")
+    return store.root / "runs" / f"{run_id}.json"

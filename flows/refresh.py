@@ -1,0 +1,94 @@
+"""The flows: a refresh from its configuration, and the rest of a recorded run.
+
+    refresh: policy -> checks -> collect ... promote -> report
+    rerun:   a recorded run again, from one of its stages
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.checks import refuse_errors
+from flows.lock import lock_name
+from flows.recipe import follow_recipe
+from flows.records import load_record
+from flows.runner import Runner, recording
+from perpo_core.keys import hash_folder
+from perpo_core.policy.resolve import resolve_policy
+from perpo_core.stage import utc_now
+from perpo_core.store import Store
+from schemas.base import StageName
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, RunRecord
+
+
+def name_refresh() -> str:
+    """Such as "digits 2026-11-22 10:45"."""
+    config: Any = flow_run.parameters["config"]
+    name = config["name"] if isinstance(config, dict) else config.name
+    return f"{name} {utc_now():%Y-%m-%d %H:%M}"
+
+
+@flow(flow_run_name=name_refresh, persist_result=False)
+def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRecord:
+    """One refresh: what the store has is reused, the rest is made.
+
+    Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke.
+    """
+    with lock_name(Store(config.store), config.name):
+        policy = resolve_policy(config.policy, Store(config.store))
+        refuse_errors(config, policy)
+        return run_recipe(Runner(config, policy, force_from=force_from))
+
+
+@flow(flow_run_name="{run} from {from_stage}", persist_result=False)
+def rerun(
+    run: str,
+    from_stage: StageName,
+    only: bool = False,
+    force: bool = False,
+    store: Path = Path("store"),
+) -> RunRecord:
+    """A recorded run again from a stage on; the stages before it are taken from its record."""
+    return continue_run(store, run, from_stage, only, force)
+
+
+def continue_run(
+    store: Path, run: str, from_stage: StageName, only: bool, force: bool
+) -> RunRecord:
+    """What `rerun` and the flow of a single stage do."""
+    earlier = load_record(Store(store), run)
+    config = earlier.config.model_copy(update={"store": store})
+    with lock_name(Store(store), config.name):
+        policy = find_recorded_policy(earlier)
+        refuse_errors(config, policy)
+        force_from = from_stage if force else None
+        return run_recipe(
+            Runner(
+                config, policy, start=from_stage, only=only, force_from=force_from, earlier=earlier
+            )
+        )
+
+
+def run_recipe(runner: Runner) -> RunRecord:
+    """Follow the recipe, write the report; the run's record."""
+    with recording(runner):
+        follow_recipe(runner)
+        runner.update(status="completed", ended_at=utc_now())
+        runner.report()
+    return runner.record
+
+
+def find_recorded_policy(record: RunRecord) -> PolicyRef:
+    """The policy a run started from; raises ValueError if its folder is no longer the same."""
+    folder = record.policy_folder
+    if not folder.is_dir() or hash_folder(folder) != record.policy_digest:
+        raise ValueError(
+            f"the policy of run {record.run_id} is no longer in {folder} as it was; start a new "
+            "run with `perpo refresh`"
+        )
+    return PolicyRef(digest=record.policy_digest, folder=folder)

@@ -1,0 +1,37 @@
+"""One flow per stage: that stage of a recorded run again, by itself, e.g. as a deployment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow, flow
+
+from flows.refresh import continue_run
+from schemas.base import STAGES, StageName
+from schemas.run import RunRecord
+
+
+def build_stage_flow(stage: StageName) -> Flow[..., Any]:
+    """The flow that makes one stage of a run from the artifacts of the stages before it."""
+
+    def run_stage(
+        run: str = "latest", force: bool = True, store: Path = Path("store")
+    ) -> RunRecord:
+        return continue_run(store, run, stage, only=True, force=force)
+
+    run_stage.__doc__ = f"The {stage} stage of a recorded run, by itself."
+    decorate = flow(name=stage, flow_run_name=f"{stage} of {{run}}", persist_result=False)
+    return decorate(run_stage)
+
+
+STAGE_FLOWS: dict[StageName, Flow[..., Any]] = {stage: build_stage_flow(stage) for stage in STAGES}
+
+# Deployments name a module-level flow, e.g. flows/stages.py:score.
+collect = STAGE_FLOWS["collect"]
+generate = STAGE_FLOWS["generate"]
+score = STAGE_FLOWS["score"]
+materialize = STAGE_FLOWS["materialize"]
+train = STAGE_FLOWS["train"]
+evaluate = STAGE_FLOWS["evaluate"]
+promote = STAGE_FLOWS["promote"]

@@ -1,0 +1,138 @@
+"""What the command line prints about runs: metrics, stages, plans, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from flows.display import format_seconds
+from flows.lock import is_locked
+from flows.planning import PlannedStage
+from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
+from perpo_core.store import Store
+from schemas.artifact import EvalReport, Metric, Promotion
+from schemas.base import STAGES
+from schemas.run import RunRecord
+
+UP, DOWN, LEVEL = "\u2191", "\u2193", "\u2192"
+READING_STYLES = {"better": "green", "worse": "red", "no clear change": "dim"}
+VERDICT_STYLES = {"reused": "cyan", "runs": "bold", "unknown": "yellow"}
+
+
+def print_run(console: Console, store: Store, record: RunRecord) -> None:
+    """Everything about a finished or broken run but the report's path."""
+    for stage in STAGES:
+        entry = record.stages.get(stage)
+        artifact = store.load(entry.kind, entry.key) if entry else None
+        if isinstance(artifact, EvalReport):
+            console.print(build_metrics_table(artifact))
+        if isinstance(artifact, Promotion):
+            console.print(describe_promotion(artifact))
+    console.print(build_stages_table(record))
+
+
+def build_metrics_table(evaluation: EvalReport) -> Table:
+    """Base against trained on the test split, with 95% intervals."""
+    table = Table(title="Base against trained, held-out test prompts", title_justify="left")
+    table.add_column("task")
+    table.add_column("metric")
+    for name in ("base", "trained", "change", "95% interval", "n"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for task, metrics in evaluation.metrics.items():
+        for number, (name, value) in enumerate(metrics.items()):
+            table.add_row("" if number else task, _label(name), *_describe_metric(name, value))
+        table.add_section()
+    return table
+
+
+def _label(metric: str) -> str:
+    return label_metric(metric) + (" (lower is better)" if is_lower_better(metric) else "")
+
+
+def _describe_metric(name: str, value: Metric) -> Iterator[str | Text]:
+    reading = compute_reading(name, value)
+    style = READING_STYLES[reading]
+    arrow = LEVEL if reading == "no clear change" else UP if value.delta > 0 else DOWN
+    yield f"{value.base:.4f}"
+    yield f"{value.trained:.4f}"
+    yield Text(f"{value.delta:+.4f}", style)
+    yield f"{value.delta_low:+.4f} to {value.delta_high:+.4f}"
+    yield f"{value.n:,}"
+    yield Text(f"{arrow} {reading}", style)
+
+
+def describe_promotion(promotion: Promotion) -> Text:
+    """Whether the policy moved, and which gates held it back."""
+    if promotion.promoted:
+        return Text("Promoted: every gate passed on the validation split.", "green")
+    failed = [f"{g.task} {g.metric} {g.rule} (measured {g.measured:+.4f})"
+              for g in promotion.gates if not g.passed]  # fmt: skip
+    return Text("Not promoted: " + "; ".join(failed), "yellow")
+
+
+def build_stages_table(record: RunRecord) -> Table:
+    """What ran and what was reused, with seconds."""
+    table = Table(title="Stages", title_justify="left")
+    table.add_column("stage")
+    table.add_column("")
+    table.add_column("time", justify="right")
+    table.add_column("key")
+    table.add_column("digest")
+    for stage in STAGES:
+        entry = record.stages.get(stage)
+        if entry is None:
+            table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "")
+            continue
+        how = Text("reused", "cyan") if entry.reused else Text("ran", "bold")
+        seconds = format_seconds(entry.seconds)
+        table.add_row(stage, how, seconds, entry.key[:12], entry.digest[:12])
+    return table
+
+
+def build_runs_table(store: Store, records: Sequence[RunRecord]) -> Table:
+    """All runs, newest last."""
+    table = Table()
+    for name in ("run", "status", "started", "took", "stages run", "report"):
+        table.add_column(name)
+    for record in records:
+        made = [stage for stage, entry in record.stages.items() if not entry.reused]
+        took = _describe_duration(record.started_at, record.ended_at)
+        report = escape(str(store.root / record.report)) if record.report else ""
+        table.add_row(
+            record.run_id, describe_status(store, record), f"{record.started_at:%Y-%m-%d %H:%M}",
+            took, ", ".join(made) or "none", report,
+        )  # fmt: skip
+    return table
+
+
+def describe_status(store: Store, record: RunRecord) -> str:
+    """The recorded status; a run that says running while nobody runs it was killed."""
+    if record.status == "running" and not is_locked(store, record.config.name):
+        return "killed"
+    return record.status
+
+
+def _describe_duration(start: datetime, end: datetime | None) -> str:
+    return format_seconds((end - start).total_seconds()) if end else ""
+
+
+def build_plan_table(stages: Sequence[PlannedStage]) -> Table:
+    """What would run and what would be reused."""
+    table = Table()
+    for name in ("stage", "", "work", "why"):
+        table.add_column(name)
+    table.add_column("last time", justify="right")
+    for planned in stages:
+        word = "may run" if planned.verdict == "unknown" else planned.verdict
+        last = format_seconds(planned.last_seconds) if planned.last_seconds is not None else ""
+        table.add_row(
+            planned.stage, Text(word, VERDICT_STYLES[planned.verdict]), escape(planned.work),
+            escape(planned.reason), last,
+        )  # fmt: skip
+    return table

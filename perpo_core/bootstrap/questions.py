@@ -1,0 +1,83 @@
+"""Scenes with many questions each, as packed lists for supervised training.
+
+The image is the shared prefix; every question with its answer is a branch whose loss is on the
+answer. Eight questions cost one pass of the vision tower, and the trainer is the project's own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from perpo_core.bootstrap.noise import loosen_box, write_box, write_noisy_answer
+from perpo_core.generate.prompts import Prompt
+from perpo_core.policy.builtin import END
+from perpo_core.sources.digits import SIDE, Placed, Scene, compose_scene, encode_png
+from perpo_core.train.data import RankedList, encode_prompt
+from perpo_core.train.packing import Branch, PackableList
+from schemas.base import Task
+
+TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
+QUESTIONS_PER_SCENE = 4
+LIST_PROMPT = "List every digit."  # the dense description: what is where, in reading order
+BAND = SIDE // 4  # pixels of height within which digits count as one line of reading order
+
+
+class NoisyQuestions(Dataset[RankedList]):
+    """Scene i of an endless supply, with noisy answers; the same (seed, i) is the same list."""
+
+    def __init__(self, num_scenes: int, seed: int, processor: Any) -> None:
+        self._num_scenes = num_scenes
+        self._seed = seed
+        self._processor = processor
+
+    def __len__(self) -> int:
+        return self._num_scenes
+
+    def __getitem__(self, index: int) -> RankedList:
+        task = TASK_CYCLE[index % len(TASK_CYCLE)]
+        scene = compose_scene("train", task, index, self._seed, QUESTIONS_PER_SCENE)
+        rng = np.random.default_rng([self._seed, index, 1])
+        prefix_ids, vision = self._encode_image(scene)
+        dialogues = write_dialogues(scene, rng)
+        branches = [self._encode_dialogue(prompt, answer) for prompt, answer in dialogues]
+        return RankedList(
+            f"scene {index}", PackableList(prefix_ids, branches, vision), [1.0] * len(branches)
+        )
+
+    def _encode_image(self, scene: Scene) -> tuple[list[int], dict[str, Any]]:
+        """The prompt's tokens up to and including the image, and the pixels."""
+        messages = [{"role": "user", "content": [{"type": "image"}]}]
+        ids, vision = encode_prompt(self._processor, Prompt("", messages, [encode_png(scene.image)]))
+        end_id = self._processor.tokenizer.convert_tokens_to_ids(END)
+        return ids[: ids.index(end_id)], vision
+
+    def _encode_dialogue(self, prompt: str, answer: str) -> Branch:
+        tokenizer = self._processor.tokenizer
+        asked = tokenizer(f"{prompt}{END}\nAssistant:")["input_ids"]
+        answered = tokenizer(f"{answer}{END}")["input_ids"]
+        return Branch(asked + answered, num_unscored=len(asked))
+
+
+def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """(question, noisy answer) pairs of a scene; scattered digits get the dense description too."""
+    boxes = [_to_box(digit) for digit in scene.placed]
+    dialogues = [
+        (question.prompt, write_noisy_answer(question, boxes, rng)) for question in scene.questions
+    ]
+    if scene.questions[0].task != "ocr":
+        dialogues.append((LIST_PROMPT, _describe(scene, rng)))
+    return dialogues
+
+
+def _describe(scene: Scene, rng: np.random.Generator) -> str:
+    reading_order = sorted(scene.placed, key=lambda digit: (digit.box[1] // BAND, digit.box[0]))
+    return "\n".join(
+        f"{digit.value} {write_box(loosen_box(_to_box(digit), rng))}" for digit in reading_order
+    )
+
+
+def _to_box(digit: Placed) -> tuple[float, float, float, float]:
+    return tuple(value / SIDE for value in digit.box)  # type: ignore[return-value]

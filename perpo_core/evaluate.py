@@ -1,0 +1,149 @@
+"""Stage evaluate: base against trained on the same held-out prompts, greedy and sampled.
+
+Both policies answer every validation and test prompt through the same engine. The base's answers
+are a candidate set of their own in the store, so that training with other settings does not
+sample them again. The report reads the test split; gates read the validation split.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perpo_core.frames import build_framer
+from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.keys import compute_digest
+from perpo_core.keys import compute_key as compute_stage_key
+from perpo_core.metrics import compute_metrics
+from perpo_core.score import SAMPLE_COLUMNS, score_text
+from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from schemas.arrow import PREDICTIONS
+from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
+from schemas.base import Split
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, SamplingRequest
+
+KIND = "evaluation"
+VERSION = 1
+SPLITS: list[Split] = ["validation", "test"]
+
+
+def build_request(config: RefreshConfig) -> SamplingRequest:
+    """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
+    return SamplingRequest(
+        splits=SPLITS,
+        num_candidates=config.evaluate.num_samples,
+        greedy=True,
+        temperature=config.generate.temperature,
+        top_p=config.generate.top_p,
+        max_tokens=config.generate.max_tokens,
+        seed=config.evaluate.seed,
+        shard_prompts=config.generate.shard_prompts,
+        engine=config.generate.engine,
+        dtype=config.policy.dtype,
+        max_model_len=config.policy.max_model_len,
+    )
+
+
+def compute_key(
+    config: RefreshConfig, policy: PolicyRef, samples: SampleSet, checkpoint: Checkpoint
+) -> str:
+    """Samples, both policies, how they are asked and how answers are judged."""
+    settings = {
+        "request": build_request(config).model_dump(mode="json"),
+        "score": config.score.model_dump(mode="json", exclude={"workers"}),
+        "box_format": config.policy.box_format,
+        "bootstrap_resamples": config.evaluate.bootstrap_resamples,
+        "seed": config.evaluate.seed,
+        "policy_digest": policy.digest,
+    }
+    return compute_stage_key("evaluate", VERSION, as_parents(samples, checkpoint), settings)
+
+
+def run(
+    context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpoint
+) -> EvalReport:
+    """Answers, rewards and intervals of both policies; uncommitted."""
+    started = time.monotonic()
+    workspace = context.open_workspace(KIND, key)
+    base = _answer(context, samples, context.policy, "base")
+    trained_policy = PolicyRef(
+        digest=checkpoint.policy_digest, folder=context.store.path(checkpoint, "model")
+    )
+    trained = _answer(context, samples, trained_policy, "trained")
+    rows = [
+        row
+        for name, candidates in (("base", base), ("trained", trained))
+        for row in _score_answers(context, samples, candidates, name)
+    ]
+    predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    file = workspace.write_table("predictions.parquet", predictions)
+    resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
+    metrics, headroom = compute_metrics(predictions, "test", resamples, seed)
+    validation, _ = compute_metrics(predictions, "validation", resamples, seed)
+    return EvalReport(
+        stage="evaluate",
+        key=key,
+        digest=compute_digest([file]),
+        files=[file],
+        counts=Counts(num_in=len(rows), num_kept=len(rows)),
+        parents=as_parents(samples, checkpoint, base, trained),
+        producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
+                                   base.producer.engine),
+        created_at=utc_now(),
+        seconds=time.monotonic() - started,
+        attempt=workspace.attempt,
+        metrics=metrics,
+        validation=validation,
+        headroom_closed=headroom,
+    )  # fmt: skip
+
+
+def _answer(
+    context: StageContext, samples: SampleSet, policy: PolicyRef, name: str
+) -> CandidateSet:
+    """A policy's held-out answers, from the store where it has them."""
+    request = build_request(context.config)
+    key = compute_candidates_key(request, policy, samples)
+    found = None if context.force else context.store.find("candidates", key, context.log)
+    if found is not None:
+        context.log(f"{name}: held-out answers are in the store already")
+        return found  # type: ignore[return-value]
+    context.log(f"{name}: answering the held-out prompts")
+    return context.store.commit(make_candidates(context, key, request, policy, samples))
+
+
+def _score_answers(
+    context: StageContext, samples: SampleSet, candidates: CandidateSet, policy_name: str
+) -> Iterator[dict[str, Any]]:
+    """One row of PREDICTIONS for every answer and every sample of its prompt."""
+    config = context.config
+    build_frame = build_framer(config.policy.box_format, context.policy.folder)
+    table = pq.read_table(
+        context.store.path(samples, "samples.parquet"),
+        columns=SAMPLE_COLUMNS,
+        filters=[("split", "in", SPLITS)],
+    )
+    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        by_prompt.setdefault(row["prompt_id"], []).append(row)
+    for path in context.store.paths(candidates):
+        for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
+            for sample in by_prompt[answer["prompt_id"]]:
+                frame = build_frame(sample["width"], sample["height"])
+                result = score_text(answer["text"], sample["task"], sample["target"], frame,
+                                    config.policy.box_format, config.score)  # fmt: skip
+                yield {
+                    "sample_id": sample["sample_id"],
+                    "task": sample["task"],
+                    "split": sample["split"],
+                    "policy": policy_name,
+                    "index": answer["index"],
+                    "text": answer["text"],
+                    "reward": result.reward or 0.0,
+                    "error": result.error,
+                }

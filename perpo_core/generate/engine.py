@@ -1,0 +1,45 @@
+"""What an engine is: prompts in, answers with token ids and log-probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perpo_core.generate.prompts import Prompt
+from schemas.run import SamplingJob
+
+GREEDY_INDEX = -1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One sampled answer; `token_logps` are raw log-softmax values at T=1, nats, one a token."""
+
+    index: int
+    text: str
+    token_ids: list[int]
+    token_logps: list[float]
+    finish_reason: str  # stop | length
+    seed: int
+
+
+class Engine(Protocol):
+    """Samples answers; the same job and prompts always give the same answers."""
+
+    def __init__(self, job: SamplingJob) -> None: ...
+
+    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        """The answers of each prompt in order: index -1 (if asked for), 0, 1, ..."""
+        ...
+
+
+def build_engine(job: SamplingJob) -> Engine:
+    """The engine the job names; imports only that one."""
+    if job.request.engine == "vllm":
+        from perpo_core.generate.vllm_engine import VllmEngine
+
+        return VllmEngine(job)
+    from perpo_core.generate.transformers_engine import TransformersEngine
+
+    return TransformersEngine(job)

@@ -1,0 +1,61 @@
+"""From `policy.model` in a configuration to a folder and the digest of its content.
+
+"builtin" is the model inside the package, "promoted" what the last passed gates left, anything
+else a folder or the id of a model that is already in the local hub cache (nothing is downloaded
+in a run).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from perpo_core.keys import hash_folder
+from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
+from perpo_core.promote import load_promoted
+from perpo_core.store import Store
+from schemas.config import PolicyConfig
+from schemas.run import PolicyRef
+
+
+def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:
+    """The policy a run starts from; raises ValueError, one sentence, where there is none."""
+    folder = _find_folder(config.model, store)
+    return PolicyRef(digest=hash_folder(folder), folder=folder)
+
+
+def _find_folder(model: str, store: Store) -> Path:
+    if model == "builtin":
+        return BUILTIN_FOLDER
+    if model == "promoted":
+        return _find_promoted(store)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.absolute()
+    return _find_in_hub_cache(model)
+
+
+def _find_promoted(store: Store) -> Path:
+    """The promoted policy's model folder, or the built-in one before the first promotion."""
+    promoted = load_promoted(store)
+    if promoted is None:
+        return BUILTIN_FOLDER
+    folder = store.root / promoted.folder
+    if not folder.is_dir() or hash_folder(folder) != promoted.policy_digest:
+        raise ValueError(
+            f"policy.model = promoted points at {folder}, which is missing or no longer what was "
+            "promoted; roll the promotion back or name a policy folder"
+        )
+    return folder
+
+
+def _find_in_hub_cache(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ValueError(
+            f"policy.model = {model!r} is neither a folder nor a model in the local hub cache; "
+            f"download it first (hf download {model}) or give a folder"
+        ) from error

@@ -1,0 +1,177 @@
+"""One card of a gallery: a prompt, its picture with boxes over it, and answers with rewards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from perpo_core.boxes import Box, parse_box
+from perpo_core.frames import Framer
+from perpo_core.lists import spread_evenly
+from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
+from schemas.config import BoxFormatName
+
+NUM_BOXES_SHOWN = 2  # the ones that are drawn
+NUM_LONG_SHOWN = 3
+NUM_SHORT_SHOWN = 5
+LONG_TEXT = 60  # characters; a longer one takes several lines
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Album:
+    """What every card needs to know of the run."""
+
+    box_format: BoxFormatName
+    build_frame: Framer
+    max_megapixels: float
+
+
+@dataclass(frozen=True)
+class DrawnBox:
+    """A box over an image, in percent of its width and height; `role` gives colour and dashes."""
+
+    role: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer: its text in pieces (text, does it differ from the truth?), and its reward."""
+
+    role: str
+    """best, worst or middle in a list; base or trained in a comparison."""
+    label: str
+    pieces: list[tuple[str, bool]]
+    reward: float | None
+    problem: str | None = None
+    """Why the answer could not be parsed."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One prompt of a gallery."""
+
+    task: str
+    sample_id: str
+    prompt: str
+    truth: str
+    """As text; empty for grounding, where it is drawn."""
+    picture: Picture | None
+    boxes: list[DrawnBox]
+    answers: list[Answer]
+    rewards: list[float]
+    """Of every answer of a list, best first; empty in a comparison."""
+    gap: float
+    """Best minus worst, or trained minus base."""
+
+
+def build_list_card(row: Row, album: Album) -> Card:
+    """A row of schemas.arrow.PREFERENCES: best and worst of a list, and some in between."""
+    responses = sorted(row["responses"], key=lambda response: response["rank"])
+    texts = {"best": responses[0]["text"], "worst": responses[-1]["text"]}
+    answers = [
+        Answer(
+            "best" if index == 0 else "worst" if index == len(responses) - 1 else "middle",
+            str(index + 1),
+            _show_answer(row, responses[index]["text"]),
+            responses[index]["reward"],
+        )
+        for index in spread_evenly(len(responses), _count_shown(row))
+    ]
+    rewards = [response["reward"] for response in responses]
+    return _build_card(row, texts, album, answers, rewards, row["reward_gap"])
+
+
+def build_change_card(row: Row, base: Row, trained: Row, album: Album) -> Card:
+    """A row of schemas.arrow.SAMPLES with both policies' greedy predictions."""
+    texts = {"base": base["text"], "trained": trained["text"]}
+    answers = [
+        Answer(name, name, _show_answer(row, found["text"]), found["reward"], found["error"])
+        for name, found in (("base", base), ("trained", trained))
+    ]
+    gain = (trained["reward"] or 0.0) - (base["reward"] or 0.0)
+    return _build_card(row, texts, album, answers, [], gain)
+
+
+def _build_card(
+    row: Row,
+    texts: dict[str, str],
+    album: Album,
+    answers: list[Answer],
+    rewards: list[float],
+    gap: float,
+) -> Card:
+    picture = None
+    if row["images"]:
+        where = f"the report, sample {row['sample_id']}"
+        picture = build_picture(row["images"][0]["bytes"], where, album.max_megapixels)
+    return Card(
+        task=row["task"],
+        sample_id=row["sample_id"],
+        prompt=show_prompt(row["prompt"]),
+        truth=_show_truth(row),
+        picture=picture,
+        boxes=_build_boxes(row, texts, album, picture),
+        answers=answers,
+        rewards=rewards,
+        gap=gap,
+    )
+
+
+def _count_shown(row: Row) -> int:
+    if row["task"] == "grounding":
+        return NUM_BOXES_SHOWN
+    is_long = len(row["target"]["text"] or "") > LONG_TEXT
+    return NUM_LONG_SHOWN if is_long else NUM_SHORT_SHOWN
+
+
+def _show_truth(row: Row) -> str:
+    target = row["target"]
+    if row["task"] == "ocr":
+        return show_text(target["text"])
+    return str(target["count"]) if row["task"] == "counting" else ""
+
+
+def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
+    if row["task"] != "ocr":
+        return [(show_text(text), False)]
+    return mark_differences(row["target"]["text"], text)
+
+
+def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:
+    """The answer in pieces (text, differs from the truth); an empty one where something lacks.
+
+    Long texts stay in one piece: they are cut, and a cut is no error.
+
+    >>> mark_differences("7310", "710")
+    [('7', False), ('', True), ('10', False)]
+    """
+    if max(len(truth), len(text)) > TEXT_LIMIT:
+        return [(show_text(text), False)]
+    shown = show_text(text)
+    blocks = Levenshtein.opcodes(show_text(truth), shown)
+    return [(shown[block.dest_start : block.dest_end], block.tag != "equal") for block in blocks]
+
+
+def _build_boxes(
+    row: Row, texts: dict[str, str], album: Album, picture: Picture | None
+) -> list[DrawnBox]:
+    """The true box, then the boxes that the answers state, as far as they state one."""
+    if row["task"] != "grounding" or picture is None:
+        return []
+    frame = album.build_frame(picture.width, picture.height)
+    boxes: dict[str, Box | None] = {"truth": tuple(row["target"]["box"])}
+    for role, text in texts.items():
+        boxes[role] = parse_box(text, album.box_format, frame)[0]
+    return [_draw_box(role, box) for role, box in boxes.items() if box is not None]
+
+
+def _draw_box(role: str, box: Box) -> DrawnBox:
+    x1, y1, x2, y2 = (round(100 * value, 2) for value in box)
+    return DrawnBox(role, x1, y1, round(x2 - x1, 2), round(y2 - y1, 2))

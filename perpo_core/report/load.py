@@ -1,0 +1,115 @@
+"""What a run left in the store, as far as it got.
+
+An artifact takes part only if it is the very one the run made: verified by its files' hashes and
+by the digest in the run's record. Whatever is not there is a sentence in `missing`, never a crash:
+a run that failed halfway still gets its report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from perpo_core.store import DamagedArtifact, Store
+from schemas.artifact import (
+    AnyArtifact,
+    CandidateSet,
+    Checkpoint,
+    EvalReport,
+    PreferenceSet,
+    Promotion,
+    SampleSet,
+    ScoredSet,
+)
+from schemas.base import STAGES, StageName
+from schemas.run import RunRecord
+
+T = TypeVar("T")
+# The other artifacts' files are not opened here, and hashing a model takes a while.
+STAGES_WITH_ROWS: tuple[StageName, ...] = ("collect", "score", "materialize", "evaluate")
+
+
+@dataclass(frozen=True)
+class RunArtifacts:
+    """The artifacts of one run by stage, and why the others are missing."""
+
+    by_stage: dict[StageName, AnyArtifact] = field(default_factory=dict)
+    missing: dict[StageName, str] = field(default_factory=dict)
+
+    def _get(self, stage: StageName, kind: type[T]) -> T | None:
+        artifact = self.by_stage.get(stage)
+        assert artifact is None or isinstance(artifact, kind), f"{stage} made a {type(artifact)}"
+        return artifact
+
+    @property
+    def samples(self) -> SampleSet | None:
+        return self._get("collect", SampleSet)
+
+    @property
+    def candidates(self) -> CandidateSet | None:
+        return self._get("generate", CandidateSet)
+
+    @property
+    def scores(self) -> ScoredSet | None:
+        return self._get("score", ScoredSet)
+
+    @property
+    def preferences(self) -> PreferenceSet | None:
+        return self._get("materialize", PreferenceSet)
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        return self._get("train", Checkpoint)
+
+    @property
+    def evaluation(self) -> EvalReport | None:
+        return self._get("evaluate", EvalReport)
+
+    @property
+    def promotion(self) -> Promotion | None:
+        return self._get("promote", Promotion)
+
+
+def load_artifacts(store: Store, run: RunRecord) -> RunArtifacts:
+    """Every artifact of the run that is still as the run made it."""
+    by_stage: dict[StageName, AnyArtifact] = {}
+    missing: dict[StageName, str] = {}
+    for stage in STAGES:
+        found = _load_artifact(store, run, stage)
+        if isinstance(found, str):
+            missing[stage] = found
+        else:
+            by_stage[stage] = found
+    return RunArtifacts(by_stage, missing)
+
+
+def find_stopped_stage(run: RunRecord) -> StageName | None:
+    """The first stage that did not finish; None when all did."""
+    return next((stage for stage in STAGES if stage not in run.stages), None)
+
+
+def _load_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifact | str:
+    """The artifact, or the sentence that says why there is none."""
+    record = run.stages.get(stage)
+    if record is None:
+        return _explain_unfinished(run, stage)
+    artifact = store.load(record.kind, record.key)
+    if artifact is None:
+        return f"The artifact of {stage} is no longer in the store."
+    if artifact.digest != record.digest:
+        return f"The artifact of {stage} was made anew after this run, and came out differently."
+    if stage in STAGES_WITH_ROWS:
+        try:
+            store.verify(artifact)
+        except DamagedArtifact as damage:
+            return f"Not shown: {damage}."
+    return artifact
+
+
+def _explain_unfinished(run: RunRecord, stage: StageName) -> str:
+    stopped = find_stopped_stage(run)
+    if run.status == "running":
+        return f"The run had not finished {stage} when this report was written."
+    if stage == stopped and run.error:
+        return f"The run failed in {stage}: {run.error}"
+    return f"The run ended before {stage}."

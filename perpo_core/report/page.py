@@ -1,0 +1,142 @@
+"""report.html: one file with everything in it, and no script.
+
+Whatever a model or a data set wrote is escaped by the template engine; the page's own policy
+forbids scripts and network besides.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from perpo_core.frames import build_framer
+from perpo_core.report.cards import Album, Card
+from perpo_core.report.gallery import (
+    Changes,
+    count_changes,
+    load_change_cards,
+    load_greedy_pairs,
+    load_list_cards,
+)
+from perpo_core.report.load import RunArtifacts
+from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
+from perpo_core.report.rows import load_histograms
+from perpo_core.report.summary import TASK_LABELS
+from perpo_core.report.tables import (
+    build_count_rows,
+    build_metric_rows,
+    build_settings,
+    build_stage_rows,
+    compute_scale,
+    format_duration,
+    format_time,
+)
+from perpo_core.store import Store
+from schemas.base import TASKS
+from schemas.config import JsonlSource, RefreshConfig
+from schemas.report import Report
+from schemas.run import RunRecord
+
+FOLDER = Path(__file__).parent
+MAX_MEGAPIXELS = 1000.0  # of stored images, where the source sets no limit of its own
+
+
+def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Report) -> str:
+    """The whole page."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string((FOLDER / "report.html").read_text(encoding="utf-8"))
+    list_cards, change_cards, changes = _load_cards(store, run, artifacts)
+    scale = compute_scale(report.metrics)
+    validation_scale = compute_scale(report.validation)
+    return template.render(
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        report=report,
+        run=run,
+        task_labels=TASK_LABELS,
+        subtitle=_describe_times(run),
+        metric_rows=build_metric_rows(report.metrics, scale),
+        scale=scale,
+        validation_rows=build_metric_rows(report.validation, validation_scale),
+        validation_scale=validation_scale,
+        training_plots=build_training_plots(artifacts.checkpoint) if artifacts.checkpoint else [],
+        reward_plots=_build_reward_plots(store, artifacts),
+        gap_plots=_build_gap_plots(store, artifacts, run.config),
+        list_cards=list_cards,
+        change_cards=change_cards,
+        changes=changes,
+        count_rows=build_count_rows(artifacts),
+        stage_rows=build_stage_rows(run, artifacts),
+        settings=build_settings(run.config),
+    )
+
+
+def _describe_times(run: RunRecord) -> str:
+    started = format_time(run.started_at)
+    if run.ended_at is None:
+        return started
+    return f"{started} \u00b7 {format_duration((run.ended_at - run.started_at).total_seconds())}"
+
+
+def _load_cards(
+    store: Store, run: RunRecord, artifacts: RunArtifacts
+) -> tuple[list[Card], list[Card], list[Changes]]:
+    """Cards of lists, cards of changed test answers, and counts of those."""
+    album, size = _build_album(run), run.config.evaluate.gallery_size
+    samples, preferences = artifacts.samples, artifacts.preferences
+    list_cards: list[Card] = []
+    change_cards: list[Card] = []
+    changes: list[Changes] = []
+    if preferences is not None:
+        list_cards = load_list_cards(store.path(preferences, "preferences.parquet"), size, album)
+    if artifacts.evaluation is not None:
+        pairs = load_greedy_pairs(store.path(artifacts.evaluation, "predictions.parquet"))
+        changes = count_changes(pairs)
+        if samples is not None:
+            path = store.path(samples, "samples.parquet")
+            change_cards = load_change_cards(pairs, path, size, album)
+    return list_cards, change_cards, changes
+
+
+def _build_album(run: RunRecord) -> Album:
+    source, box_format = run.config.source, run.config.policy.box_format
+    limit = source.max_image_megapixels if isinstance(source, JsonlSource) else MAX_MEGAPIXELS
+    return Album(box_format, build_framer(box_format, run.policy_folder), limit)
+
+
+def _build_reward_plots(store: Store, artifacts: RunArtifacts) -> list[Plot]:
+    """Rewards of all candidates, by task."""
+    if artifacts.scores is None:
+        return []
+    histograms = load_histograms(store.paths(artifacts.scores), "reward")
+    plots = []
+    for task in [task for task in TASKS if task in histograms]:
+        found = histograms[task]
+        note = f"{found.num:,} answers, mean {found.mean:.2f}"
+        if found.num_missing:
+            note += f", {found.num_missing:,} more unreadable"
+        plots.append(plot_histogram("rewards", _title(task), note, found, task))
+    return plots
+
+
+def _build_gap_plots(store: Store, artifacts: RunArtifacts, config: RefreshConfig) -> list[Plot]:
+    """Best minus worst reward of the lists that were kept, by task."""
+    if artifacts.preferences is None:
+        return []
+    path = store.path(artifacts.preferences, "preferences.parquet")
+    histograms = load_histograms([path], "reward_gap")
+    plots = []
+    for task in [task for task in TASKS if task in histograms]:
+        least = config.lists.min_gap.get(task, 0.0)
+        note = f"{histograms[task].num:,} lists, gap at least {least:g}"
+        plots.append(plot_histogram("gaps", _title(task), note, histograms[task], task, least))
+    return plots
+
+
+def _title(task: Any) -> str:
+    label = TASK_LABELS[task]
+    return label[:1].upper() + label[1:]

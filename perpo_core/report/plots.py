@@ -1,0 +1,170 @@
+"""The report's plots: training curves, validation reward by checkpoint, reward histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from perpo_core.report.rows import NUM_BINS, Histogram
+from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, TASK_COLOURS, draw_svg
+from schemas.artifact import Checkpoint, TrainPoint, ValidationPoint
+from schemas.base import TASKS, Task
+
+SMOOTHED_SHARE = 0.08  # of the steps: window of the running mean
+MIN_STEPS_SMOOTHED = 20  # shorter runs are drawn as they are
+ROUND_STEPS = [1, 2, 2.5, 5, 10]  # of ticks
+TASK_LINES = {"grounding": "-", "ocr": "--", "counting": ":"}
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: the CSS variable of its colour, the style of its line."""
+
+    label: str
+    colour: str
+    line: str = "solid"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One figure of the page."""
+
+    title: str
+    note: str
+    svg: Markup
+    keys: tuple[Key, ...] = ()
+
+
+def build_training_plots(checkpoint: Checkpoint) -> list[Plot]:
+    """Validation by checkpoint and the curves of the training steps, as far as there are any."""
+    plots = []
+    if checkpoint.validation:
+        plots.append(plot_validation(checkpoint.validation, checkpoint.chosen_step))
+    if checkpoint.history:
+        plots += _plot_history(checkpoint.history)
+    return plots
+
+
+def _plot_history(history: Sequence[TrainPoint]) -> list[Plot]:
+    changes = (Key("best answer", "accent"), Key("worst answer", "warm", "dashed"))
+    return [
+        _plot_curve(history, "Loss", "mean of the step", ["loss"]),
+        _plot_curve(history, "Reward accuracy", "pairs ordered as the rewards order them",
+                    ["reward_accuracy"], percent=True),
+        _plot_curve(history, "Margin", "best over worst answer, nats", ["reward_margin"]),
+        _plot_curve(history, "Log-probability change", "against the reference, nats",
+                    ["best_logp_change", "worst_logp_change"], keys=changes),
+        _plot_curve(history, "Gradient norm", "before clipping", ["grad_norm"]),
+    ]  # fmt: skip
+
+
+def _plot_curve(
+    history: Sequence[TrainPoint],
+    title: str,
+    note: str,
+    fields: list[str],
+    keys: tuple[Key, ...] = (),
+    percent: bool = False,
+) -> Plot:
+    steps = np.array([point.step for point in history])
+    styles = ((ACCENT, "-"), (BASE, "--"))
+
+    def draw(axes: Axes) -> None:
+        for name, (colour, line) in zip(fields, styles[: len(fields)], strict=True):
+            values = np.array([getattr(point, name) for point in history])
+            _draw_smoothed(axes, steps, values, colour, line)
+        _label_steps(axes)
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if len(fields) > 1:
+            axes.axhline(0, color=MUTED, linewidth=0.8)
+
+    svg = draw_svg(f"train-{fields[0].replace('_', '-')}", f"{title}, {note}, by step", draw)
+    return Plot(title, note, svg, keys)
+
+
+def _draw_smoothed(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, line: str
+) -> None:
+    """The values, and their running mean on top where there are enough of them."""
+    if len(values) < MIN_STEPS_SMOOTHED:
+        marker = "o" if len(values) == 1 else None
+        axes.plot(steps, values, color=colour, linestyle=line, marker=marker, markersize=4)
+        return
+    axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
+    window = max(3, round(SMOOTHED_SHARE * len(values)))
+    axes.plot(steps, compute_running_mean(values, window), color=colour, linestyle=line)
+
+
+def compute_running_mean(values_N: np.ndarray, window: int) -> np.ndarray:
+    """Mean over a centred window that shrinks at the ends; shape [N]."""
+    ones = np.ones(window)
+    return np.convolve(values_N, ones, "same") / np.convolve(np.ones(len(values_N)), ones, "same")
+
+
+def _label_steps(axes: Axes) -> None:
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
+
+
+def plot_validation(points: Sequence[ValidationPoint], chosen_step: int) -> Plot:
+    """Greedy reward on the validation split since the first measurement; the chosen one ringed."""
+    first, steps = points[0], [point.step for point in points]
+    means = [point.mean_reward - first.mean_reward for point in points]
+    tasks = [task for task in TASKS if all(task in point.per_task for point in points)]
+
+    def draw(axes: Axes) -> None:
+        axes.axhline(0, color=MUTED, linewidth=0.8)
+        for task in tasks:
+            values = [point.per_task[task] - first.per_task[task] for point in points]
+            axes.plot(steps, values, TASK_LINES[task], color=TASK_COLOURS[task], linewidth=1.2)
+        axes.plot(steps, means, color=INK, marker="o", markersize=3.5, linewidth=2)
+        if chosen_step in steps:
+            _ring(axes, chosen_step, means[steps.index(chosen_step)])
+        _label_steps(axes)
+
+    label = f"Validation reward by checkpoint; step {chosen_step} was chosen"
+    keys = (Key("mean", "ink"), *(_task_key(task) for task in tasks))
+    note = f"change since step {first.step}; chosen: step {chosen_step}"
+    return Plot("Validation reward", note, draw_svg("validation", label, draw), keys)
+
+
+def _ring(axes: Axes, step: int, value: float) -> None:
+    axes.axvline(step, color=ACCENT, linewidth=1, linestyle=(0, (2, 3)))
+    axes.plot([step], [value], "o", markersize=11, fillstyle="none", color=ACCENT, clip_on=False)
+
+
+def _task_key(task: Task) -> Key:
+    styles = {"-": "solid", "--": "dashed", ":": "dotted"}
+    return Key("OCR" if task == "ocr" else task, task, styles[TASK_LINES[task]])
+
+
+def plot_histogram(
+    name: str,
+    title: str,
+    note: str,
+    histogram: Histogram,
+    task: str,
+    threshold: float | None = None,
+) -> Plot:
+    """Share of the values by bin of 0-1; a dashed line at `threshold`."""
+    edges = np.linspace(0, 1, NUM_BINS + 1)
+    shares = histogram.counts / max(histogram.num, 1)
+
+    def draw(axes: Axes) -> None:
+        axes.bar(edges[:-1], shares, width=0.9 / NUM_BINS, align="edge", color=TASK_COLOURS[task])
+        axes.set_xlim(-0.02, 1.02)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if threshold is not None:
+            axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+
+    svg = draw_svg(f"{name}-{task}", f"{title}: {note}", draw)
+    return Plot(title, note, svg)

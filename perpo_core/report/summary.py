@@ -1,0 +1,193 @@
+"""What the run says in numbers and in one sentence: the content of report.json.
+
+A change counts as better or worse only if its whole 95% interval lies on one side of zero.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from perpo_core.metrics import LOWER_IS_BETTER
+from perpo_core.report.load import RunArtifacts, find_stopped_stage
+from schemas.artifact import Metric, Promotion
+from schemas.base import TASKS, Task
+from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary
+from schemas.run import RunRecord
+
+Reading = Literal["better", "worse", "no clear change"]
+PRIMARY_METRICS: dict[Task, str] = {
+    "grounding": "acc_at_50", "ocr": "edit_distance", "counting": "accuracy",
+}  # fmt: skip
+TASK_LABELS: dict[Task, str] = {"grounding": "grounding", "ocr": "OCR", "counting": "counting"}
+METRIC_LABELS = {
+    "acc_at_50": "accuracy at IoU 0.5",
+    "mean_iou": "mean IoU",
+    "edit_distance": "edit distance",
+    "exact": "exact match",
+    "accuracy": "accuracy",
+    "greedy_reward": "greedy reward",
+    "sampled_reward": "expected reward of samples",
+    "best_of_n": "reward of the best of n samples",
+}
+MINUS = "\u2212"
+
+
+def is_lower_better(metric: str) -> bool:
+    """Whether a fall of this metric is an improvement."""
+    return metric in LOWER_IS_BETTER
+
+
+def label_metric(metric: str) -> str:
+    """A metric's name as a person would say it."""
+    return METRIC_LABELS.get(metric, metric.replace("_", " "))
+
+
+def compute_reading(metric: str, value: Metric) -> Reading:
+    """Better or worse only when the whole interval lies on one side of zero."""
+    low, high = value.delta_low, value.delta_high
+    if is_lower_better(metric):
+        low, high = -high, -low
+    return "better" if low > 0 else "worse" if high < 0 else "no clear change"
+
+
+def format_signed(value: float) -> str:
+    """A change with its sign and three decimals."""
+    return f"{value:+.3f}".replace("-", MINUS)
+
+
+def format_number(value: float) -> str:
+    return f"{value:.3f}".replace("-", MINUS)
+
+
+def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
+    """The content of report.json."""
+    evaluation, promotion = artifacts.evaluation, artifacts.promotion
+    return Report(
+        run_id=run.run_id,
+        status=run.status,
+        error=run.error,
+        verdict=compute_verdict(run, artifacts),
+        headline=compute_headline(run, artifacts),
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        config=run.config,
+        policies=PolicyDigests(
+            base=run.policy_digest,
+            trained=artifacts.checkpoint.policy_digest if artifacts.checkpoint else None,
+        ),
+        metrics=evaluation.metrics if evaluation else {},
+        validation=evaluation.validation if evaluation else {},
+        headroom_closed=evaluation.headroom_closed if evaluation else {},
+        promotion=_summarise_promotion(promotion),
+        stages={
+            stage: StageSummary(
+                seconds=record.seconds, reused=record.reused, key=record.key, digest=record.digest
+            )
+            for stage, record in run.stages.items()
+        },
+        counts={stage: artifact.counts for stage, artifact in artifacts.by_stage.items()},
+        missing=artifacts.missing,
+        versions=merge_versions(artifacts),
+        producers={stage: artifact.producer for stage, artifact in artifacts.by_stage.items()},
+    )
+
+
+def _summarise_promotion(promotion: Promotion | None) -> PromotionSummary | None:
+    if promotion is None:
+        return None
+    return PromotionSummary(promoted=promotion.promoted, gates=promotion.gates)
+
+
+def merge_versions(artifacts: RunArtifacts) -> dict[str, str]:
+    """Package -> version over all stages; different ones are joined by " / "."""
+    seen: dict[str, list[str]] = {}
+    for artifact in artifacts.by_stage.values():
+        for package, version in artifact.producer.versions.items():
+            known = seen.setdefault(package, [])
+            if version not in known:
+                known.append(version)
+    return {package: " / ".join(seen[package]) for package in sorted(seen)}
+
+
+def compute_verdict(run: RunRecord, artifacts: RunArtifacts) -> str:
+    """A few words, such as "Better at grounding; no clear change in OCR. Promoted."."""
+    if artifacts.evaluation is None:
+        return _explain_no_result(run)
+    readings = {
+        task: compute_reading(metric, value)
+        for task, metric, value in _primary_values(artifacts.evaluation.metrics)
+    }
+    phrases = [
+        f"{words} {_join([TASK_LABELS[task] for task in readings if readings[task] == reading])}"
+        for reading, words in (
+            ("better", "better at"),
+            ("worse", "worse at"),
+            ("no clear change", "no clear change in"),
+        )
+        if reading in readings.values()
+    ]
+    verdict = _capitalise("; ".join(phrases) or "nothing was measured")
+    return f"{verdict}. {_say_promoted(artifacts.promotion)}"
+
+
+def compute_headline(run: RunRecord, artifacts: RunArtifacts) -> str:
+    """One sentence: did the first task's main metric get better, and was the policy promoted?"""
+    if artifacts.evaluation is None:
+        stage = find_stopped_stage(run)
+        return artifacts.missing.get(stage or "evaluate") or artifacts.missing["evaluate"]
+    values = _primary_values(artifacts.evaluation.metrics)
+    if not values:
+        return "No test prompt was evaluated, so nothing can be said about the trained policy."
+    task, metric, value = values[0]
+    return (
+        f"On {value.n:,} held-out {TASK_LABELS[task]} prompts, {label_metric(metric)} went from "
+        f"{format_number(value.base)} to {format_number(value.trained)} "
+        f"({format_signed(value.delta)}, 95% interval {format_signed(value.delta_low)} to "
+        f"{format_signed(value.delta_high)}); {_explain_promotion(artifacts.promotion)}."
+    )
+
+
+def _primary_values(metrics: dict[Task, dict[str, Metric]]) -> list[tuple[Task, str, Metric]]:
+    """The main metric of every measured task, in the order of TASKS."""
+    values = []
+    for task in TASKS:
+        measured = metrics.get(task, {})
+        metric = PRIMARY_METRICS[task]
+        name = metric if metric in measured else next(iter(measured), None)
+        if name is not None:
+            values.append((task, name, measured[name]))
+    return values
+
+
+def _explain_no_result(run: RunRecord) -> str:
+    stage = find_stopped_stage(run)
+    if stage is None:
+        return "The results of this run are no longer in the store"
+    return f"{'Failed' if run.status == 'failed' else 'Not finished'}: stopped in {stage}"
+
+
+def _say_promoted(promotion: Promotion | None) -> str:
+    if promotion is None:
+        return "No promotion decision."
+    return "Promoted." if promotion.promoted else "Not promoted."
+
+
+def _explain_promotion(promotion: Promotion | None) -> str:
+    if promotion is None:
+        return "no promotion decision was made"
+    measured = [gate for gate in promotion.gates if gate.measured is not None]
+    failed = [gate for gate in measured if not gate.passed]
+    if promotion.promoted:
+        return f"all {len(measured)} gates passed, so the trained policy is now the promoted one"
+    if not failed:
+        return "it was not promoted, because its gates could not be measured"
+    named = _join([f"{TASK_LABELS[gate.task]} {label_metric(gate.metric)}" for gate in failed])
+    return f"it was not promoted because it failed on {named}"
+
+
+def _join(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,28 @@
+"""Where samples come from: a new source is one module with three functions, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from perpo_core.sources import digits_source, jsonl
+from perpo_core.sources.rows import SampleRow, SetAside
+
+
+class Source(Protocol):
+    """What a source module offers; `config` is the section of its own kind."""
+
+    def compute_identity(self, config: Any) -> Any:
+        """JSON that is equal exactly when the samples are: content, never paths."""
+
+    def count_rows(self, config: Any) -> int:
+        """How many rows `iterate_samples` will yield."""
+
+    def iterate_samples(self, config: Any) -> Iterator[SampleRow | SetAside]:
+        """The rows, lazily and in a fixed order; ValueError where the configuration says fail."""
+
+
+SOURCES: dict[str, Source] = {
+    "digits": digits_source,
+    "jsonl": jsonl,
+}

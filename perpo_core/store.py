@@ -1,0 +1,182 @@
+"""The artifact store: content-keyed folders, atomic files, verification, resume, forced remakes.
+
+    <store>/<kind>/<key>/artifact.json          the commit and the pointer: written last
+    <store>/<kind>/<key>/part-00000.parquet     attempt 0 lies in the folder itself
+    <store>/<kind>/<key>/part-00000.parquet.json  sidecar: sha256, rows, what the part was made of
+    <store>/<kind>/<key>/attempt-1/...          a forced remake; artifact.json then points at it
+    <store>/runs/<run-id>.json
+
+Every file is written under a temporary name, synced and renamed, so that a killed process leaves
+either a whole file or none. A stage that died finds its finished parts again by their sidecars.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from perpo_core.keys import compute_hash, hash_file
+from schemas.artifact import AnyArtifact, Artifact, FileRef
+
+ARTIFACT_FILE = "artifact.json"
+SIDECAR_SUFFIX = ".json"
+ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
+
+A = TypeVar("A", bound=Artifact)
+_ANY_ARTIFACT: TypeAdapter[AnyArtifact] = TypeAdapter(AnyArtifact)
+
+
+class DamagedArtifact(Exception):
+    """A committed file is missing or is not what was committed."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where one attempt of one stage writes its files."""
+
+    kind: str
+    key: str
+    attempt: int
+    folder: Path
+
+    def find_part(self, name: str, made_of: object) -> FileRef | None:
+        """The finished part of that name if it was made of the same input and is undamaged."""
+        path, sidecar = self.folder / name, self.folder / (name + SIDECAR_SUFFIX)
+        if not path.is_file() or not sidecar.is_file():
+            return None
+        recorded = json.loads(sidecar.read_text())
+        if recorded["made_of"] != compute_hash(made_of):
+            return None
+        file = FileRef.model_validate(recorded["file"])
+        return file if hash_file(path) == file.sha256 else None
+
+    def write_part(self, name: str, table: pa.Table, made_of: object) -> FileRef:
+        """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input."""
+        file = self.write_table(name, table)
+        sidecar = {"file": file.model_dump(), "made_of": compute_hash(made_of)}
+        write_atomic(self.folder / (name + SIDECAR_SUFFIX), json.dumps(sidecar).encode())
+        return file
+
+    def write_table(self, name: str, table: pa.Table) -> FileRef:
+        """Write one Parquet file atomically."""
+        path = self.folder / name
+        with _temporary_beside(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+        return describe_file(path, name, num_rows=table.num_rows)
+
+    def describe_tree(self, folder: str) -> list[FileRef]:
+        """The files below a subfolder of the workspace, such as a model folder."""
+        files = sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())
+        return [describe_file(p, p.relative_to(self.folder).as_posix()) for p in files]
+
+
+class Store:
+    """All artifacts and runs under one local folder."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root).absolute()
+
+    def folder(self, kind: str, key: str, attempt: int = 0) -> Path:
+        base = self.root / kind / key
+        return base / f"attempt-{attempt}" if attempt else base
+
+    def path(self, artifact: AnyArtifact, name: str) -> Path:
+        """Where a file of an artifact lies."""
+        return self.folder(artifact.kind, artifact.key, artifact.attempt) / name
+
+    def paths(self, artifact: AnyArtifact, prefix: str = "part-") -> list[Path]:
+        """The artifact's files whose name starts with `prefix`, in order."""
+        return [self.path(artifact, f.path) for f in artifact.files if f.path.startswith(prefix)]
+
+    def load(self, kind: str, key: str) -> AnyArtifact | None:
+        """The committed artifact, unverified; None if there is none."""
+        path = self.folder(kind, key) / ARTIFACT_FILE
+        return _ANY_ARTIFACT.validate_json(path.read_bytes()) if path.is_file() else None
+
+    def find(
+        self, kind: str, key: str, warn: Callable[[str], None] = lambda message: None
+    ) -> AnyArtifact | None:
+        """The committed artifact if every file verifies; damage is said and counts as absence."""
+        artifact = self.load(kind, key)
+        if artifact is None:
+            return None
+        try:
+            self.verify(artifact)
+        except DamagedArtifact as damage:
+            warn(f"{damage}; remaking what is needed")
+            return None
+        return artifact
+
+    def verify(self, artifact: AnyArtifact) -> None:
+        """Raise DamagedArtifact, naming the file, unless every file is as committed."""
+        for file in artifact.files:
+            path = self.path(artifact, file.path)
+            if not path.is_file():
+                raise DamagedArtifact(f"{artifact.kind} artifact: {path} is missing")
+            if path.stat().st_size != file.num_bytes or hash_file(path) != file.sha256:
+                raise DamagedArtifact(f"{artifact.kind} artifact: {path} is damaged")
+
+    def open_workspace(self, kind: str, key: str, force: bool = False) -> Workspace:
+        """Where to make the artifact: the place of a damaged or unfinished attempt, or a new one.
+
+        A forced remake gets a new attempt beside a committed one, so that nobody's reads are
+        overwritten; one that was killed before its commit is resumed by the next force.
+        """
+        committed = self.load(kind, key)
+        attempt = committed.attempt if committed else 0
+        if force and committed:
+            attempt += 1
+        folder = self.folder(kind, key, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        return Workspace(kind, key, attempt, folder)
+
+    def commit(self, artifact: A) -> A:
+        """Make the artifact the one that readers find; the last write of a stage."""
+        body = artifact.model_dump_json(indent=2).encode()
+        write_atomic(self.folder(artifact.kind, artifact.key) / ARTIFACT_FILE, body)  # type: ignore[attr-defined]
+        return artifact
+
+    def free_bytes(self) -> int:
+        """Free disk where the store is."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free
+
+
+def describe_file(path: Path, name: str, num_rows: int | None = None) -> FileRef:
+    """A file's reference, with its content hashed as it lies on disk."""
+    return FileRef(
+        path=name, sha256=hash_file(path), num_bytes=path.stat().st_size, num_rows=num_rows
+    )
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old content, the new content, or nothing."""
+    with _temporary_beside(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def _temporary_beside(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.name[-20:])
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""Log-probabilities of the scored tokens of packed lists, without ever holding full logits.
+
+Only the hidden states that predict a scored token are projected onto the vocabulary, a chunk at a
+time; the backward pass recomputes each chunk. Peak memory is chunk x vocabulary, whatever the
+length of the list.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from perpo_core.train.packing import PackedBatch
+
+CHUNK_TOKENS = 1024  # 1024 x 128k vocabulary x 4 bytes = 0.5 GB, the largest block ever held
+
+
+def compute_token_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+    """log p(token | image, prompt, earlier tokens of its answer), float32 or wider: [M] nats.
+
+    `model` is a transformers image-text-to-text model, bare or wrapped by PEFT.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    hidden_BNH = base.model(
+        input_ids=batch.input_ids_BN,
+        position_ids=batch.position_ids_BN,
+        attention_mask=batch.attention_mask_B1NN,
+        use_cache=False,
+        **batch.vision,
+    ).last_hidden_state
+    hidden_MH = hidden_BNH.flatten(0, 1)[batch.sources_M]
+    head = base.get_output_embeddings()
+    pieces = [
+        checkpoint(_project, head, hidden, targets, use_reentrant=False)
+        for hidden, targets in zip(
+            hidden_MH.split(CHUNK_TOKENS), batch.targets_M.split(CHUNK_TOKENS), strict=True
+        )
+    ]
+    return torch.cat(pieces)
+
+
+def _project(head: nn.Module, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:
+    logits_MV = head(hidden_MH)
+    logits_MV = logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32))
+    return torch.log_softmax(logits_MV, -1).gather(-1, targets_M[:, None]).squeeze(-1)
+
+
+def sum_by_answer(token_logps_M: Tensor, batch: PackedBatch) -> Tensor:
+    """Sum the token log-probabilities of each answer: [B, G] nats, 0 where there is no answer."""
+    num_lists, group_size = batch.mask_BG.shape
+    totals = token_logps_M.new_zeros(num_lists * group_size)
+    return totals.index_add(0, batch.owners_M, token_logps_M).view(num_lists, group_size)

@@ -1,0 +1,149 @@
+"""transformers.Trainer on ranked lists; checkpoints, resume and schedules are the library's.
+
+What is ours: a batch is packed lists, the loss is the sum over lists divided by the number of
+lists of the whole optimiser step (over accumulation), evaluation is reward on validation answers,
+and a loss that is not finite stops the run with the lists named.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import Trainer
+
+from perpo_core.objectives import OBJECTIVES, ListBatch
+from perpo_core.objectives.metrics import compute_list_metrics
+from perpo_core.objectives.sft import compute_sft_loss
+from perpo_core.train.data import RankedList, TrainBatch, collate_lists
+from perpo_core.train.logps import compute_token_logps, sum_by_answer
+from perpo_core.train.validation import ValidationReward
+from schemas.config import TrainConfig
+
+TRAINING_ARGS_FILE = "training_args.bin"
+
+
+class Collator:
+    """Ranked lists -> a batch the Trainer can carry; the list ids travel for error messages."""
+
+    def __init__(self, pad_id: int) -> None:
+        self._pad_id = pad_id
+
+    def __call__(self, lists: Sequence[RankedList]) -> dict[str, Any]:
+        batch = collate_lists(lists, self._pad_id)
+        return {"batch": batch, "list_ids": [ranked.list_id for ranked in lists]}
+
+
+def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
+    """Log-probabilities of a batch's answers under the model, beside what is known of them."""
+    logps_PG = sum_by_answer(compute_token_logps(model, batch.packed), batch.packed)
+    return ListBatch(
+        logps_PG=logps_PG,
+        ref_logps_PG=batch.ref_logps_PG,
+        rewards_PG=batch.rewards_PG,
+        mask_PG=batch.packed.mask_BG,
+        num_tokens_PG=batch.num_tokens_PG,
+    )
+
+
+def compute_loss_P(lists: ListBatch, config: TrainConfig) -> Tensor:
+    """The configured objective plus its terms, for each list: [P]."""
+    loss_P = OBJECTIVES[config.objective].compute_loss_P(lists, config)
+    if config.nll_weight:
+        loss_P = loss_P + config.nll_weight * compute_sft_loss(lists, config)
+    return loss_P
+
+
+class ListTrainer(Trainer):
+    """Trains on packed lists and evaluates by reward."""
+
+    def __init__(
+        self, *, list_config: TrainConfig, validation: ValidationReward | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._list_config = list_config
+        self._validation = validation
+        self._sums: dict[str, float] = defaultdict(float)
+        self._num_lists = 0
+        self.loss_is_scaled_for_ga = True  # compute_loss divides by the lists of the whole step
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int | None:
+        """Lists of the optimiser step."""
+        del device
+        return sum(sample["batch"].num_lists for sample in batch_samples) or None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        batch = inputs["batch"].to(self.args.device)
+        lists = compute_list_batch(model, batch)
+        loss_P = compute_loss_P(lists, self._list_config)
+        self._refuse_nonfinite(loss_P, inputs["list_ids"])
+        self._collect_metrics(lists, batch.num_lists)
+        loss = loss_P.sum() / (num_items_in_batch or batch.num_lists)
+        return (loss, {}) if return_outputs else loss
+
+    def _refuse_nonfinite(self, loss_P: Tensor, list_ids: Sequence[str]) -> None:
+        bad = [
+            list_id
+            for list_id, finite in zip(list_ids, torch.isfinite(loss_P).tolist(), strict=True)
+            if not finite
+        ]
+        if bad:
+            raise ValueError(
+                f"the loss of {len(bad)} lists is not finite at step {self.state.global_step} "
+                f"(sample_id {', '.join(bad[:3])}); lower train.learning_rate or look at these rows"
+            )
+
+    def _collect_metrics(self, lists: ListBatch, num_lists: int) -> None:
+        for name, value in compute_list_metrics(lists, self._list_config.beta).items():
+            self._sums[name] += float(value)
+        self._num_lists += num_lists
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs and self._num_lists:
+            logs |= {name: value / self._num_lists for name, value in self._sums.items()}
+            self._sums.clear()
+            self._num_lists = 0
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Mean greedy reward on the validation prompts, logged as the Trainer logs metrics."""
+        del args, kwargs
+        assert self._validation is not None
+        reading = self._validation.measure(self.model)
+        metrics = {"eval_reward": reading.mean_reward}
+        metrics |= {f"eval_reward_{task}": value for task, value in reading.per_task.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Without training_args.bin: a pickle that nobody reads."""
+        super()._save(output_dir, state_dict)
+        if output_dir:
+            (Path(output_dir) / TRAINING_ARGS_FILE).unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def compute_reference_logps(
+    model: nn.Module, batches: Sequence[TrainBatch] | Any, device: torch.device | str
+) -> list[list[float]]:
+    """Log-probabilities of every answer of every list under the frozen start model, nats."""
+    model.eval()
+    rows: list[list[float]] = []
+    for batch in batches:
+        lists = compute_list_batch(model, batch.to(device))
+        for logps_G, mask_G in zip(lists.logps_PG, lists.mask_PG, strict=True):
+            rows.append(logps_G[mask_G].tolist())
+    return rows

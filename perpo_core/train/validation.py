@@ -1,0 +1,107 @@
+"""Reward on the validation split while training: the checkpoint is chosen by what it answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from torch import nn
+
+from perpo_core.frames import build_framer
+from perpo_core.generate.banned import find_banned_ids
+from perpo_core.generate.greedy import EncodedPrompt, generate_greedily
+from perpo_core.generate.prompts import Prompt, clean_messages
+from perpo_core.score import ScorableSample, score_text
+from perpo_core.train.data import encode_prompt
+from schemas.base import TASKS, Task
+from schemas.config import RefreshConfig
+
+COLUMNS = [
+    "sample_id", "prompt_id", "task", "split", "images", "width", "height", "prompt", "target",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Mean greedy reward: over tasks, and of each."""
+
+    mean_reward: float
+    per_task: dict[Task, float]
+
+
+class ValidationReward:
+    """Measures the mean greedy reward of a model on a fixed set of validation prompts."""
+
+    def __init__(
+        self, samples_file: Path, processor: Any, config: RefreshConfig, policy_folder: Path
+    ) -> None:
+        self._config = config
+        self._tokenizer = processor.tokenizer
+        self._banned_ids = find_banned_ids(processor.tokenizer)
+        build_frame = build_framer(config.policy.box_format, policy_folder)
+        self._samples: list[ScorableSample] = []
+        self._prompts: list[EncodedPrompt] = []
+        for row in _pick_rows(samples_file, config.train.eval_prompts):
+            frame = build_frame(row["width"], row["height"])
+            self._samples.append(
+                ScorableSample(row["sample_id"], row["task"], row["target"], frame)
+            )
+            images = [image["bytes"] for image in row["images"]]
+            prompt = Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+            self._prompts.append(encode_prompt(processor, prompt))
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def measure(self, model: nn.Module) -> Reading:
+        """Answer every prompt greedily and score the answers."""
+        was_training = model.training
+        model.eval()
+        texts = generate_greedily(
+            model, self._tokenizer, self._prompts, self._config.generate.max_tokens,
+            self._banned_ids,
+        )  # fmt: skip
+        model.train(was_training)
+        rewards: dict[Task, list[float]] = defaultdict(list)
+        for sample, text in zip(self._samples, texts, strict=True):
+            rewards[sample.task].append(self._score(sample, text))
+        per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
+        return Reading(sum(per_task.values()) / len(per_task), per_task)
+
+    def _score(self, sample: ScorableSample, text: str) -> float:
+        result = score_text(
+            text, sample.task, sample.target, sample.frame, self._config.policy.box_format,
+            self._config.score,
+        )  # fmt: skip
+        return result.reward or 0.0
+
+
+def _pick_rows(samples_file: Path, num_prompts: int) -> list[dict[str, Any]]:
+    """Validation rows shared out evenly over the tasks, in the file's order."""
+    table = pq.read_table(samples_file, columns=COLUMNS, filters=[("split", "==", "validation")])
+    by_task = {
+        task: [i for i, value in enumerate(table["task"].to_pylist()) if value == task]
+        for task in TASKS
+    }
+    present = [rows for rows in by_task.values() if rows]
+    return table.take(_share_out(present, num_prompts)).to_pylist() if present else []
+
+
+def _share_out(groups: Sequence[Sequence[int]], total: int) -> list[int]:
+    """Up to `total` members, as evenly over the groups as their sizes allow.
+
+    >>> _share_out([[0, 1, 2, 3], [4]], 3)
+    [0, 1, 4]
+    """
+    picked: list[int] = []
+    remaining = total
+    ordered = sorted(groups, key=len)
+    for number, group in enumerate(ordered):
+        share = remaining // (len(ordered) - number)
+        picked += group[:share]
+        remaining -= min(share, len(group))
+    return sorted(picked)

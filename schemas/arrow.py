@@ -1,0 +1,134 @@
+"""The Arrow schema of every Parquet file. Joins are by key, never by position.
+
+prompt_id = sha256 over image bytes and prompt messages; sample_id = prompt_id and target. A
+candidate is (prompt_id, index); score rows carry the candidate's hash besides, so that a reward
+can never meet another answer.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+# datasets' Image feature: encoded bytes as received, decoded lazily.
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+CONTENT_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
+MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(CONTENT_PART))])
+TARGET = pa.struct(
+    [
+        ("box", pa.list_(pa.float64())),  # grounding: x1, y1, x2, y2 in 0-1 of the original image
+        ("text", pa.string()),  # ocr
+        ("count", pa.int64()),  # counting
+    ]
+)
+
+SAMPLES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("images", pa.list_(IMAGE)),
+        ("width", pa.int32()),  # of the first image, after EXIF orientation
+        ("height", pa.int32()),
+        ("prompt", pa.list_(MESSAGE)),
+        ("target", TARGET),
+        ("source", pa.string()),
+        ("licence", pa.string()),
+        ("row", pa.string()),  # where it came from: file and row, for error messages
+    ]
+)
+
+CANDIDATES = pa.schema(
+    [
+        ("prompt_id", pa.string()),
+        ("index", pa.int32()),
+        ("candidate_hash", pa.string()),  # sha256 over policy digest, prompt_id and token ids
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),  # as sampled, end token included
+        ("token_logps", pa.list_(pa.float32())),  # raw log-softmax at T=1, nats
+        ("logp", pa.float64()),  # sum of token_logps, nats
+        ("finish_reason", pa.string()),  # stop | length
+        ("seed", pa.int64()),
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("index", pa.int32()),
+        ("candidate_hash", pa.string()),
+        ("task", pa.string()),
+        ("reward", pa.float64()),  # null when the answer could not be parsed and on_unparsed = drop
+        ("rewards", pa.map_(pa.string(), pa.float64())),  # every reward by name
+        ("parsed", pa.string()),  # what the parser saw, as JSON; null when nothing
+        ("error", pa.string()),  # why the answer could not be parsed; null when it could
+    ]
+)
+
+RESPONSE = pa.struct(
+    [
+        ("index", pa.int32()),
+        ("candidate_hash", pa.string()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("reward", pa.float64()),
+        ("rank", pa.int32()),  # 0 is best; equal rewards share a rank
+        ("logp", pa.float64()),  # under the policy that sampled it, nats
+    ]
+)
+
+# One row a list. prompt, chosen, rejected and images are TRL's names and types, so that
+# datasets.load_dataset("parquet") gives what DPOTrainer takes.
+PREFERENCES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("task", pa.string()),
+        ("images", pa.list_(IMAGE)),
+        ("prompt", pa.list_(MESSAGE)),
+        ("chosen", pa.list_(MESSAGE)),
+        ("rejected", pa.list_(MESSAGE)),
+        ("responses", pa.list_(RESPONSE)),  # by reward, best first
+        ("reward_gap", pa.float64()),  # best minus worst
+        ("target", TARGET),
+    ]
+).with_metadata(
+    {
+        # Without this key datasets hands images back as {"bytes", "path"} and TRL gets no picture.
+        "huggingface": json.dumps(
+            {
+                "info": {
+                    "features": {
+                        "images": {"feature": {"_type": "Image"}, "_type": "List"},
+                    }
+                }
+            }
+        )
+    }
+)
+
+DROPPED = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("id", pa.string()),  # sample_id, sample_id/index, or file:row where there is no id yet
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+# One row an answer and policy; greedy answers have index -1, sampled ones 0, 1, ...
+PREDICTIONS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("policy", pa.string()),  # base | trained
+        ("index", pa.int32()),
+        ("text", pa.string()),
+        ("reward", pa.float64()),
+        ("error", pa.string()),
+    ]
+)

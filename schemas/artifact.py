@@ -1,0 +1,208 @@
+"""What one stage hands to the next: small frozen records; the rows themselves live in Parquet.
+
+`key` says what was asked (stage, version, parents' digests, the configuration the stage reads);
+`digest` says what came out (sha256 over the files' sha256). Children key on digests, so nothing
+stale can match.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from schemas.base import Digest, Frozen, StageName, Task
+
+SCHEMA_VERSION: Final = 1
+
+
+class FileRef(Frozen):
+    """One file of an artifact, relative to the artifact's folder in the store."""
+
+    path: str
+    sha256: Digest
+    num_bytes: int = Field(ge=0)
+    num_rows: int | None = Field(default=None, ge=0)
+    """Rows of a Parquet file; None for anything else."""
+
+
+class Counts(Frozen):
+    """Rows in, kept and dropped by reason; nothing vanishes: num_in = num_kept + dropped."""
+
+    num_in: int = Field(ge=0)
+    num_kept: int = Field(ge=0)
+    dropped: dict[str, int] = {}
+    """Reason -> rows."""
+
+    def model_post_init(self, context: object) -> None:
+        if self.num_in != self.num_kept + sum(self.dropped.values()):
+            raise ValueError(
+                f"counts do not add up: {self.num_in} in, {self.num_kept} kept, "
+                f"{self.dropped} dropped"
+            )
+
+
+class Parent(Frozen):
+    """One input of a stage."""
+
+    kind: str
+    key: Digest
+    digest: Digest
+
+
+class Producer(Frozen):
+    """What made an artifact; recorded, never part of a key."""
+
+    versions: dict[str, str]
+    """Package -> version."""
+    device: str
+    threads: int
+    seed: int
+    engine: str | None = None
+
+
+class Artifact(Frozen):
+    """The common part of every artifact."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    stage: StageName
+    key: Digest
+    digest: Digest
+    files: list[FileRef]
+    counts: Counts
+    parents: list[Parent]
+    producer: Producer
+    created_at: datetime
+    seconds: float = Field(ge=0)
+    """Wall time of the work that made this, over all attempts that resumed it."""
+    attempt: int = Field(default=0, ge=0)
+    """0, or the number of the forced remake that made this."""
+
+    def as_parent(self) -> Parent:
+        return Parent(kind=self.kind, key=self.key, digest=self.digest)  # type: ignore[attr-defined]
+
+
+class SampleSet(Artifact):
+    """samples.parquet: prompts with images and truth, in every split (schemas.arrow.SAMPLES)."""
+
+    kind: Literal["samples"] = "samples"
+    per_split: dict[str, int]
+    """"task/split" -> rows."""
+
+
+class CandidateSet(Artifact):
+    """part-*.parquet: answers sampled from one policy (schemas.arrow.CANDIDATES)."""
+
+    kind: Literal["candidates"] = "candidates"
+    policy_digest: Digest
+    num_prompts: int
+    num_candidates: int
+    num_tokens: int
+    """Sampled tokens over all candidates, end tokens included."""
+
+
+class ScoredSet(Artifact):
+    """part-*.parquet: one reward a candidate (schemas.arrow.SCORES)."""
+
+    kind: Literal["scores"] = "scores"
+    mean_reward: dict[Task, float]
+
+
+class PreferenceSet(Artifact):
+    """preferences.parquet: one ranked list a row, and dropped.parquet with reasons."""
+
+    kind: Literal["preferences"] = "preferences"
+    num_lists: dict[Task, int]
+    mean_list_size: float
+
+
+class TrainPoint(Frozen):
+    """One logged training step."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    reward_margin: float
+    """Mean of beta*(s_best - s_worst) over the lists of the step, nats."""
+    reward_accuracy: float
+    """Share of answer pairs with different rewards that the policy orders as the rewards do."""
+    best_logp_change: float
+    """Mean log-probability of the best answer minus its reference, nats."""
+    worst_logp_change: float
+
+
+class ValidationPoint(Frozen):
+    """Reward on the validation split at one checkpoint."""
+
+    step: int
+    mean_reward: float
+    """Mean over tasks of the mean greedy reward; the checkpoint is chosen by this."""
+    per_task: dict[Task, float]
+
+
+class Checkpoint(Artifact):
+    """model/: the chosen checkpoint as a complete folder that transformers and vLLM load."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    policy_digest: Digest
+    base_policy_digest: Digest
+    chosen_step: int
+    history: list[TrainPoint]
+    validation: list[ValidationPoint]
+
+
+class Metric(Frozen):
+    """Base against trained on the same prompts, with a paired bootstrap 95% interval."""
+
+    base: float
+    trained: float
+    delta: float
+    delta_low: float
+    delta_high: float
+    n: int
+
+
+class EvalReport(Artifact):
+    """predictions.parquet: every evaluated answer of both policies."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    metrics: dict[Task, dict[str, Metric]]
+    """Test split: task -> metric name -> values."""
+    validation: dict[Task, dict[str, Metric]]
+    """The same on the validation split; gates look here, never at the test split."""
+    headroom_closed: dict[Task, float | None]
+    """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+
+
+class Gate(Frozen):
+    """One condition of promotion and what was measured."""
+
+    task: Task
+    metric: str
+    rule: str
+    measured: float | None
+    """None: no validation prompts of this task, so that this gate decides nothing."""
+    passed: bool
+
+
+class Promotion(Artifact):
+    """The decision, and the pointer it moved if every gate passed."""
+
+    kind: Literal["promotion"] = "promotion"
+    promoted: bool
+    gates: list[Gate]
+    policy_digest: Digest
+
+
+AnyArtifact = Annotated[
+    SampleSet
+    | CandidateSet
+    | ScoredSet
+    | PreferenceSet
+    | Checkpoint
+    | EvalReport
+    | Promotion,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,74 @@
+"""report.json: what a run did and whether the policy got better, for machines.
+
+report.html beside it says the same for people. The names under `metrics`, `headroom_closed`,
+`stages` and `counts` are a contract; new fields may be added.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.artifact import Counts, Gate, Metric, Producer
+from schemas.base import Digest, Frozen, StageName, Task
+from schemas.config import RefreshConfig
+
+
+class StageSummary(Frozen):
+    """What one stage did in this run."""
+
+    seconds: float = Field(ge=0)
+    """Wall time in this run; for a reused stage, the time the look-up took."""
+    reused: bool
+    key: Digest
+    digest: Digest
+
+
+class PolicyDigests(Frozen):
+    """The policies compared; trained is None when the run made no checkpoint."""
+
+    base: Digest
+    trained: Digest | None = None
+
+
+class PromotionSummary(Frozen):
+    """The decision and every gate behind it."""
+
+    promoted: bool
+    gates: list[Gate]
+
+
+class Report(Frozen):
+    """<store>/reports/<run-id>/report.json"""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Literal["running", "completed", "failed"]
+    error: str | None = None
+    verdict: str
+    """A few words: better, worse or no clear change, by task, and whether it was promoted."""
+    headline: str
+    """One sentence with the numbers."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    config: RefreshConfig
+    """As resolved."""
+    policies: PolicyDigests
+    metrics: dict[Task, dict[str, Metric]]
+    """Test split: task -> metric -> base against trained."""
+    validation: dict[Task, dict[str, Metric]]
+    """The same on the validation split, where promotion's gates look."""
+    headroom_closed: dict[Task, float | None]
+    """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+    promotion: PromotionSummary | None = None
+    stages: dict[StageName, StageSummary]
+    counts: dict[StageName, Counts]
+    """Rows in, kept and dropped by reason, of every stage that finished."""
+    missing: dict[StageName, str]
+    """Stage -> why this report has nothing of it."""
+    versions: dict[str, str]
+    """Package -> version; several are joined by " / " where stages were made by different ones."""
+    producers: dict[StageName, Producer]
+    """Versions, device, threads and seed behind each stage's artifact."""

@@ -1,0 +1,95 @@
+"""The record of one run and the job descriptions handed to child processes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Digest, Frozen, Split, StageName
+from schemas.config import RefreshConfig
+
+
+class StageRecord(Frozen):
+    """What one stage did in one run."""
+
+    kind: str
+    key: Digest
+    digest: Digest
+    reused: bool
+    seconds: float = Field(ge=0)
+    """Wall time in this run; for a reused stage, the time the look-up took."""
+
+
+class RunRecord(Frozen):
+    """<store>/runs/<run-id>.json"""
+
+    run_id: str
+    status: Literal["running", "completed", "failed"]
+    config: RefreshConfig
+    """As resolved."""
+    policy_digest: Digest
+    policy_folder: Path
+    stages: dict[StageName, StageRecord] = {}
+    started_at: datetime
+    ended_at: datetime | None = None
+    error: str | None = None
+    report: Path | None = None
+    """report.html, relative to the store."""
+    flow_run_id: str | None = None
+
+
+class PolicyRef(Frozen):
+    """A resolved policy: its digest is what keys contain, its folder is where it lies now."""
+
+    digest: Digest
+    folder: Path
+
+
+class SamplingRequest(Frozen):
+    """What to sample: all of it is part of the candidates' key."""
+
+    splits: list[Split]
+    num_candidates: int = Field(ge=1)
+    greedy: bool
+    """Also the greedy answer of every prompt, as index -1."""
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+    shard_prompts: int
+    engine: Literal["vllm", "transformers"]
+    dtype: Literal["float32", "bfloat16"]
+    max_model_len: int
+
+
+class SamplingJob(Frozen):
+    """One generation child process: a request, a policy, and how to use this machine."""
+
+    request: SamplingRequest
+    policy: PolicyRef
+    samples_file: Path
+    key: Digest
+    attempt: int
+    folder: Path
+    """Where the shards go."""
+    rank: int = 0
+    """This child makes shards rank, rank + world, rank + 2 world, ..."""
+    world: int = 1
+    threads: int
+    kv_cache_gb: float
+    gpu_memory_utilization: float
+    tensor_parallel: int
+
+
+class TrainJob(Frozen):
+    """One training child process."""
+
+    config: RefreshConfig
+    policy: PolicyRef
+    samples_file: Path
+    preferences_file: Path
+    folder: Path
+    """The workspace; model/ in it is the result, work/ holds resumable checkpoints."""

@@ -1,0 +1,212 @@
+"""A tiny real pipeline: seven stages that write real files into a real store in milliseconds.
+
+Their content depends on the configuration the real stages read (list size, beta, seed), so that
+keys, reuse and resumption behave as they do for the real ones. A file named `break-STAGE` beside
+the store makes that stage fail, as a user's bad input would.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from perpo_core.keys import compute_digest, compute_key
+from perpo_core.process import ChildFailed
+from perpo_core.score import split_ranges
+from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from schemas.arrow import CANDIDATES, PREDICTIONS, PREFERENCES, SAMPLES, SCORES
+from schemas.artifact import (
+    CandidateSet,
+    Checkpoint,
+    Counts,
+    EvalReport,
+    FileRef,
+    Gate,
+    Metric,
+    PreferenceSet,
+    Promotion,
+    SampleSet,
+    ScoredSet,
+    TrainPoint,
+    ValidationPoint,
+)
+from schemas.base import StageName
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+from tasks.modules import STAGE_MODULES
+
+SCHEMAS = {
+    "samples.parquet": SAMPLES,
+    "preferences.parquet": PREFERENCES,
+    "predictions.parquet": PREDICTIONS,
+}
+TEMPLATE = """
+{%- for message in messages %}{% for part in message.content -%}
+{% if part.type == "image" %}<image>{% else %}{{ part.text }}{% endif -%}
+{% endfor %}{% endfor %}"""
+NUM_PROMPTS = 12
+NUM_SHARDS = 6
+Read = Callable[[RefreshConfig], Any]
+
+
+def read_beta(config: RefreshConfig) -> float:
+    return config.train.beta
+
+
+READS: dict[StageName, Read] = {
+    "collect": lambda config: config.min_free_disk_gb,
+    "generate": lambda config: config.generate.seed,
+    "score": lambda config: config.score.collapse_whitespace,
+    "materialize": lambda config: config.lists.list_size,
+    "train": read_beta,
+    "evaluate": lambda config: config.evaluate.seed,
+    "promote": lambda config: sorted(config.promote.max_loss),
+}
+
+
+def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra: Any) -> Any:
+    """A stage with the given parts, each holding the stage's key in a row."""
+    kind = cls.model_fields["kind"].default
+
+    def key_of(config: RefreshConfig, policy: PolicyRef, *parents: Any) -> str:
+        asked = [READS[name](config), policy.digest if name == "generate" else None]
+        return compute_key(name, 1, as_parents(*parents), asked)
+
+    def write_part(context: StageContext, key: str, part: str) -> FileRef:
+        workspace = context.open_workspace(kind, key)
+        schema = SCHEMAS.get(part, SCORES if name == "score" else CANDIDATES)
+        table = schema.empty_table().replace_schema_metadata({"made of": key + part})
+        return workspace.find_part(part, key) or workspace.write_part(part, table, key)
+
+    def run(context: StageContext, key: str, *parents: Any) -> Any:
+        break_if_asked(context, name)
+        files = []
+        for number, part in enumerate(names):
+            context.progress(number, len(names), "parts")
+            files.append(write_part(context, key, part))
+        context.progress(len(names), len(names), "parts")
+        context.log(f"wrote {len(files)} parts of {name}")
+        return cls(
+            stage=name,
+            key=key,
+            digest=compute_digest(files),
+            files=files,
+            counts=Counts(num_in=NUM_PROMPTS, num_kept=NUM_PROMPTS - 1, dropped={"toy": 1}),
+            parents=as_parents(*parents),
+            producer=describe_producer(seed=0, threads=1),
+            created_at=utc_now(),
+            seconds=0.0,
+            attempt=context.open_workspace(kind, key).attempt,
+            **extra,
+        )
+
+    return SimpleNamespace(
+        KIND=kind, VERSION=1, compute_key=key_of, run=run, write_part=write_part
+    )
+
+
+def break_if_asked(context: StageContext, name: StageName) -> None:
+    """Fail as `<store>/../break-NAME` says: child | bug | anything else for bad input."""
+    wish = context.store.root.parent / f"break-{name}"
+    if not wish.exists():
+        return
+    how = wish.read_text()
+    if how == "once":
+        wish.unlink()
+    if how in ("child", "once"):
+        raise ChildFailed(f"toy {name}", "crashed", wish, [])
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    raise ValueError(f"toy {name} was told to fail; remove {wish}")
+
+
+def build_score() -> Any:
+    """The toy score stage also has ranges."""
+    parts = tuple(f"part-{n:05}.parquet" for n in range(NUM_SHARDS))
+    stage = build_stage("score", ScoredSet, parts, mean_reward={"grounding": 0.5})
+
+    def score_range(
+        context: StageContext, key: str, samples: Any, candidates: Any, start: int, stop: int
+    ) -> list[FileRef]:
+        break_if_asked(context, "score")
+        return [stage.write_part(context, key, part) for part in parts[start:stop]]
+
+    stage.score_range = score_range
+    stage.split_ranges = split_ranges
+    stage.list_shards = lambda candidates: candidates.files
+    return stage
+
+
+METRIC = Metric(base=0.5, trained=0.6, delta=0.1, delta_low=0.05, delta_high=0.15, n=100)
+WORSE = Metric(base=0.2, trained=0.3, delta=0.1, delta_low=0.05, delta_high=0.15, n=100)
+METRICS = {"grounding": {"acc_at_50": METRIC, "sampled_reward": METRIC}}
+POINT = TrainPoint(
+    step=1, loss=0.69, grad_norm=1, learning_rate=1e-5, reward_margin=0, reward_accuracy=0.5,
+    best_logp_change=0, worst_logp_change=0,
+)  # fmt: skip
+DIGEST = "a" * 64
+
+TOY_STAGES: dict[StageName, Any] = {
+    "collect": build_stage(
+        "collect", SampleSet, ("samples.parquet",), per_split={"grounding/train": NUM_PROMPTS}
+    ),
+    "generate": build_stage(
+        "generate", CandidateSet, tuple(f"part-{n:05}.parquet" for n in range(NUM_SHARDS)),
+        policy_digest=DIGEST, num_prompts=NUM_PROMPTS, num_tokens=100, num_candidates=4,
+    ),
+    "score": build_score(),
+    "materialize": build_stage(
+        "materialize", PreferenceSet, ("preferences.parquet",),
+        num_lists={"grounding": 11}, mean_list_size=4,
+    ),
+    "train": build_stage(
+        "train", Checkpoint, ("model.parquet",), policy_digest=DIGEST, base_policy_digest=DIGEST,
+        chosen_step=1, history=[POINT, POINT.model_copy(update={"step": 2, "loss": 0.6})],
+        validation=[ValidationPoint(step=1, mean_reward=0.5, per_task={"grounding": 0.5})],
+    ),
+    "evaluate": build_stage(
+        "evaluate", EvalReport, ("predictions.parquet",),
+        metrics={**METRICS, "ocr": {"edit_distance": WORSE}}, validation=METRICS,
+        headroom_closed={"grounding": 0.3},
+    ),
+    "promote": build_stage(
+        "promote", Promotion, ("decision.parquet",), promoted=True, policy_digest=DIGEST,
+        gates=[Gate(task="grounding", metric="sampled_reward", rule="lower end of the gain > 0",
+                    measured=0.05, passed=True)],
+    ),
+}  # fmt: skip
+
+
+def write_policy(folder: Path, weight: float = 0.0) -> Path:
+    """The smallest folder that the doctor takes for a whole policy."""
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"weight": np.full(1, weight)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "idefics3"}))
+    (folder / "preprocessor_config.json").write_text("{}")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    Tokenizer(WordLevel({"<image>": 0, "x": 1}, unk_token="x")).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def install(set_item: Callable[[dict[Any, Any], Any, Any], None]) -> None:
+    """Make the tasks find the toy stages; `set_item` is monkeypatch.setitem, or dict's own."""
+    for name, stage in TOY_STAGES.items():
+        set_item(sys.modules, f"perpo_toy_{name}", stage)
+        set_item(STAGE_MODULES, name, f"perpo_toy_{name}")
+
+
+if __name__ == "__main__":  # python -m tests.flows.toy refresh ...: the command, on toy stages
+    from flows.cli import app
+
+    install(dict.__setitem__)
+    app()

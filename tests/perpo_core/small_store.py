@@ -1,0 +1,132 @@
+"""Small real artifacts in a store: samples with pictures, candidates in shards, a context."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from perpo_core.keys import (
+    compute_candidate_hash,
+    compute_digest,
+    compute_hash,
+    compute_prompt_id,
+    compute_sample_id,
+)
+from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from perpo_core.store import Store
+from schemas.arrow import CANDIDATES, SAMPLES
+from schemas.artifact import CandidateSet, Counts, SampleSet
+from schemas.base import StageName, Task
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+
+POLICY_DIGEST = compute_hash("a policy")
+BOX = [0.2, 0.2, 0.6, 0.6]
+
+
+def build_context(root: Path, **sections: Any) -> StageContext:
+    """A context on a store below root; sections as in a configuration file."""
+    config = RefreshConfig.model_validate(sections)
+    return StageContext(Store(root / "store"), config, PolicyRef(digest=POLICY_DIGEST, folder=root))
+
+
+def common_fields(stage: StageName, kind: str, rows: int, files: list[Any]) -> dict[str, Any]:
+    """What every artifact has."""
+    return {
+        "stage": stage,
+        "key": compute_hash([kind, "key"]),
+        "digest": compute_digest(files),
+        "files": files,
+        "counts": Counts(num_in=rows, num_kept=rows),
+        "parents": [],
+        "producer": describe_producer(seed=0),
+        "created_at": utc_now(),
+        "seconds": 0.0,
+    }
+
+
+def build_sample_row(number: int, task: Task, target: Any, split: str = "train") -> dict[str, Any]:
+    """A sample whose picture is `number` in every pixel, 20 x 10."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10), (number, number, number)).save(buffer, format="PNG")
+    content = [{"type": "image", "text": None}, {"type": "text", "text": f"Question {task}"}]
+    prompt = [{"role": "user", "content": content}]
+    targets = {"box": None, "text": None, "count": None}
+    targets[{"grounding": "box", "ocr": "text", "counting": "count"}[task]] = target
+    prompt_id = compute_prompt_id([buffer.getvalue()], prompt)
+    return {
+        "sample_id": compute_sample_id(prompt_id, targets),
+        "prompt_id": prompt_id,
+        "task": task,
+        "split": split,
+        "images": [{"bytes": buffer.getvalue(), "path": None}],
+        "width": 20,
+        "height": 10,
+        "prompt": prompt,
+        "target": targets,
+        "source": "test",
+        "licence": "none",
+        "row": f"test:{number}",
+    }
+
+
+def build_candidate_rows(
+    prompt_id: str, texts: list[str], finish_reasons: list[str] | None = None
+) -> list[dict[str, Any]]:
+    """One candidate a text; tokens are the text's bytes and an end token."""
+    reasons = finish_reasons or ["stop"] * len(texts)
+    rows = []
+    for index, (text, reason) in enumerate(zip(texts, reasons, strict=True)):
+        token_ids = [*text.encode(), 1000]
+        rows.append(
+            {
+                "prompt_id": prompt_id,
+                "index": index,
+                "candidate_hash": compute_candidate_hash(POLICY_DIGEST, prompt_id, token_ids),
+                "text": text,
+                "token_ids": token_ids,
+                "token_logps": [-0.5] * len(token_ids),
+                "logp": -0.5 * len(token_ids),
+                "finish_reason": reason,
+                "seed": 7,
+            }
+        )
+    return rows
+
+
+def commit_samples(store: Store, rows: list[dict[str, Any]]) -> SampleSet:
+    key = compute_hash(["samples", "key"])
+    workspace = store.open_workspace("samples", key)
+    table = pa.Table.from_pylist(rows, schema=SAMPLES)
+    files = [workspace.write_table("samples.parquet", table)]
+    fields = common_fields("collect", "samples", len(rows), files)
+    return store.commit(SampleSet(**fields, per_split={}))
+
+
+def commit_candidates(
+    store: Store, samples: SampleSet, shards: list[list[dict[str, Any]]]
+) -> CandidateSet:
+    key = compute_hash(["candidates", "key"])
+    workspace = store.open_workspace("candidates", key)
+    files = [
+        workspace.write_part(
+            f"part-{number:05d}.parquet", pa.Table.from_pylist(rows, schema=CANDIDATES), number
+        )
+        for number, rows in enumerate(shards)
+    ]
+    num_rows = sum(len(rows) for rows in shards)
+    fields = common_fields("generate", "candidates", num_rows, files)
+    fields["parents"] = as_parents(samples)
+    return store.commit(
+        CandidateSet(
+            **fields,
+            policy_digest=POLICY_DIGEST,
+            num_prompts=len(shards),
+            num_candidates=num_rows,
+            num_tokens=0,
+        )
+    )

@@ -1,0 +1,95 @@
+"""The paired bootstrap: hand-worked means, known spread, pairing, speed."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perpo_core import statistics
+from perpo_core.statistics import compare_paired
+
+
+def test_means_by_hand() -> None:
+    metric = compare_paired([0.0, 1.0, 0.5], [0.5, 1.0, 1.0], 200, seed=0)
+    assert metric.base == 0.5 and metric.n == 3
+    assert metric.trained == pytest.approx(2.5 / 3)
+    assert metric.delta == pytest.approx(1 / 3)
+    # Means of three draws from {1/2, 0, 1/2} lie on 0, 1/6, 1/3, 1/2; both ends are seen often.
+    assert metric.delta_low == pytest.approx(0) and metric.delta_high == pytest.approx(0.5)
+
+
+def test_a_constant_shift_has_no_spread_however_different_the_prompts() -> None:
+    base = np.linspace(0, 0.5, 64)
+    metric = compare_paired(base, base + 0.25, 500, seed=0)
+    assert metric.delta_low == metric.delta_high == pytest.approx(0.25)
+
+
+def test_interval_is_that_of_the_normal_approximation_for_many_prompts() -> None:
+    rng = np.random.default_rng(3)
+    base, delta = rng.random(1000), rng.normal(0.1, 0.3, 1000)
+    metric = compare_paired(base, base + delta, 20_000, seed=1)  # quantiles to 1% of the half width
+    half_width = 1.96 * delta.std() / np.sqrt(delta.size)
+    assert metric.delta_low == pytest.approx(delta.mean() - half_width, abs=0.05 * half_width)
+    assert metric.delta_high == pytest.approx(delta.mean() + half_width, abs=0.05 * half_width)
+
+
+def test_scipy_gives_the_same_interval() -> None:
+    from scipy.stats import bootstrap
+
+    rng = np.random.default_rng(4)
+    base, trained = rng.random(100), rng.random(100)
+    metric = compare_paired(base, trained, 20_000, seed=0)
+    reference = bootstrap(
+        (base, trained), lambda b, t, axis: (t - b).mean(axis=axis), paired=True,
+        vectorized=True, n_resamples=20_000, method="percentile", rng=0,
+    ).confidence_interval  # fmt: skip
+    assert metric.delta_low == pytest.approx(reference.low, abs=0.005)
+    assert metric.delta_high == pytest.approx(reference.high, abs=0.005)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))
+def test_swapping_the_policies_turns_the_sign(pairs: list[tuple[float, float]]) -> None:
+    base, trained = zip(*pairs, strict=True)
+    forward, backward = (
+        compare_paired(base, trained, 100, seed=5),
+        compare_paired(trained, base, 100, seed=5),
+    )
+    assert forward.delta == pytest.approx(-backward.delta)
+    assert forward.delta_low == pytest.approx(-backward.delta_high, abs=1e-12)
+    assert forward.delta_low <= forward.delta + 1e-12 or forward.n > 1
+
+
+def test_the_seed_decides_and_blocks_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    base, trained = rng.random(50), rng.random(50)
+    whole = compare_paired(base, trained, 300, seed=2)
+    assert compare_paired(base, trained, 300, seed=2) == whole
+    assert compare_paired(base, trained, 300, seed=3) != whole
+    monkeypatch.setattr(statistics, "BLOCK_DRAWS", 700)  # 14 rows a block instead of all 300
+    in_blocks = compare_paired(base, trained, 300, seed=2)
+    assert in_blocks.delta_low == pytest.approx(whole.delta_low)
+    assert in_blocks.delta_high == pytest.approx(whole.delta_high)
+
+
+@pytest.mark.parametrize(
+    ("base", "trained", "problem"),
+    [
+        ([], [], "non-empty"),
+        ([1.0], [1.0, 2.0], "equally long"),
+        ([float("nan")], [1.0], "finite"),
+    ],
+)
+def test_what_cannot_be_compared(base: list[float], trained: list[float], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        compare_paired(base, trained, 100, seed=0)
+
+
+def test_fast_enough_for_a_report() -> None:
+    values = np.random.default_rng(0).random((2, 2048))
+    started = time.monotonic()
+    compare_paired(values[0], values[1], 2000, seed=0)
+    assert time.monotonic() - started < 2
