@@ -207,13 +207,20 @@ def doctor(
 @app.command()
 def bootstrap(
     folder: Annotated[Path, typer.Argument(help="Where the new policy is written.")],
-    seed: Annotated[int, typer.Option(help="Of the weights and the training scenes.")] = 0,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="What a killed bootstrap resumes from; FOLDER-work by default."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, scenes and noise.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=256, help="CPU threads.")] = 2,
 ) -> None:
-    """Make the built-in policy from scratch, by supervised training."""
+    """Make the built-in policy from scratch, by supervised training (hours)."""
     with explaining_errors():
         from perpo_core.bootstrap import bootstrap as make_policy
+        from schemas.bootstrap import BootstrapConfig
 
-        make_policy(folder, seed=seed, log=print)
+        settings = BootstrapConfig(seed=seed, threads=threads)
+        print(make_policy(settings, folder, work or Path(f"{folder}-work"), print))
 
 
 @app.command()

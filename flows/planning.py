@@ -64,9 +64,7 @@ class Planner:
             self.behind = stage
         return artifact
 
-    def _look_up(
-        self, stage: StageName, parents: Sequence[Any]
-    ) -> tuple[Any, Verdict, str]:
+    def _look_up(self, stage: StageName, parents: Sequence[Any]) -> tuple[Any, Verdict, str]:
         module = load_stage(stage)
         key = module.compute_key(self.config, self.policy, *parents)
         damages: list[str] = []

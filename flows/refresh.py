@@ -1,7 +1,7 @@
 """The flows: a refresh from its configuration, and the rest of a recorded run.
 
-    refresh: policy -> checks -> collect ... promote -> report
-    rerun:   a recorded run again, from one of its stages
+refresh: policy -> checks -> collect ... promote -> report
+rerun:   a recorded run again, from one of its stages
 """
 
 from __future__ import annotations

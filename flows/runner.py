@@ -88,9 +88,7 @@ class Runner:
         self._note(stage, artifact, True, time.monotonic() - started_s)
         return artifact
 
-    def _note(
-        self, stage: StageName, artifact: AnyArtifact, reused: bool, seconds: float
-    ) -> None:
+    def _note(self, stage: StageName, artifact: AnyArtifact, reused: bool, seconds: float) -> None:
         get_watcher().finish(stage, reused, seconds, artifact.counts)
         entry = StageRecord(
             kind=artifact.kind,

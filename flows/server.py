@@ -52,10 +52,10 @@ class Server:
 def start_server(home: Path) -> Iterator[Server]:
     """Start a server with its database in `home`; it ends with the block or with this process."""
     home.mkdir(parents=True, exist_ok=True)
+    supervisor = [sys.executable, "-m", "perpo_core.supervisor"]
     with socket.create_server(("127.0.0.1", 0)) as listener, (home / LOG_FILE).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "perpo_core.supervisor", sys.executable, "-m", __name__]
-            + [str(listener.fileno())],
+            [*supervisor, sys.executable, "-m", "flows.server", str(listener.fileno())],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from prefect import Flow, flow
 
@@ -12,7 +11,7 @@ from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
 
 
-def build_stage_flow(stage: StageName) -> Flow[..., Any]:
+def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     """The flow that makes one stage of a run from the artifacts of the stages before it."""
 
     def run_stage(
@@ -25,7 +24,9 @@ def build_stage_flow(stage: StageName) -> Flow[..., Any]:
     return decorate(run_stage)
 
 
-STAGE_FLOWS: dict[StageName, Flow[..., Any]] = {stage: build_stage_flow(stage) for stage in STAGES}
+STAGE_FLOWS: dict[StageName, Flow[..., RunRecord]] = {
+    stage: build_stage_flow(stage) for stage in STAGES
+}
 
 # Deployments name a module-level flow, e.g. flows/stages.py:score.
 collect = STAGE_FLOWS["collect"]

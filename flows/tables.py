@@ -98,15 +98,14 @@ def build_stages_table(record: RunRecord) -> Table:
 def build_runs_table(store: Store, records: Sequence[RunRecord]) -> Table:
     """All runs, newest last."""
     table = Table()
-    for name in ("run", "status", "started", "took", "stages run", "report"):
+    for name in ("run", "status", "started", "took", "stages run"):
         table.add_column(name)
     for record in records:
         made = [stage for stage, entry in record.stages.items() if not entry.reused]
         took = _describe_duration(record.started_at, record.ended_at)
-        report = escape(str(store.root / record.report)) if record.report else ""
         table.add_row(
             record.run_id, describe_status(store, record), f"{record.started_at:%Y-%m-%d %H:%M}",
-            took, ", ".join(made) or "none", report,
+            took, ", ".join(made) or "none",
         )  # fmt: skip
     return table
 

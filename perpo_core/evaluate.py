@@ -64,9 +64,7 @@ def compute_key(
     return compute_stage_key("evaluate", VERSION, as_parents(samples, checkpoint), settings)
 
 
-def run(
-    context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpoint
-) -> EvalReport:
+def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpoint) -> EvalReport:
     """Answers, rewards and intervals of both policies; uncommitted."""
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)

@@ -2,7 +2,7 @@
 
 A stage is a module of perpo_core with
 
-    KIND, VERSION                                  VERSION is raised when the stage's meaning changes
+    KIND, VERSION                                  raised when the stage's meaning changes
     compute_key(config, policy, *parents) -> str   what is asked
     run(context, key, *parents) -> Artifact        the work; resumes parts it finds in its workspace
 

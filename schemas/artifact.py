@@ -197,12 +197,6 @@ class Promotion(Artifact):
 
 
 AnyArtifact = Annotated[
-    SampleSet
-    | CandidateSet
-    | ScoredSet
-    | PreferenceSet
-    | Checkpoint
-    | EvalReport
-    | Promotion,
+    SampleSet | CandidateSet | ScoredSet | PreferenceSet | Checkpoint | EvalReport | Promotion,
     Field(discriminator="kind"),
 ]

@@ -9,11 +9,15 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Task = Literal["grounding", "ocr", "counting"]
 Split = Literal["train", "validation", "test"]
-StageName = Literal[
-    "collect", "generate", "score", "materialize", "train", "evaluate", "promote"
-]
+StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]
 STAGES: tuple[StageName, ...] = (
-    "collect", "generate", "score", "materialize", "train", "evaluate", "promote",
+    "collect",
+    "generate",
+    "score",
+    "materialize",
+    "train",
+    "evaluate",
+    "promote",
 )  # in the order of the DAG
 TASKS: tuple[Task, ...] = ("grounding", "ocr", "counting")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

@@ -29,15 +29,21 @@ class DigitsSource(Section):
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the scenes."""
     train: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 1280, "ocr": 256, "counting": 256,
+        "grounding": 1280,
+        "ocr": 256,
+        "counting": 256,
     }
     """Training prompts by task."""
     validation: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 384, "ocr": 128, "counting": 128,
+        "grounding": 384,
+        "ocr": 128,
+        "counting": 128,
     }
     """Validation prompts by task: checkpoint choice and promotion gates."""
     test: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 2048, "ocr": 512, "counting": 512,
+        "grounding": 2048,
+        "ocr": 512,
+        "counting": 512,
     }
     """Test prompts by task: the report."""
 
@@ -57,7 +63,7 @@ class JsonlSource(Section):
     max_image_megapixels: float = Field(default=100.0, gt=0, le=1000)
     """Larger images are refused before they are decoded."""
     max_image_side: int = Field(default=2048, ge=16, le=16384)
-    """Pixels; longer images are scaled down once, on the way in (boxes are relative, so they stay)."""
+    """Pixels; longer images are scaled down once, on the way in; boxes are relative and stay."""
 
 
 class PolicyConfig(Section):
@@ -125,7 +131,9 @@ class ListsConfig(Section):
     """From scored candidates to ranked lists."""
 
     min_gap: dict[Task, Annotated[float, Field(ge=0, le=1)]] = {
-        "grounding": 0.8, "ocr": 0.04, "counting": 0.04,
+        "grounding": 0.8,
+        "ocr": 0.04,
+        "counting": 0.04,
     }
     """A list stays only if best minus worst reward reaches this (0.8 and 0.04: the paper)."""
     list_size: int = Field(default=16, ge=2, le=256)
@@ -144,14 +152,14 @@ class TrainConfig(Section):
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
-    """Pair weight |reward gap|^gamma (PerPO: 0.5); 0 weighs all pairs of different rewards alike."""
+    """Pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards alike."""
     nll_weight: float = Field(default=0.0, ge=0, le=100)
     """Adds this times -log p(best answer)/its length: holds the best answer's likelihood up."""
     adapter: Literal["lora", "full"] = "lora"
     """Train low-rank adapters on the language model, or every weight."""
     lora_rank: int = Field(default=128, ge=1, le=4096)
     """Rank of the adapters (PerPO: 128)."""
-    lora_alpha: float = Field(default=256, gt=0, le=65_536)
+    lora_alpha: int = Field(default=256, ge=1, le=65_536)
     """Scale of the adapters (PerPO: 256)."""
     train_vision: bool = False
     """With adapter = full: train the vision tower too."""

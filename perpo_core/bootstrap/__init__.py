@@ -30,12 +30,14 @@ VISION_FILE = "vision.pt"
 LOG_FILE = "bootstrap.jsonl"
 
 
-def bootstrap(config: BootstrapConfig, folder: Path, work: Path, log: Callable[[str], None]) -> Path:
+def bootstrap(
+    config: BootstrapConfig, folder: Path, work: Path, log: Callable[[str], None]
+) -> Path:
     """Make the policy in `folder`; `work` holds what a killed bootstrap resumes from."""
     torch.set_num_threads(config.threads)
     work.mkdir(parents=True, exist_ok=True)
     processor = build_processor()
-    model = build_model(processor, config.seed)
+    model: Any = build_model(processor, config.seed)
     note = _build_notebook(work / LOG_FILE, log)
     _load_or_pretrain_vision(model.model.vision_model, processor, config, work, note)
     _train_on_questions(model, processor, config, work, note)
@@ -85,9 +87,7 @@ class _Notes(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         del args, control, kwargs
         if logs and "loss" in logs:
-            self._note(
-                {"stage": "sft", "step": state.global_step, "loss": round(logs["loss"], 4)}
-            )
+            self._note({"stage": "sft", "step": state.global_step, "loss": round(logs["loss"], 4)})
 
 
 def _train_on_questions(

@@ -21,14 +21,12 @@ WRONG_CHARACTER, MISSING_CHARACTER = 0.04, 0.04  # of the characters of a transc
 OFF_BY_ONE = 0.08  # of the counts
 
 
-def write_noisy_answer(
-    question: Question, others: Sequence[Box], rng: np.random.Generator
-) -> str:
+def write_noisy_answer(question: Question, others: Sequence[Box], rng: np.random.Generator) -> str:
     """The answer text a careless annotator would give."""
     if question.task == "grounding":
         box = question.target
         if others and rng.random() < WRONG_TARGET:
-            box = others[rng.integers(len(others))]
+            box = others[int(rng.integers(len(others)))]
         return write_box(loosen_box(box, rng))  # type: ignore[arg-type]
     if question.task == "ocr":
         return _garble(str(question.target), rng)

@@ -50,7 +50,8 @@ class NoisyQuestions(Dataset[RankedList]):
     def _encode_image(self, scene: Scene) -> tuple[list[int], dict[str, Any]]:
         """The prompt's tokens up to and including the image, and the pixels."""
         messages = [{"role": "user", "content": [{"type": "image"}]}]
-        ids, vision = encode_prompt(self._processor, Prompt("", messages, [encode_png(scene.image)]))
+        prompt = Prompt("", messages, [encode_png(scene.image)])
+        ids, vision = encode_prompt(self._processor, prompt)
         end_id = self._processor.tokenizer.convert_tokens_to_ids(END)
         return ids[: ids.index(end_id)], vision
 

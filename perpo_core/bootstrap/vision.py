@@ -66,7 +66,9 @@ def pretrain_vision(
     """Train the tower in place; reports losses and patch accuracy every LOG_EVERY steps."""
     head = nn.Linear(tower.config.hidden_size, NO_DIGIT + 1 + 4)  # type: ignore[union-attr,arg-type]
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.02
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, total_steps=steps, pct_start=0.1, anneal_strategy="linear"
     )

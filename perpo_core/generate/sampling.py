@@ -28,9 +28,7 @@ VERSION = 1
 CHILD = "perpo_core.generate.child"
 
 
-def compute_candidates_key(
-    request: SamplingRequest, policy: PolicyRef, samples: SampleSet
-) -> str:
+def compute_candidates_key(request: SamplingRequest, policy: PolicyRef, samples: SampleSet) -> str:
     """Samples, policy and request; how many processes or threads work on it does not matter."""
     config = {"policy_digest": policy.digest, **request.model_dump(mode="json")}
     return compute_key("generate", VERSION, as_parents(samples), config)

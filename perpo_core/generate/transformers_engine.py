@@ -7,6 +7,7 @@ engine draws its own random numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -27,8 +28,8 @@ class TransformersEngine:
         self._processor = AutoProcessor.from_pretrained(job.policy.folder)
         dtype = getattr(torch, job.request.dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._model = AutoModelForImageTextToText.from_pretrained(job.policy.folder, dtype=dtype)
-        self._model.to(device).eval()
+        model: Any = AutoModelForImageTextToText.from_pretrained(job.policy.folder, dtype=dtype)
+        self._model = model.to(device).eval()
         self._banned = [[i] for i in find_banned_ids(self._processor.tokenizer)]
 
     def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
@@ -81,9 +82,7 @@ class TransformersEngine:
         ends = [position for position, token in enumerate(ids) if token in self._end_ids()]
         length = ends[0] + 1 if ends else len(ids)
         text = self._processor.tokenizer.decode(ids[:length], skip_special_tokens=True)
-        return Answer(
-            index, text, ids[:length], logps[:length], "stop" if ends else "length", seed
-        )
+        return Answer(index, text, ids[:length], logps[:length], "stop" if ends else "length", seed)
 
     def _end_ids(self) -> set[int]:
         end = self._model.generation_config.eos_token_id

@@ -45,7 +45,7 @@ class VllmEngine:
             disable_log_stats=True,
             **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
         )
-        self._bias = {i: BANNED_BIAS for i in find_banned_ids(self._processor.tokenizer)}
+        self._bias = dict.fromkeys(find_banned_ids(self._processor.tokenizer), BANNED_BIAS)
 
     def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
         """All answers of a shard; nothing of an earlier shard can change them."""
@@ -61,8 +61,9 @@ class VllmEngine:
         text = self._processor.apply_chat_template(
             prompt.messages, add_generation_prompt=True, tokenize=False
         )
-        images = prompt.open_images()
-        return {"prompt": text, "multi_modal_data": {"image": images}} if images else {"prompt": text}
+        if not prompt.images:
+            return {"prompt": text}
+        return {"prompt": text, "multi_modal_data": {"image": prompt.open_images()}}
 
     def _run(
         self, inputs: list[Any], prompts: Sequence[Prompt], num_answers: int, greedy: bool

@@ -150,7 +150,8 @@ def _place_patches(position_embedding: torch.nn.Embedding) -> None:
     side = int(num_positions**0.5)
     steps = torch.arange(side, dtype=torch.float32)
     frequencies = torch.exp(-torch.arange(width // 4) * (math.log(100.0) / (width // 4)))
-    waves = torch.cat([torch.sin(steps[:, None] * frequencies), torch.cos(steps[:, None] * frequencies)], 1)
+    phases = steps[:, None] * frequencies
+    waves = torch.cat([torch.sin(phases), torch.cos(phases)], 1)
     rows = waves[:, None].expand(side, side, -1)
     columns = waves[None, :].expand(side, side, -1)
     table = 0.3 * torch.cat([rows, columns], 2).reshape(num_positions, width)

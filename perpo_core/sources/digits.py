@@ -206,7 +206,7 @@ def _place_rows(
     """One to three rows of two to five digits each, left to right, as handwriting on a page."""
     num_rows = int(rng.integers(1, 4))
     pitch = SIDE // num_rows
-    height = int(min(pitch - 4, rng.integers(20, 31)))
+    height = min(pitch - 4, int(rng.integers(20, 31)))
     rows = []
     for row in range(num_rows):
         num_digits = int(rng.integers(2, 6))

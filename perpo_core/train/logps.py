@@ -7,6 +7,8 @@ length of the list.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -16,7 +18,7 @@ from perpo_core.train.packing import PackedBatch
 CHUNK_TOKENS = 1024  # 1024 x 128k vocabulary x 4 bytes = 0.5 GB, the largest block ever held
 
 
-def compute_token_logps(model: nn.Module, batch: PackedBatch) -> Tensor:
+def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
     """log p(token | image, prompt, earlier tokens of its answer), float32 or wider: [M] nats.
 
     `model` is a transformers image-text-to-text model, bare or wrapped by PEFT.

@@ -13,10 +13,12 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from schemas.config import TrainConfig
 
-WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
+WEIGHT_FILES = (
+    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+)  # fmt: skip
 
 
-def load_policy(folder: Path, dtype: str) -> tuple[nn.Module, Any]:
+def load_policy(folder: Path, dtype: str) -> tuple[Any, Any]:
     """(model, processor) of a policy folder; safetensors only, no code of the folder is run."""
     model = AutoModelForImageTextToText.from_pretrained(
         folder,
@@ -28,7 +30,7 @@ def load_policy(folder: Path, dtype: str) -> tuple[nn.Module, Any]:
     return model, AutoProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
-def choose_trained(model: nn.Module, config: TrainConfig) -> nn.Module:
+def choose_trained(model: Any, config: TrainConfig) -> Any:
     """Freeze what is not trained; with LoRA, wrap the model.
 
     As in the paper's runs, adapters sit on every linear layer of the language model and on nothing
@@ -50,9 +52,9 @@ def choose_trained(model: nn.Module, config: TrainConfig) -> nn.Module:
     return model
 
 
-def find_language_linears(model: nn.Module) -> list[str]:
+def find_language_linears(model: Any) -> list[str]:
     """Full names of the linear layers of the language model."""
-    decoder = model.get_decoder()  # type: ignore[operator]
+    decoder = model.get_decoder()
     inside = {id(module) for module in decoder.modules()}
     return [
         name
@@ -61,20 +63,21 @@ def find_language_linears(model: nn.Module) -> list[str]:
     ]
 
 
-def find_vision_tower(model: nn.Module) -> nn.Module:
+def find_vision_tower(model: Any) -> nn.Module:
     """The vision tower, under the name its family gives it."""
     for name in ("vision_model", "vision_tower", "visual"):
-        tower = getattr(model.model, name, None)  # type: ignore[union-attr]
+        tower = getattr(model.model, name, None)
         if tower is not None:
-            return tower  # type: ignore[no-any-return]
+            assert isinstance(tower, nn.Module)
+            return tower
     raise ValueError(f"no vision tower found in {type(model).__name__}; add its name here")
 
 
-def save_policy(model: nn.Module, base_folder: Path, folder: Path) -> None:
-    """Write a complete policy folder: merged weights, and the base's processor files as they are."""
+def save_policy(model: Any, base_folder: Path, folder: Path) -> None:
+    """Write a complete policy folder: merged weights, the base's processor files as they are."""
     merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
     folder.mkdir(parents=True, exist_ok=True)
-    merged.save_pretrained(folder)  # type: ignore[operator]
+    merged.save_pretrained(folder)
     weight_files = {path.name for pattern in WEIGHT_FILES for path in base_folder.glob(pattern)}
     for path in sorted(base_folder.iterdir()):
         if path.is_file() and path.name not in weight_files:

@@ -1,4 +1,6 @@
-"""A list as ONE sequence: image and prompt once, then every answer, each seeing the prefix and itself.
+"""A list as ONE sequence: image and prompt once, then every answer.
+
+Each answer sees the prefix and itself:
 
     [ prefix | answer 0 | answer 1 | ... | padding ]        one row of N tokens a list
 
@@ -13,7 +15,7 @@ Axes: B lists of a batch, N packed tokens, M scored tokens of the whole batch, G
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -31,7 +33,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class PackableList:
-    """One prompt with its answers, as token ids; `vision` is what the processor made of the images."""
+    """One prompt with its answers as token ids; `vision` is what the processor made of images."""
 
     prefix_ids: Sequence[int]
     branches: Sequence[Branch]
@@ -60,12 +62,14 @@ class PackedBatch:
     mask_BG: Tensor
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        moved = {
-            name: value.to(device) if isinstance(value, Tensor) else
-            {key: tensor.to(device) for key, tensor in value.items()}
+        """The batch on a device."""
+        tensors = {
+            name: value.to(device)
             for name, value in vars(self).items()
+            if isinstance(value, Tensor)
         }
-        return PackedBatch(**moved)
+        vision = {name: value.to(device) for name, value in self.vision.items()}
+        return replace(self, vision=vision, **tensors)
 
 
 def pack_lists(lists: Sequence[PackableList], pad_id: int) -> PackedBatch:

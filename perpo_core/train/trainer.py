@@ -119,6 +119,7 @@ class ListTrainer(Trainer):
         """Mean greedy reward on the validation prompts, logged as the Trainer logs metrics."""
         del args, kwargs
         assert self._validation is not None
+        assert self.model is not None
         reading = self._validation.measure(self.model)
         metrics = {"eval_reward": reading.mean_reward}
         metrics |= {f"eval_reward_{task}": value for task, value in reading.per_task.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,17 +107,17 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
             **extra,
         )
 
-    return SimpleNamespace(
-        KIND=kind, VERSION=1, compute_key=key_of, run=run, write_part=write_part
-    )
+    return SimpleNamespace(KIND=kind, VERSION=1, compute_key=key_of, run=run, write_part=write_part)
 
 
 def break_if_asked(context: StageContext, name: StageName) -> None:
-    """Fail as `<store>/../break-NAME` says: child | bug | anything else for bad input."""
+    """As `<store>/../break-NAME` says: child, once, interrupt, wait, or else bad input."""
     wish = context.store.root.parent / f"break-{name}"
     if not wish.exists():
         return
     how = wish.read_text()
+    while how == "wait" and wish.exists():
+        time.sleep(0.1)
     if how == "once":
         wish.unlink()
     if how in ("child", "once"):

@@ -173,7 +173,8 @@ def test_the_released_formula_agrees_on_a_sorted_untied_list():
     rewards = torch.tensor([0.9, 0.6, 0.3, 0.1], dtype=torch.float64)
     total = sum((rewards[i] - rewards[j]) ** 0.5 for i in range(4) for j in range(i + 1, 4))
     released = sum(
-        (rewards[i] - rewards[j]) ** 0.5 / total
+        (rewards[i] - rewards[j]) ** 0.5
+        / total
         * torch.log(1 + torch.exp(-0.1 * (ratios[i] - ratios[j])))
         for i in range(4)
         for j in range(i + 1, 4)
@@ -207,8 +208,10 @@ def test_declared_invariances_hold(group, scale, shift):
     moved = [scale * reward + shift for reward in rewards]
     for objective in OBJECTIVES.values():
         if objective.reward_affine_invariant:
-            first = objective.compute_loss_P(build_batch([ratios], [rewards], [mask]), TrainConfig())
-            second = objective.compute_loss_P(build_batch([ratios], [moved], [mask]), TrainConfig())
+            first, second = (
+                objective.compute_loss_P(build_batch([ratios], [r], [mask]), TrainConfig())
+                for r in (rewards, moved)
+            )
             assert second.item() == pytest.approx(first.item(), rel=1e-6, abs=1e-9)
 
 

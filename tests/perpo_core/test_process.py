@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +72,28 @@ def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
-def start_parent(
-    kind: str, pids_path: Path, stubborn: bool
-) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """A program that runs a child with grandchildren; returns once all of them live."""
-    job = Job(act="family", pids_path=pids_path, stubborn=stubborn).model_dump_json()
-    parent = subprocess.Popen(
-        [sys.executable, "-m", CHILDREN, kind, job], env={**os.environ, **CHILDREN_PATH}
-    )
-    assert wait_for(pids_path.exists, 30)
-    pids = json.loads(pids_path.read_text())
-    assert len(pids) == 5 and find_living(pids) == pids
-    return parent, pids
+StartParent = Callable[[str, bool], tuple["subprocess.Popen[bytes]", list[int]]]
+
+
+@pytest.fixture
+def start_parent(tmp_path: Path) -> Iterator[StartParent]:
+    """start_parent(kind, stubborn): a program with a child and grandchildren, all alive."""
+    parents = []
+
+    def start(kind: str, stubborn: bool) -> tuple[subprocess.Popen[bytes], list[int]]:
+        pids_path = tmp_path / "pids"
+        job = Job(act="family", pids_path=pids_path, stubborn=stubborn).model_dump_json()
+        command = [sys.executable, "-m", CHILDREN, kind, job]
+        parents.append(subprocess.Popen(command, env={**os.environ, **CHILDREN_PATH}))
+        assert wait_for(pids_path.exists, 30)
+        pids = json.loads(pids_path.read_text())
+        assert len(pids) == 5 and find_living(pids) == pids
+        return parents[-1], pids
+
+    yield start
+    for parent in parents:
+        parent.kill()
+        parent.wait()
 
 
 def test_events_arrive_in_order_and_the_result_is_returned() -> None:
@@ -202,18 +212,18 @@ def test_a_finished_child_leaves_nobody_behind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["parent", "threaded parent"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_or_interrupted_parent_leaves_nobody_behind(
-    tmp_path: Path, kind: str, number: signal.Signals
+    start_parent: StartParent, kind: str, number: signal.Signals
 ) -> None:
-    parent, pids = start_parent(kind, tmp_path / "pids", stubborn=number == signal.SIGKILL)
+    parent, pids = start_parent(kind, number == signal.SIGKILL)
     parent.send_signal(number)
     assert wait_for(lambda: not find_living(pids), GONE_WITHIN_S), find_living(pids)
     assert parent.wait(GONE_WITHIN_S) != 0
 
 
 def test_a_process_forked_from_a_killed_parent_does_not_keep_the_child_alive(
-    tmp_path: Path,
+    tmp_path: Path, start_parent: StartParent
 ) -> None:
-    parent, pids = start_parent("forking parent", tmp_path / "pids", stubborn=False)
+    parent, pids = start_parent("forking parent", False)
     assert wait_for((tmp_path / "pids.fork").exists, 10)
     parent.kill()
     parent.wait()

@@ -1,0 +1,86 @@
+"""What a run shows, read as text."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from flows.display import LiveDisplay, PlainDisplay, StageLine, describe_counts, format_seconds
+from flows.tables import build_metrics_table
+from schemas.artifact import Counts
+from tests.flows.toy import TOY_STAGES
+
+COUNTS = Counts(num_in=10, num_kept=7, dropped={"low gap": 2, "cut off": 1})
+
+
+def render(renderable: object) -> str:
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(renderable)
+    return console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.96, "10.0 s"), (12.4, "12 s"), (200, "3:20"), (3723, "1:02:03")],
+)
+def test_seconds_as_a_person_reads_them(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_rate_and_time_left_count_from_where_a_resumed_stage_began() -> None:
+    line = StageLine("running")
+    line.advance(500, 1000, "prompts", now_s=10.0)
+    assert line.describe_progress(10.0) == "500/1,000 prompts"
+    line.advance(600, 1000, "prompts", now_s=12.0)
+    assert line.describe_progress(12.0) == "600/1,000 prompts, 50/s, 8.0 s left"
+
+
+def test_counts_name_the_reasons() -> None:
+    assert describe_counts(COUNTS) == "7 kept, 3 dropped (low gap 2, cut off 1)"
+
+
+def test_the_live_display_has_a_line_a_stage() -> None:
+    display = LiveDisplay(Console(width=120, file=io.StringIO()))
+    display.start("collect")
+    display.finish("collect", True, 0.2, COUNTS)
+    display.start("generate")
+    display.progress("generate", 512, 2048, "prompts")
+    display.skip("promote", "not asked for")
+    lines = render(display).splitlines()
+    assert len(lines) == 7
+    assert lines[0].split()[:4] == ["collect", "reused", "0.2", "s"]
+    assert "512/2,048 prompts" in lines[1]
+    assert lines[2].split() == ["score", "pending"]
+    assert "not asked for" in lines[6]
+
+
+def test_the_plain_display_writes_whole_lines_and_no_markup() -> None:
+    console = Console(width=40, file=io.StringIO(), record=True)
+    display = PlainDisplay(console)
+    display.start("score")
+    display.log("score", "[bold]a message that is much longer than forty characters[/bold]")
+    display.progress("score", 1, 2, "shards")
+    display.finish("score", False, 61, COUNTS)
+    assert console.export_text().splitlines() == [
+        "score: [bold]a message that is much longer than forty characters[/bold]",
+        "score: done in 1:01, 7 kept, 3 dropped (low gap 2, cut off 1)",
+    ]
+
+
+def test_the_metrics_table_says_which_way_is_better() -> None:
+    from perpo_core.stage import describe_producer, utc_now
+    from schemas.artifact import EvalReport
+    from tests.flows.toy import METRIC, WORSE
+
+    evaluation = EvalReport(
+        stage="evaluate", key="a" * 64, digest="b" * 64, files=[], counts=COUNTS, parents=[],
+        producer=describe_producer(seed=0), created_at=utc_now(), seconds=0, validation={},
+        metrics={"grounding": {"acc_at_50": METRIC}, "ocr": {"edit_distance": WORSE}},
+        headroom_closed={},
+    )  # fmt: skip
+    text = render(build_metrics_table(evaluation))
+    assert "\u2191 better" in text.split("edit distance")[0]
+    assert "\u2191 worse" in text.split("edit distance")[1]
+    assert TOY_STAGES.keys() == LiveDisplay(Console()).lines.keys()
