@@ -9,7 +9,7 @@ READY := .venv/ready-$(EXTRA)
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh test test-slow lint format types lock clean
+.PHONY: help setup refresh seeds test test-slow lint format types lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,12 @@ $(READY): infra/$(EXTRA).lock infra/uv.lock.txt infra/pip-check.$(EXTRA).txt inf
 
 refresh: $(READY)  ## sample, score, rank, train, evaluate, promote: what is there is reused
 	@$(BIN)/perpo refresh infra/configs/default.toml $(ARGS)
+
+seeds: $(READY)  ## the default refresh under five training seeds, and what each one gained
+	@for seed in 0 1 2 3 4; do \
+	    $(BIN)/perpo refresh infra/configs/default.toml --set train.seed=$$seed $(ARGS) || exit; \
+	done
+	@$(BIN)/perpo runs
 
 test: $(READY)  ## quick tests (MARKS="gpu" and the like choose others)
 	@$(BIN)/python -m pytest -q -m "$(MARKS)" $(ARGS)

@@ -39,7 +39,7 @@ def load_record(store: Store, run: str) -> RunRecord:
 
 def load_records(store: Store) -> list[RunRecord]:
     """All runs, oldest first."""
-    paths = (store.root / "runs").glob("*.json")
+    paths = (store.root / "runs").glob("[!.]*.json")  # .tmp-*: being written, or left by a kill
     records = [RunRecord.model_validate_json(path.read_bytes()) for path in paths]
     return sorted(records, key=lambda record: (record.started_at, record.run_id))
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from flows.display import format_seconds
 from flows.lock import is_locked
 from flows.planning import PlannedStage
+from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store
 from schemas.artifact import EvalReport, Metric, Promotion
@@ -71,9 +72,8 @@ def describe_promotion(promotion: Promotion) -> Text:
     """Whether the policy moved, and which gates held it back."""
     if promotion.promoted:
         return Text("Promoted: every gate passed on the validation split.", "green")
-    failed = [f"{g.task} {g.metric} {g.rule} (measured {g.measured:+.4f})"
-              for g in promotion.gates if not g.passed]  # fmt: skip
-    return Text("Not promoted: " + "; ".join(failed), "yellow")
+    held = [describe_gate(gate) for gate in promotion.gates if not gate.passed]
+    return Text("Not promoted: " + "; ".join(held), "yellow")
 
 
 def build_stages_table(record: RunRecord) -> Table:
@@ -98,16 +98,28 @@ def build_stages_table(record: RunRecord) -> Table:
 def build_runs_table(store: Store, records: Sequence[RunRecord]) -> Table:
     """All runs, newest last."""
     table = Table()
-    for name in ("run", "status", "started", "took", "stages run"):
+    for name in ("run", "status", "started", "took", "stages run", "change on the test split"):
         table.add_column(name)
     for record in records:
         made = [stage for stage, entry in record.stages.items() if not entry.reused]
         took = _describe_duration(record.started_at, record.ended_at)
         table.add_row(
             record.run_id, describe_status(store, record), f"{record.started_at:%Y-%m-%d %H:%M}",
-            took, ", ".join(made) or "none",
+            took, ", ".join(made) or "none", _describe_change(store, record),
         )  # fmt: skip
     return table
+
+
+def _describe_change(store: Store, record: RunRecord) -> str:
+    """Such as "grounding accuracy at IoU 0.5 +0.0312 (+0.0201 to +0.0420)"."""
+    entry = record.stages.get("evaluate")
+    evaluation = store.load(entry.kind, entry.key) if entry else None
+    if not isinstance(evaluation, EvalReport) or not evaluation.metrics:
+        return ""
+    task, metrics = next(iter(evaluation.metrics.items()))
+    name, value = next(iter(metrics.items()))
+    interval = f"({value.delta_low:+.4f} to {value.delta_high:+.4f})"
+    return f"{task} {label_metric(name)} {value.delta:+.4f} {interval}"
 
 
 def describe_status(store: Store, record: RunRecord) -> str:

@@ -7,6 +7,7 @@ command line and every child process call apply_defaults() first.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 DEFAULTS: dict[str, str] = {
     # Nothing is fetched behind the user's back: a hub id must lie in the local cache already.
@@ -43,7 +44,7 @@ def apply_defaults() -> None:
         os.environ.setdefault(name, value)
 
 
-def build_child_env(threads: int, devices: list[int] | None = None) -> dict[str, str]:
+def build_child_env(threads: int, devices: Sequence[int | str] | None = None) -> dict[str, str]:
     """What a compute child gets on top: its CPU threads and, for one of several, its GPUs."""
     env = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     if devices is not None:

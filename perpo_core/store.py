@@ -12,7 +12,6 @@ either a whole file or none. A stage that died finds its finished parts again by
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -24,10 +23,11 @@ from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from perpo_core.keys import compute_hash, hash_file
 from schemas.artifact import AnyArtifact, Artifact, FileRef
+from schemas.base import Digest, Frozen
 
 ARTIFACT_FILE = "artifact.json"
 SIDECAR_SUFFIX = ".json"
@@ -35,6 +35,13 @@ ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of 
 
 A = TypeVar("A", bound=Artifact)
 _ANY_ARTIFACT: TypeAdapter[AnyArtifact] = TypeAdapter(AnyArtifact)
+
+
+class _Sidecar(Frozen):
+    """What lies beside a finished part."""
+
+    file: FileRef
+    made_of: Digest
 
 
 class DamagedArtifact(Exception):
@@ -55,17 +62,19 @@ class Workspace:
         path, sidecar = self.folder / name, self.folder / (name + SIDECAR_SUFFIX)
         if not path.is_file() or not sidecar.is_file():
             return None
-        recorded = json.loads(sidecar.read_text())
-        if recorded["made_of"] != compute_hash(made_of):
+        try:
+            recorded = _Sidecar.model_validate_json(sidecar.read_bytes())
+        except ValidationError:  # damaged: what it tells of is made again
             return None
-        file = FileRef.model_validate(recorded["file"])
-        return file if hash_file(path) == file.sha256 else None
+        if recorded.made_of != compute_hash(made_of):
+            return None
+        return recorded.file if hash_file(path) == recorded.file.sha256 else None
 
     def write_part(self, name: str, table: pa.Table, made_of: object) -> FileRef:
         """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input."""
         file = self.write_table(name, table)
-        sidecar = {"file": file.model_dump(), "made_of": compute_hash(made_of)}
-        write_atomic(self.folder / (name + SIDECAR_SUFFIX), json.dumps(sidecar).encode())
+        sidecar = _Sidecar(file=file, made_of=compute_hash(made_of))
+        write_atomic(self.folder / (name + SIDECAR_SUFFIX), sidecar.model_dump_json().encode())
         return file
 
     def write_table(self, name: str, table: pa.Table) -> FileRef:
@@ -100,9 +109,12 @@ class Store:
         return [self.path(artifact, f.path) for f in artifact.files if f.path.startswith(prefix)]
 
     def load(self, kind: str, key: str) -> AnyArtifact | None:
-        """The committed artifact, unverified; None if there is none."""
+        """The committed artifact, its files unverified; None if there is none, or none readable."""
         path = self.folder(kind, key) / ARTIFACT_FILE
-        return _ANY_ARTIFACT.validate_json(path.read_bytes()) if path.is_file() else None
+        try:
+            return _ANY_ARTIFACT.validate_json(path.read_bytes()) if path.is_file() else None
+        except ValidationError:
+            return None
 
     def find(
         self, kind: str, key: str, warn: Callable[[str], None] = lambda message: None
@@ -110,6 +122,9 @@ class Store:
         """The committed artifact if every file verifies; damage is said and counts as absence."""
         artifact = self.load(kind, key)
         if artifact is None:
+            path = self.folder(kind, key) / ARTIFACT_FILE
+            if path.is_file():
+                warn(f"{kind} artifact: {path} is damaged; remaking what is needed")
             return None
         try:
             self.verify(artifact)

@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from perpo_core.bootstrap.questions import NoisyQuestions
 from perpo_core.bootstrap.vision import pretrain_vision
 from perpo_core.policy.builtin import build_model, build_processor
+from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.trainer import Collator, ListTrainer
 from schemas.bootstrap import BootstrapConfig
 from schemas.config import TrainConfig
@@ -77,7 +77,9 @@ def _load_or_pretrain_vision(
             {"stage": "vision", "step": step, **{k: round(v, 4) for k, v in metrics.items()}}
         ),
     )
-    torch.save(tower.state_dict(), path)
+    part = path.with_suffix(".part")
+    torch.save(tower.state_dict(), part)
+    part.replace(path)  # a kill leaves the whole file or none
 
 
 class _Notes(TrainerCallback):
@@ -127,4 +129,4 @@ def _train_on_questions(
         validation=None,
         callbacks=[_Notes(note)],
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work)))
+    trainer.train(resume_from_checkpoint=find_checkpoint(work))

@@ -1,9 +1,9 @@
 """First stage of the bootstrap: teach the vision tower where digits are and which.
 
-Every patch predicts the digit whose centre lies in it (ten values or none) and that digit's box:
-a dense loss on clean labels, thrown away with its head. Without it the language-model loss alone
-needs ten times as many scenes before the tower sees anything. Real vision-language models start
-from a pretrained tower for the same reason.
+Every patch predicts the digit whose centre lies in it (ten values or none) and that digit's box,
+relative to the patch and in the whole scene: a dense loss on clean labels, thrown away with its
+head. Without it the language-model loss alone needs many times as many scenes before the tower sees
+anything. Real vision-language models start from a pretrained tower for the same reason.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ CELL = SIDE / GRID  # pixels of a scene under one patch
 NO_DIGIT = 10  # class of a patch without a digit's centre
 NO_DIGIT_WEIGHT = 0.2  # most patches have none
 BOX_WEIGHT = 4.0  # brings the box loss to the size of the class loss
-BOX_BETA = 0.1  # cells; where smooth L1 turns from squared to absolute
+BOX_BETA = 0.1  # where smooth L1 turns from squared to absolute
 LOG_EVERY = 100
 
 
 class DenseScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """(pixels [3, H, W], class of each patch [GRID^2], box of each patch [GRID^2, 4])."""
+    """(pixels [3, H, W], class of each patch [GRID^2], boxes of each patch [GRID^2, 8]).
+
+    The first four numbers are the digit's box relative to the patch's middle, in units of two
+    patches; the others are the same box in 0-1 of the scene, the form in which answers state it.
+    """
 
     def __init__(self, num_scenes: int, seed: int, image_processor: Any) -> None:
         self._num_scenes = num_scenes
@@ -43,12 +47,13 @@ class DenseScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         task = ("grounding", "ocr")[index % 2]
         scene = compose_scene("train", task, index, self._seed)  # type: ignore[arg-type]
         classes = torch.full((GRID**2,), NO_DIGIT)
-        boxes = torch.zeros(GRID**2, 4)
+        boxes = torch.zeros(GRID**2, 8)
         for digit in scene.placed:
             column, row = (int(value // CELL) for value in digit.centre)
             middle = torch.tensor([column + 0.5, row + 0.5] * 2) * CELL
             classes[row * GRID + column] = digit.value
-            boxes[row * GRID + column] = (torch.tensor(digit.box) - middle) / (2 * CELL)
+            box = torch.tensor(digit.box)
+            boxes[row * GRID + column] = torch.cat([(box - middle) / (2 * CELL), box / SIDE])
         pixels = self._image_processor([[scene.image]], return_tensors="pt")["pixel_values"]
         return pixels[0, 0], classes, boxes
 
@@ -64,7 +69,7 @@ def pretrain_vision(
     report: Callable[[int, dict[str, float]], None],
 ) -> None:
     """Train the tower in place; reports losses and patch accuracy every LOG_EVERY steps."""
-    head = nn.Linear(tower.config.hidden_size, NO_DIGIT + 1 + 4)  # type: ignore[union-attr,arg-type]
+    head = nn.Linear(tower.config.hidden_size, NO_DIGIT + 1 + 8)  # type: ignore[union-attr,arg-type]
     parameters = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.02
@@ -87,7 +92,7 @@ def pretrain_vision(
 def compute_dense_loss(
     outputs: Tensor, classes: Tensor, boxes: Tensor
 ) -> tuple[Tensor, dict[str, float]]:
-    """outputs [B, GRID^2, 15], classes [B, GRID^2], boxes [B, GRID^2, 4] -> (loss, metrics)."""
+    """outputs [B, GRID^2, 19], classes [B, GRID^2], boxes [B, GRID^2, 8] -> (loss, metrics)."""
     logits, predicted = outputs[..., : NO_DIGIT + 1], outputs[..., NO_DIGIT + 1 :]
     weights = torch.ones(NO_DIGIT + 1)
     weights[NO_DIGIT] = NO_DIGIT_WEIGHT

@@ -6,14 +6,17 @@ store knows the result by what was asked, so a base policy is evaluated once, wh
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextvars import copy_context
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from perpo_core.environment import build_child_env
 from perpo_core.generate.child import describe_shard, part_name
+from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.generate.prompts import iter_prompt_shards
 from perpo_core.keys import compute_digest, compute_key
 from perpo_core.process import run_child
@@ -65,7 +68,10 @@ def make_candidates(
         counts=Counts(num_in=num_prompts, num_kept=num_prompts),
         parents=as_parents(samples),
         producer=describe_producer(
-            request.seed, context.config.generate.threads, _find_device(), request.engine
+            request.seed,
+            context.config.generate.threads,
+            "cuda" if find_gpus() else "cpu",
+            request.engine,
         ),
         created_at=utc_now(),
         seconds=time.monotonic() - started,
@@ -85,7 +91,9 @@ def _build_jobs(
     workspace: Workspace,
     num_missing: int,
 ) -> list[SamplingJob]:
-    world = min(config.generate.processes, num_missing)
+    generate = config.generate
+    engines = count_engines(generate.processes, generate.tensor_parallel, find_gpus())
+    world = min(engines, num_missing)
     return [
         SamplingJob(
             request=request,
@@ -106,14 +114,17 @@ def _build_jobs(
 
 
 def _run_jobs(context: StageContext, jobs: list[SamplingJob], num_prompts: int) -> None:
-    """Run the children side by side; after a failure the others still finish, their shards stay."""
+    """Run the children side by side; the first failure or Ctrl-C ends all, their shards stay."""
     done = 0
+    counting = threading.Lock()
+    stop = threading.Event()
 
     def on_event(event: dict[str, Any]) -> None:
         nonlocal done
         if event["event"] == "shard":
-            done += event["num_prompts"]
-            context.progress(done, num_prompts, "prompts")
+            with counting:  # also around the report, so that it never runs backwards
+                done += event["num_prompts"]
+                context.progress(done, num_prompts, "prompts")
 
     def run(job: SamplingJob) -> None:
         run_child(
@@ -122,21 +133,21 @@ def _run_jobs(context: StageContext, jobs: list[SamplingJob], num_prompts: int) 
             on_event=on_event,
             log=context.log,
             progress_timeout_s=context.config.generate.progress_timeout_s,
-            env=build_child_env(job.threads, _devices_of(job)),
+            env=build_child_env(
+                job.threads, assign_gpus(job.rank, job.world, job.tensor_parallel, find_gpus())
+            ),
             log_path=job.folder / f"engine-{job.rank}.log",
+            stop=stop,
         )
 
     with ThreadPoolExecutor(len(jobs)) as pool:
-        for future in [pool.submit(run, job) for job in jobs]:
-            future.result()
-
-
-def _devices_of(job: SamplingJob) -> list[int] | None:
-    """The GPUs of one of several engines; None lets a single engine see them all."""
-    if job.world == 1:
-        return None
-    first = job.rank * job.tensor_parallel
-    return list(range(first, first + job.tensor_parallel))
+        try:
+            # Each thread gets the caller's context variables, which log and progress may need.
+            futures = [pool.submit(copy_context().run, run, job) for job in jobs]
+            for future in as_completed(futures):
+                future.result()
+        finally:
+            stop.set()  # before the pool waits for its threads
 
 
 def _expect_part(workspace: Workspace, name: str, made_of: object) -> FileRef:
@@ -148,10 +159,3 @@ def _expect_part(workspace: Workspace, name: str, made_of: object) -> FileRef:
 def _count_tokens(workspace: Workspace, file: FileRef) -> int:
     column = pq.read_table(workspace.folder / file.path, columns=["token_ids"]).column(0)
     return sum(len(ids) for ids in column.to_pylist())
-
-
-def _find_device() -> str:
-    """cuda where an NVIDIA driver is loaded; torch is not imported for the question."""
-    from pathlib import Path
-
-    return "cuda" if Path("/proc/driver/nvidia/version").exists() else "cpu"

@@ -45,9 +45,10 @@ class TransformersEngine:
         text = self._processor.apply_chat_template(
             prompt.messages, add_generation_prompt=True, tokenize=False
         )
-        inputs = self._processor(
-            text=[text], images=[prompt.open_images()], return_tensors="pt"
-        ).to(self._model.device)
+        images = [prompt.open_images()] if prompt.images else None
+        inputs = self._processor(text=[text], images=images, return_tensors="pt").to(
+            self._model.device
+        )
         seed = derive_seed(self._request.seed, prompt.prompt_id)
         torch.manual_seed(seed)
         sampling = (

@@ -25,8 +25,8 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from perpo_core.sources import digits
 
 VOCABULARY_SIZE = 448
-IMAGE_SIDE, PATCH_SIDE, SHUFFLE = 64, 8, 2  # pixels, pixels, patches merged along each axis
-IMAGE_SEQ_LEN = (IMAGE_SIDE // PATCH_SIDE // SHUFFLE) ** 2  # 16 image tokens
+IMAGE_SIDE, PATCH_SIDE, SHUFFLE = 64, 8, 1  # pixels, pixels, patches merged along each axis
+IMAGE_SEQ_LEN = (IMAGE_SIDE // PATCH_SIDE // SHUFFLE) ** 2  # 64 image tokens
 
 PAD, IMAGE, FAKE, GLOBAL, END = (
     "<pad>",

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from perpo_core.child import emit, load_job
 from perpo_core.objectives import OBJECTIVES
+from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.data import RankedLists, TrainBatch, collate_lists
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.trainer import Collator, ListTrainer, compute_reference_logps
@@ -35,7 +35,7 @@ def main() -> None:
         lists.ref_logps_PG = _compute_reference(model, lists, processor, config)
     validation = ValidationReward(job.samples_file, processor, job.config, job.policy.folder)
     work = job.folder / "work"
-    resumed = get_last_checkpoint(str(work)) if work.is_dir() else None
+    resumed = find_checkpoint(work)
     if resumed:
         emit("log", message=f"resuming from {Path(resumed).name}")
     trainer = build_trainer(
@@ -115,9 +115,11 @@ def build_trainer(
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
+        restore_callback_states_from_checkpoint=True,  # patience goes on where it was
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=False,
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # DataParallel cannot split packed lists
     callbacks: list[TrainerCallback] = [Reporter(num_steps)]
     if measured:
         callbacks.append(EarlyStoppingCallback(config.patience))

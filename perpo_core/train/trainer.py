@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Trainer
 
@@ -128,6 +129,33 @@ class ListTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    def _load_best_model(self) -> None:
+        """The best checkpoint of this folder, wherever the folder lay when it was written."""
+        best = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.best_global_step}"
+        self.state.best_model_checkpoint = str(best)
+        if not best.is_dir():
+            raise ValueError(f"{best} is missing; remove {best.parent} to train from the start")
+        if isinstance(self.model, PeftModel):
+            super()._load_best_model()
+        else:
+            self._load_weights(best)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if isinstance(self.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        else:
+            self._load_weights(Path(resume_from_checkpoint))
+
+    def _load_weights(self, checkpoint: Path) -> None:
+        """All weights of a full fine-tuning checkpoint.
+
+        The library's own loading compares names without from_pretrained's renaming and is not
+        strict: of a LLaVA or Qwen-VL checkpoint, saved under other names, it loads nothing.
+        """
+        model: Any = self.model
+        saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
+        model.load_state_dict(saved.state_dict())
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         """Without training_args.bin: a pickle that nobody reads."""

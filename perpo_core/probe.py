@@ -1,0 +1,175 @@
+"""`perpo doctor CONFIG --probe`: under which box format do the policy's own answers score?
+
+Samples a few answers of grounding training prompts with the configured engine and scores them
+under every format. A convention guessed wrongly is the commonest reason for an IoU reward that
+stays at zero, and numbers alone cannot tell 0-1000 from the pixels of a large image.
+
+The samples are those of the collect stage and stay in the store for the refresh; the answers lie
+in a temporary store, since a refresh asks for others.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perpo_core import collect
+from perpo_core.boxes import BOX_FORMATS, compute_iou, parse_box
+from perpo_core.frames import build_framer
+from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.keys import compute_digest
+from perpo_core.stage import StageContext, find_or_make
+from perpo_core.store import Store
+from schemas.artifact import SampleSet
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, SamplingRequest
+
+NUM_SAMPLES = 4  # sampled answers a prompt, beside the greedy one
+CLEARLY = 0.1  # mean IoU by which another format must beat the configured one to be named
+HARDLY = 0.05  # mean IoU below which no format reads the answers
+COLUMNS = ["prompt_id", "task", "split", "width", "height", "target"]
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """How the answers score when read as one box format."""
+
+    box_format: str
+    mean_iou: float
+    """Over all answers; those that hold no box of this format count 0."""
+    share_parsed: float
+    """Share of the answers that hold a box of this format."""
+    num_answers: int
+    configured: bool
+
+    def __str__(self) -> str:
+        mark = "  <- policy.box_format" if self.configured else ""
+        return (
+            f"{self.box_format:15} mean IoU {self.mean_iou:.3f}, "
+            f"{self.share_parsed:4.0%} of {self.num_answers} answers read as a box{mark}"
+        )
+
+
+def probe_policy(
+    config: RefreshConfig,
+    policy: PolicyRef,
+    store: Store | None = None,
+    log: Callable[[str], None] = lambda message: None,
+    num_prompts: int = 16,
+) -> list[ProbeResult]:
+    """Every box format this policy can be read in, the best first.
+
+    Raises ValueError where the source has no grounding prompt to train on, ChildFailed where the
+    engine breaks.
+    """
+    context = StageContext(store or Store(config.store), config, policy, log=log)
+    samples: SampleSet = find_or_make(context, collect).artifact
+    table = _pick_rows(context, samples, num_prompts)
+    with tempfile.TemporaryDirectory(prefix="perpo-probe-") as folder:
+        texts = _sample_texts(context, Store(folder), samples, table)
+    rows = table.select(COLUMNS).to_pylist()
+    results = [
+        result
+        for box_format in BOX_FORMATS
+        if (result := _read_as(box_format, context, rows, texts)) is not None
+    ]
+    return sorted(results, key=lambda result: (-result.mean_iou, not result.configured))
+
+
+def describe_probe(results: Sequence[ProbeResult]) -> list[str]:
+    """One line a format, and what to do about it."""
+    return [*map(str, results), _advise(results)]
+
+
+def _advise(results: Sequence[ProbeResult]) -> str:
+    best = results[0]
+    configured = [result for result in results if result.configured]
+    if best.mean_iou < HARDLY:
+        return (
+            "no box format reads these answers: the policy does not locate things yet, or the "
+            "prompts do not ask for coordinates the way it learned to give them"
+        )
+    if configured and best.mean_iou < configured[0].mean_iou + CLEARLY:
+        return f"policy.box_format = {configured[0].box_format} fits"
+    return f"the answers score clearly better as {best.box_format}; set policy.box_format to it"
+
+
+def _pick_rows(context: StageContext, samples: SampleSet, num_prompts: int) -> pa.Table:
+    """The samples of the first grounding training prompts."""
+    table = pq.read_table(
+        context.store.path(samples, "samples.parquet"),
+        filters=[("task", "==", "grounding"), ("split", "==", "train")],
+    )
+    if table.num_rows == 0:
+        raise ValueError("the source has no grounding prompt to train on, so no box to probe")
+    prompt_ids = list(dict.fromkeys(table["prompt_id"].to_pylist()))[:num_prompts]
+    return table.filter(pa.compute.is_in(table["prompt_id"], value_set=pa.array(prompt_ids)))
+
+
+def _sample_texts(
+    context: StageContext, scratch: Store, samples: SampleSet, table: pa.Table
+) -> dict[str, list[str]]:
+    """prompt_id -> the greedy answer and NUM_SAMPLES sampled ones."""
+    workspace = scratch.open_workspace(samples.kind, samples.key)
+    files = [workspace.write_table("samples.parquet", table)]
+    few = samples.model_copy(update={"files": files, "digest": compute_digest(files), "attempt": 0})
+    config = context.config
+    single = config.model_copy(
+        update={"generate": config.generate.model_copy(update={"processes": 1})}
+    )
+    request = SamplingRequest(
+        splits=["train"],
+        num_candidates=NUM_SAMPLES,
+        greedy=True,
+        temperature=config.generate.temperature,
+        top_p=config.generate.top_p,
+        max_tokens=config.generate.max_tokens,
+        seed=config.generate.seed,
+        shard_prompts=config.generate.shard_prompts,
+        engine=config.generate.engine,
+        dtype=config.policy.dtype,
+        max_model_len=config.policy.max_model_len,
+    )
+    key = compute_candidates_key(request, context.policy, few)
+    inner = StageContext(scratch, single, context.policy, log=context.log)
+    candidates = make_candidates(inner, key, request, context.policy, few)
+    texts: dict[str, list[str]] = {}
+    for path in scratch.paths(candidates):
+        for row in pq.read_table(path, columns=["prompt_id", "text"]).to_pylist():
+            texts.setdefault(row["prompt_id"], []).append(row["text"])
+    return texts
+
+
+def _read_as(
+    box_format: str,
+    context: StageContext,
+    rows: Sequence[dict[str, Any]],
+    texts: dict[str, list[str]],
+) -> ProbeResult | None:
+    """None where the policy's image processor does not tell what the format needs."""
+    try:
+        build_frame = build_framer(box_format, Path(context.policy.folder))
+    except ValueError as reason:
+        context.log(f"{box_format} is left out: {reason}")
+        return None
+    ious: list[float] = []
+    num_parsed = 0
+    for row in rows:
+        frame = build_frame(row["width"], row["height"])
+        for text in texts[row["prompt_id"]]:
+            box, _ = parse_box(text, box_format, frame)
+            num_parsed += box is not None
+            ious.append(compute_iou(box, tuple(row["target"]["box"])) if box else 0.0)
+    return ProbeResult(
+        box_format,
+        sum(ious) / len(ious),
+        num_parsed / len(ious),
+        len(ious),
+        configured=box_format == context.config.policy.box_format,
+    )

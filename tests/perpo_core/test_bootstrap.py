@@ -1,0 +1,160 @@
+"""The bootstrap of the built-in policy: its noise, its packed questions, and a tiny run of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perpo_core.bootstrap import LOG_FILE, VISION_FILE, bootstrap, noise
+from perpo_core.bootstrap.questions import TASK_CYCLE, NoisyQuestions, write_dialogues
+from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
+from perpo_core.boxes import Frame, compute_iou, find_box_problem, parse_box
+from perpo_core.generate.prompts import Prompt
+from perpo_core.keys import hash_folder
+from perpo_core.policy.builtin import END, IMAGE_SIDE
+from perpo_core.policy.check import check_policy_folder
+from perpo_core.sources.digits import SIDE, Question, compose_scene, encode_png
+from perpo_core.train.data import encode_prompt
+from perpo_core.train.model import load_policy
+from schemas.bootstrap import BootstrapConfig
+
+FRAME = Frame(SIDE, SIDE)
+NUM_DRAWS = 4000
+BAND = 0.015  # about four standard errors of a share of 5% over NUM_DRAWS
+
+
+def draw_answers(question: Question, others: Any = ()) -> list[str]:
+    rng = np.random.default_rng(0)
+    return [noise.write_noisy_answer(question, others, rng) for _ in range(NUM_DRAWS)]
+
+
+# Noise
+
+
+@given(
+    x=st.floats(0, 0.7), y=st.floats(0, 0.7), width=st.floats(0.1, 0.3), height=st.floats(0.1, 0.3),
+    seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_a_loose_box_is_a_box_around_the_same_thing(x, y, width, height, seed):
+    box = (x, y, x + width, y + height)
+    loose = noise.loosen_box(box, np.random.default_rng(seed))
+    assert find_box_problem(loose) is None
+    assert 0.95 * 0.5 * width <= loose[2] - loose[0] <= 1.5 * width * (1 + 1e-9)
+    assert compute_iou(box, loose) > 0.2
+
+
+def test_loose_boxes_scale_and_shift_as_documented():
+    rng = np.random.default_rng(0)
+    box = (0.4, 0.4, 0.6, 0.6)  # far from the edges, so nothing is clipped
+    boxes = np.array([noise.loosen_box(box, rng) for _ in range(NUM_DRAWS)])
+    scales = (boxes[:, 2:] - boxes[:, :2]) / 0.2
+    assert scales.min() >= noise.LOOSENESS[0] - 1e-9
+    assert scales.max() <= noise.LOOSENESS[1] + 1e-9
+    assert scales.mean() == pytest.approx(sum(noise.LOOSENESS) / 2, abs=0.02)
+    shifts = ((boxes[:, 2:] + boxes[:, :2]) / 2 - 0.5) / 0.2
+    assert shifts.mean() == pytest.approx(0, abs=0.01)
+    assert shifts.std() == pytest.approx(noise.JITTER, rel=0.05)
+
+
+def test_few_boxes_are_those_of_another_digit():
+    target, other = (0.1, 0.1, 0.3, 0.3), (0.6, 0.6, 0.8, 0.8)
+    question = Question("grounding", "Where is the 7?", target)
+    boxes = [parse_box(text, "norm1", FRAME)[0] for text in draw_answers(question, [other])]
+    wrong = [compute_iou(box, other) > compute_iou(box, target) for box in boxes if box]
+    assert len(wrong) == NUM_DRAWS
+    assert np.mean(wrong) == pytest.approx(noise.WRONG_TARGET, abs=BAND)
+    alone = [parse_box(text, "norm1", FRAME)[0] for text in draw_answers(question)]
+    assert all(box and compute_iou(box, other) == 0 for box in alone)
+
+
+def test_few_characters_are_wrong_or_missing_and_lines_stay():
+    answers = draw_answers(Question("ocr", "Read.", "888\n88"))
+    assert all(text.count("\n") == 1 for text in answers)
+    assert set("".join(answers)) == set("0123456789\n")
+    missing = 1 - np.mean([len(text) - 1 for text in answers]) / 5
+    assert missing == pytest.approx(noise.MISSING_CHARACTER, abs=BAND)
+    wrong = np.mean([sum(c not in "8\n" for c in text) for text in answers]) / 5
+    # A wrong character is drawn from all ten, so it is right by chance in a tenth of the cases.
+    assert wrong == pytest.approx(0.9 * noise.WRONG_CHARACTER, abs=BAND)
+
+
+def test_few_counts_are_off_by_one():
+    counts = np.array([int(text) for text in draw_answers(Question("counting", "How many?", 3))])
+    assert set(counts) == {2, 3, 4}
+    assert np.mean(counts != 3) == pytest.approx(noise.OFF_BY_ONE, abs=BAND)
+    none = {int(text) for text in draw_answers(Question("counting", "How many?", 0))}
+    assert none == {0, 1}  # never minus one
+
+
+# Packed questions
+
+
+@pytest.mark.parametrize("index", range(len(TASK_CYCLE)))
+def test_prefix_and_branch_are_the_tokens_of_the_single_question(processor, index):
+    """What the bootstrap trains on is what sampling will condition on, token for token."""
+    ranked = NoisyQuestions(8, seed=5, processor=processor)[index]
+    scene = compose_scene("train", TASK_CYCLE[index], index, 5, 4)
+    dialogues = write_dialogues(scene, np.random.default_rng([5, index, 1]))
+    assert len(dialogues) == len(ranked.packable.branches) == len(ranked.rewards_G)
+    for (question, answer), branch in zip(dialogues, ranked.packable.branches, strict=True):
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        messages = [{"role": "user", "content": content}]
+        ids, vision = encode_prompt(processor, Prompt("", messages, [encode_png(scene.image)]))
+        asked, answered = branch.ids[: branch.num_unscored], branch.ids[branch.num_unscored :]
+        assert [*ranked.packable.prefix_ids, *asked] == ids
+        assert processor.tokenizer.decode(answered) == answer + END
+        assert vision.keys() == ranked.packable.vision.keys()
+        assert all(torch.equal(vision[k], ranked.packable.vision[k]) for k in vision)
+
+
+def test_the_same_seed_and_index_is_the_same_list(processor):
+    def read(seed: int, index: int) -> list[list[int]]:
+        packable = NoisyQuestions(8, seed, processor)[index].packable
+        return [list(branch.ids) for branch in packable.branches]
+
+    assert read(1, 3) == read(1, 3)
+    assert read(1, 3) != read(2, 3)
+    assert read(1, 3) != read(1, 7)  # of the same task
+
+
+def test_patches_learn_the_digits_whose_centres_they_hold(processor):
+    scenes = DenseScenes(4, 0, processor.image_processor)
+    for index in range(4):
+        pixels, classes, boxes = scenes[index]
+        scene = compose_scene("train", ("grounding", "ocr")[index % 2], index, 0)
+        assert pixels.shape == (3, IMAGE_SIDE, IMAGE_SIDE)
+        assert classes.shape == (GRID**2,) and boxes.shape[0] == GRID**2
+        found = classes[classes != NO_DIGIT].tolist()
+        assert sorted(found) == sorted(digit.value for digit in scene.placed)
+        assert boxes[classes == NO_DIGIT].abs().max() == 0
+
+
+# The whole
+
+
+def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
+    config = BootstrapConfig(
+        vision_steps=2, vision_batch_scenes=2, steps=2, batch_scenes=2, warmup_steps=0, threads=1
+    )
+    messages: list[str] = []
+    folder = bootstrap(config, tmp_path / "policy", tmp_path / "work", messages.append)
+    assert [finding.level for finding in check_policy_folder(folder, "norm1")] == ["ok"]
+    model, _ = load_policy(folder, "float32")
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    weights = model.lm_head.weight
+    assert torch.equal(weights, weights.to(torch.bfloat16).float())
+    stages = [json.loads(line)["stage"] for line in (tmp_path / "work" / LOG_FILE).open()]
+    assert "vision" in stages
+
+    vision_time = (tmp_path / "work" / VISION_FILE).stat().st_mtime_ns
+    again = bootstrap(config, tmp_path / "again", tmp_path / "work", messages.append)
+    assert (tmp_path / "work" / VISION_FILE).stat().st_mtime_ns == vision_time
+    assert hash_folder(again) == hash_folder(folder)
+    straight = bootstrap(config, tmp_path / "third", tmp_path / "other", messages.append)
+    assert hash_folder(straight) == hash_folder(folder)

@@ -1,0 +1,406 @@
+"""Sampling: what is asked, what comes out, and that interruptions and processes do not show."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextvars import ContextVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from perpo_core import collect, generate
+from perpo_core.generate import sampling
+from perpo_core.generate.banned import find_banned_ids
+from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
+from perpo_core.generate.prompts import Prompt, iter_prompt_shards, iter_prompts
+from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.generate.transformers_engine import TransformersEngine
+from perpo_core.keys import compute_candidate_hash, derive_seed
+from perpo_core.process import ChildFailed
+from perpo_core.stage import StageContext, find_or_make
+from perpo_core.train.data import encode_prompt
+from perpo_core.train.logps import compute_token_logps
+from perpo_core.train.model import load_policy
+from perpo_core.train.packing import Branch, PackableList, pack_lists
+from schemas.arrow import SAMPLES
+from schemas.artifact import CandidateSet, SampleSet
+from schemas.run import PolicyRef, SamplingJob, SamplingRequest
+from tests.perpo_core.processes import find_children, wait_for_children
+from tests.perpo_core.recording_child import PROMPT_IDS_FILE
+from tests.perpo_core.small_store import BOX, build_context, build_sample_row
+
+SOURCE = {
+    "kind": "digits",
+    "train": {"grounding": 14, "ocr": 5, "counting": 5},
+    "validation": {"grounding": 2, "ocr": 1, "counting": 1},
+    "test": {"grounding": 2},
+}
+GENERATE = {"num_candidates": 3, "max_tokens": 12, "shard_prompts": 8, "processes": 1}
+NUM_PROMPTS, NUM_SHARDS = 24, 3
+HALF = "\ufffd"  # bytes that make no character; at the end of an answer vLLM waits for the rest
+
+
+def build_setting(root: Path, policy: PolicyRef, **settings: Any) -> tuple[StageContext, SampleSet]:
+    """A context with that policy, and collected samples."""
+    context = build_context(root, source=SOURCE, generate=GENERATE | settings)
+    context = replace(context, policy=policy)
+    return context, find_or_make(context, collect).artifact
+
+
+def read_rows(context: StageContext, candidates: CandidateSet) -> list[dict[str, Any]]:
+    paths = context.store.paths(candidates)
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def find_prompts(context: StageContext, samples: SampleSet) -> list[Prompt]:
+    return list(iter_prompts(context.store.path(samples, "samples.parquet"), ["train"]))
+
+
+# Which tokens an answer must not hold
+
+
+def test_image_structure_and_padding_of_the_builtin_tokenizer_are_banned(processor):
+    banned = processor.tokenizer.convert_ids_to_tokens(find_banned_ids(processor.tokenizer))
+    assert set(banned) == {"<pad>", "<image>", "<fake_token_around_image>", "<global-img>"}
+
+
+@pytest.mark.parametrize(
+    ("family", "end", "pad", "banned", "allowed"),
+    [
+        (
+            "Qwen2-VL", "<|im_end|>", "<|endoftext|>",
+            ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>",
+             "<|video_pad|>", "<|endoftext|>"],
+            ["<|im_start|>", "<|im_end|>", "<|box_start|>", "<|box_end|>", "<|object_ref_start|>"],
+        ),
+        (
+            "SmolVLM", "<end_of_utterance>", "<|im_end|>",
+            ["<image>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>",
+             "<row_6_col_6>", "<|im_end|>"],
+            ["<end_of_utterance>", "<|im_start|>", "<jupyter_text>"],
+        ),
+        ("LLaVA", "</s>", "<pad>", ["<image>", "<pad>"], ["<s>", "</s>", "<unk>"]),
+        ("pad is the end token", "</s>", "</s>", ["<image>"], ["<s>", "</s>"]),
+    ],
+)  # fmt: skip
+def test_banned_tokens_of_other_families(processor, family, end, pad, banned, allowed):
+    del family
+    inner = processor.tokenizer.backend_tokenizer.__class__.from_str(
+        processor.tokenizer.backend_tokenizer.to_str()
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=end, pad_token=pad)
+    tokenizer.add_tokens([*banned, *allowed], special_tokens=True)
+    ids = find_banned_ids(tokenizer)
+    assert ids == sorted(set(ids))
+    found = set(tokenizer.convert_ids_to_tokens(ids))
+    own = {"<image>", "<fake_token_around_image>", "<global-img>"}  # of the tokenizer beneath
+    assert found - own == set(banned) - own
+    assert not found & set(allowed)
+
+
+# Prompts
+
+
+def write_samples(path: Path, rows: list[dict[str, Any]]) -> Path:
+    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLES), path)
+    return path
+
+
+def test_prompts_are_distinct_and_in_the_files_order(tmp_path):
+    first, second = (build_sample_row(n, "grounding", BOX) for n in (9, 4))
+    again = build_sample_row(9, "grounding", [0.1, 0.1, 0.2, 0.2])  # another truth, same prompt
+    held_out = build_sample_row(5, "grounding", BOX, split="test")
+    path = write_samples(tmp_path / "samples.parquet", [first, held_out, again, second])
+    assert [p.prompt_id for p in iter_prompts(path, ["train"])] == [
+        first["prompt_id"], second["prompt_id"],
+    ]  # fmt: skip
+    assert [p.prompt_id for p in iter_prompts(path, ["test"])] == [held_out["prompt_id"]]
+    assert list(iter_prompts(path, ["validation"])) == []
+
+
+def test_messages_lose_the_none_that_arrow_adds_and_images_their_mode(tmp_path):
+    path = write_samples(tmp_path / "samples.parquet", [build_sample_row(7, "ocr", "1")])
+    (prompt,) = iter_prompts(path, ["train"])
+    assert prompt.messages == [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Question ocr"}]}
+    ]
+    (image,) = prompt.open_images()
+    assert (image.mode, image.size, image.getpixel((3, 3))) == ("RGB", (20, 10), (7, 7, 7))
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "shard_prompts", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2])]
+)
+def test_shards_hold_so_many_prompts_and_the_last_one_the_rest(
+    tmp_path, num_rows, shard_prompts, sizes
+):
+    rows = [build_sample_row(number, "counting", 1) for number in range(num_rows)]
+    path = write_samples(tmp_path / "samples.parquet", rows)
+    shards = list(iter_prompt_shards(path, ["train"], shard_prompts))
+    assert [len(shard) for shard in shards] == sizes
+    assert [p.prompt_id for shard in shards for p in shard] == [row["prompt_id"] for row in rows]
+
+
+def test_prompts_are_read_lazily(tmp_path):
+    rows = [build_sample_row(number, "counting", 1) for number in range(3)]
+    path = write_samples(tmp_path / "samples.parquet", rows)
+    prompts = iter_prompts(path, ["train"])
+    assert next(prompts).prompt_id == rows[0]["prompt_id"]
+    prompts.close()  # type: ignore[attr-defined]
+
+
+def test_a_prompts_seed_depends_on_run_seed_and_prompt_alone():
+    seeds = {derive_seed(run, prompt) for run in range(20) for prompt in ("a", "b", "c")}
+    assert len(seeds) == 60
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert derive_seed(3, "a") == derive_seed(3, "a")
+
+
+# Keys
+
+
+def test_the_key_covers_what_is_sampled_and_not_how(tmp_path, policy):
+    context, samples = build_setting(tmp_path, policy)
+
+    def key_of(**settings: Any) -> str:
+        other = build_context(tmp_path, source=SOURCE, generate=GENERATE | settings)
+        return generate.compute_key(other.config, policy, samples)
+
+    same: list[Any] = [{"processes": 4}, {"threads": 3}, {"kv_cache_gb": 2}, {"tensor_parallel": 2}]
+    other: list[Any] = [{"num_candidates": 4}, {"temperature": 0.5}, {"top_p": 0.9},
+                        {"max_tokens": 13}, {"seed": 1}, {"engine": "transformers"},
+                        {"shard_prompts": 9}]  # fmt: skip
+    base = generate.compute_key(context.config, policy, samples)
+    assert {key_of(**settings) for settings in same} == {base}
+    assert len({base, *(key_of(**settings) for settings in other)}) == 1 + len(other)
+    moved = PolicyRef(digest=policy.digest, folder=tmp_path)
+    assert generate.compute_key(context.config, moved, samples) == base
+
+
+# Devices
+
+
+def write_driver(folder: Path, num_gpus: int) -> Path:
+    """What the NVIDIA driver shows below /proc."""
+    (folder / "gpus").mkdir(parents=True)
+    (folder / "version").write_text("NVRM version")
+    for number in range(num_gpus):
+        (folder / "gpus" / f"0000:0{number}:00.0").mkdir()
+    return folder
+
+
+def test_gpus_are_those_the_user_lets_us_see(tmp_path, monkeypatch):
+    driver = write_driver(tmp_path / "driver", 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert find_gpus(driver) == ["0", "1", "2", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1")
+    assert find_gpus(driver) == ["3", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert find_gpus(driver) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert find_gpus(tmp_path / "no driver") == []
+
+
+@pytest.mark.parametrize(
+    ("processes", "tensor_parallel", "gpus", "assigned"),
+    [
+        (2, 1, [], [None, None]),  # CPU: as asked for
+        (2, 1, ["0"], [None]),  # one GPU holds one engine
+        (2, 1, ["5", "3", "1"], [["5"], ["3"]]),
+        (4, 2, ["0", "1", "2", "3"], [["0", "1"], ["2", "3"]]),
+        (1, 2, ["0", "1", "2", "3"], [None]),
+    ],
+)
+def test_engines_have_gpus_of_their_own(processes, tensor_parallel, gpus, assigned):
+    world = count_engines(processes, tensor_parallel, gpus)
+    assert [assign_gpus(r, world, tensor_parallel, gpus) for r in range(world)] == assigned
+
+
+# The stage
+
+
+@pytest.fixture(scope="session")
+def sampled(tmp_path_factory, policy):
+    """One vLLM session over 24 prompts, greedy answers included: (context, samples, candidates)."""
+    context, samples = build_setting(tmp_path_factory.mktemp("sampled"), policy)
+    request = generate.build_request(context.config).model_copy(update={"greedy": True})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "CHILD", "tests.perpo_core.recording_child")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        key = compute_candidates_key(request, policy, samples)
+        candidates = context.store.commit(make_candidates(context, key, request, policy, samples))
+    return context, samples, candidates
+
+
+def test_every_prompt_gets_a_greedy_answer_and_the_samples(sampled, processor, policy):
+    context, samples, candidates = sampled
+    rows = read_rows(context, candidates)
+    prompts = [prompt.prompt_id for prompt in find_prompts(context, samples)]
+    assert [(row["prompt_id"], row["index"]) for row in rows] == [
+        (prompt, index) for prompt in prompts for index in (-1, 0, 1, 2)
+    ]
+    assert (candidates.num_prompts, candidates.num_candidates) == (NUM_PROMPTS, 4 * NUM_PROMPTS)
+    assert candidates.num_tokens == sum(len(row["token_ids"]) for row in rows)
+    assert len(candidates.files) == NUM_SHARDS
+    banned = set(find_banned_ids(processor.tokenizer))
+    for row in rows:
+        assert len(row["token_ids"]) == len(row["token_logps"]) <= GENERATE["max_tokens"]
+        assert row["logp"] == pytest.approx(sum(row["token_logps"]), rel=1e-6)
+        assert not banned & set(row["token_ids"])
+        assert (row["token_ids"][-1] == processor.tokenizer.eos_token_id) == (
+            row["finish_reason"] == "stop"
+        )
+        ids = row["token_ids"]
+        text = processor.tokenizer.decode(ids, skip_special_tokens=True)
+        assert row["text"] == text.rstrip(HALF)
+        assert row["candidate_hash"] == compute_candidate_hash(policy.digest, row["prompt_id"], ids)
+    assert len({row["text"] for row in rows}) > NUM_PROMPTS  # the policy has something to say
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+
+
+def test_vllm_and_the_trainer_agree_on_prompt_ids(sampled, processor):
+    context, samples, candidates = sampled
+    folder = context.store.folder(candidates.kind, candidates.key)
+    lines = (folder / PROMPT_IDS_FILE).read_text().splitlines()
+    seen = {tuple(json.loads(line)) for line in lines}
+    ours = {tuple(encode_prompt(processor, prompt)[0]) for prompt in find_prompts(context, samples)}
+    assert seen == ours
+    assert len(lines) == 2 * NUM_PROMPTS  # sampled and greedy
+
+
+def test_vllm_and_the_trainer_agree_on_log_probabilities(sampled, policy):
+    """Every sampled token of every prompt, packed, float32: 1e-4 nats."""
+    context, samples, candidates = sampled
+    model, processor = load_policy(policy.folder, "float32")
+    rows = read_rows(context, candidates)
+    for prompt in find_prompts(context, samples)[::3]:
+        mine = [row for row in rows if row["prompt_id"] == prompt.prompt_id]
+        ids, vision = encode_prompt(processor, prompt)
+        branches = [Branch(row["token_ids"]) for row in mine]
+        packed = pack_lists([PackableList(ids, branches, vision)], processor.tokenizer.pad_token_id)
+        with torch.no_grad():
+            logps_M = compute_token_logps(model, packed)
+        theirs_M = torch.tensor([logp for row in mine for logp in row["token_logps"]])
+        assert theirs_M.std() > 0.5
+        assert (logps_M - theirs_M).abs().max() < 1e-4
+
+
+def build_job(
+    request: SamplingRequest, policy: PolicyRef, samples_file: Path, key: str, folder: Path
+) -> SamplingJob:
+    return SamplingJob(
+        request=request, policy=policy, samples_file=samples_file, key=key, attempt=0,
+        folder=folder, threads=1, kv_cache_gb=1, gpu_memory_utilization=0.5, tensor_parallel=1,
+    )  # fmt: skip
+
+
+def test_vllm_and_transformers_agree_on_greedy_answers(sampled, policy, tmp_path):
+    context, samples, candidates = sampled
+    request = generate.build_request(context.config).model_copy(
+        update={"greedy": True, "num_candidates": 1}
+    )
+    samples_file = context.store.path(samples, "samples.parquet")
+    engine = TransformersEngine(build_job(request, policy, samples_file, candidates.key, tmp_path))
+    prompts = find_prompts(context, samples)[:6]
+    theirs = {row["prompt_id"]: row for row in read_rows(context, candidates) if row["index"] == -1}
+    for prompt, answers in zip(prompts, engine.sample(prompts), strict=True):
+        row = theirs[prompt.prompt_id]
+        greedy = answers[0]
+        assert (greedy.index, greedy.seed) == (-1, row["seed"])
+        assert greedy.token_ids == row["token_ids"]
+        assert greedy.text.rstrip(HALF) == row["text"]
+        assert greedy.finish_reason == row["finish_reason"]
+        assert greedy.token_logps == pytest.approx(row["token_logps"], abs=1e-4)
+
+
+engines = pytest.mark.parametrize(
+    "engine", ["transformers", pytest.param("vllm", marks=pytest.mark.slow)]
+)
+
+
+@engines
+def test_damaged_shards_are_made_again_by_two_processes_and_come_out_the_same(
+    tmp_path, policy, engine
+):
+    context, samples = build_setting(tmp_path, policy, engine=engine)
+    first = find_or_make(context, generate, samples)
+    paths = context.store.paths(first.artifact)
+    whole = [path.read_bytes() for path in paths]
+    times = [path.stat().st_mtime_ns for path in paths]
+    paths[1].unlink()  # deleted
+    paths[2].write_bytes(whole[2][:-1] + bytes([whole[2][-1] ^ 1]))  # one bit
+
+    messages: list[str] = []
+    done: list[tuple[Any, ...]] = []
+    caller = ContextVar("caller", default="nobody")
+    caller.set("the test")
+
+    def progress(*args: Any) -> None:
+        done.append(args)
+        assert caller.get() == "the test"  # a Prefect task finds its run by such variables
+
+    context, samples = build_setting(tmp_path, policy, engine=engine, processes=2)
+    context = replace(context, log=messages.append, progress=progress)
+    again = find_or_make(context, generate, samples)
+    assert any("1 of 3 shards" in message for message in messages)
+    assert not again.reused
+    assert again.artifact.digest == first.artifact.digest
+    assert [path.read_bytes() for path in paths] == whole
+    assert paths[0].stat().st_mtime_ns == times[0]
+    assert done == [(number, NUM_PROMPTS, "prompts") for number in (8, 16, 24)]
+    assert find_or_make(context, generate, samples).reused
+
+
+@pytest.mark.slow
+def test_the_number_of_processes_does_not_show(tmp_path, policy):
+    digests = set()
+    for processes in (1, 2):
+        context, samples = build_setting(tmp_path / str(processes), policy, processes=processes)
+        digests.add(find_or_make(context, generate, samples).artifact.digest)
+    assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_more_candidates_keep_the_first_ones(tmp_path, policy):
+    by_number = {}
+    for number in (3, 5):
+        context, samples = build_setting(tmp_path, policy, num_candidates=number)
+        candidates = find_or_make(context, generate, samples).artifact
+        by_number[number] = read_rows(context, candidates)
+    kept = [row for row in by_number[5] if row["index"] < 3]
+    for row, first in zip(kept, by_number[3], strict=True):
+        assert row["text"] == first["text"]
+        assert row["candidate_hash"] == first["candidate_hash"]
+        # Batches of other sizes round differently in the last bits.
+        assert row["token_logps"] == pytest.approx(first["token_logps"], abs=1e-4)
+
+
+def test_when_one_engine_dies_the_others_end(tmp_path, policy):
+    context, samples = build_setting(tmp_path, policy, engine="transformers", processes=2)
+    killer = threading.Thread(
+        target=lambda: wait_for_children(sampling.CHILD, 2)[0].kill(), daemon=True
+    )
+    killer.start()
+    with pytest.raises(ChildFailed, match="SIGKILL"):
+        find_or_make(context, generate, samples)
+    assert find_children(sampling.CHILD) == []
+    assert list(context.store.root.glob("candidates/**/*.parquet")) == []  # it did not run on
+
+
+def test_a_split_without_prompts_is_refused(tmp_path, policy):
+    context, samples = build_setting(tmp_path, policy)
+    request = generate.build_request(context.config).model_copy(update={"splits": ["test"]})
+    rows = pq.read_table(context.store.path(samples, "samples.parquet"))
+    pq.write_table(
+        rows.filter(pa.compute.field("split") == "train"),
+        context.store.path(samples, "samples.parquet"),
+    )
+    with pytest.raises(ValueError, match="no prompts in split test"):
+        make_candidates(context, "0" * 64, request, policy, samples)

@@ -1,0 +1,86 @@
+"""The store: what a kill or a bad disk leaves behind is said and made again, never believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from perpo_core.keys import compute_digest
+from perpo_core.stage import describe_producer, utc_now
+from perpo_core.store import DamagedArtifact, Store, Workspace
+from schemas.artifact import Counts, FileRef, PreferenceSet
+
+KEY = "a" * 64
+TABLE = pa.table({"number": [1, 2, 3]})
+MADE_OF = ["a", 1]
+
+
+def commit_preferences(store: Store, workspace: Workspace, files: list[FileRef]) -> PreferenceSet:
+    artifact = PreferenceSet(
+        stage="materialize", key=KEY, digest=compute_digest(files), files=files,
+        counts=Counts(num_in=3, num_kept=3), parents=[], producer=describe_producer(0, 1),
+        created_at=utc_now(), seconds=0, attempt=workspace.attempt, num_lists={"ocr": 3},
+        mean_list_size=2,
+    )  # fmt: skip
+    return store.commit(artifact)
+
+
+def test_a_part_is_found_while_it_is_whole_and_of_the_same_input(tmp_path: Path) -> None:
+    workspace = Store(tmp_path).open_workspace("candidates", KEY)
+    written = workspace.write_part("part-00000.parquet", TABLE, MADE_OF)
+    assert workspace.find_part("part-00000.parquet", MADE_OF) == written
+    assert workspace.find_part("part-00000.parquet", ["b", 1]) is None
+    assert workspace.find_part("part-00001.parquet", MADE_OF) is None
+    (workspace.folder / "part-00000.parquet").write_bytes(b"PAR1")
+    assert workspace.find_part("part-00000.parquet", MADE_OF) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b'{"made_of": 1}'])
+def test_a_damaged_sidecar_means_that_the_part_is_made_again(
+    tmp_path: Path, content: bytes
+) -> None:
+    workspace = Store(tmp_path).open_workspace("candidates", KEY)
+    workspace.write_part("part-00000.parquet", TABLE, MADE_OF)
+    (workspace.folder / "part-00000.parquet.json").write_bytes(content)
+    assert workspace.find_part("part-00000.parquet", MADE_OF) is None
+
+
+def test_damage_is_said_with_the_file_and_counts_as_absence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    workspace = store.open_workspace("preferences", KEY)
+    file = workspace.write_table("preferences.parquet", TABLE)
+    artifact = commit_preferences(store, workspace, [file])
+    said: list[str] = []
+    assert store.find("preferences", KEY, said.append) == artifact
+    assert said == []
+    path = store.path(artifact, file.path)
+    path.unlink()
+    assert store.find("preferences", KEY, said.append) is None
+    assert said == [f"preferences artifact: {path} is missing; remaking what is needed"]
+    with pytest.raises(DamagedArtifact, match="is missing"):
+        store.verify(artifact)
+
+
+def test_a_damaged_artifact_file_is_said_and_counts_as_absence(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    workspace = store.open_workspace("preferences", KEY)
+    file = workspace.write_table("preferences.parquet", TABLE)
+    commit_preferences(store, workspace, [file])
+    path = store.folder("preferences", KEY) / "artifact.json"
+    path.write_bytes(path.read_bytes()[:40])
+    said: list[str] = []
+    assert store.find("preferences", KEY, said.append) is None
+    assert said == [f"preferences artifact: {path} is damaged; remaking what is needed"]
+    assert store.open_workspace("preferences", KEY).folder == workspace.folder
+
+
+def test_a_forced_remake_lies_beside_what_was_committed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = store.open_workspace("preferences", KEY)
+    before = commit_preferences(store, first, [first.write_table("preferences.parquet", TABLE)])
+    second = store.open_workspace("preferences", KEY, force=True)
+    second.write_table("preferences.parquet", TABLE.slice(1))
+    assert store.find("preferences", KEY) == before, "until the remake is committed"
+    assert store.open_workspace("preferences", KEY, force=True).folder == second.folder
