@@ -198,9 +198,9 @@ def doctor(
         if has_errors(findings):
             raise typer.Exit(2)
         if probe:
-            from perpo_core.probe import probe_policy
+            from perpo_core.probe import describe_probe, probe_policy
 
-            for line in probe_policy(resolved, policy):
+            for line in describe_probe(probe_policy(resolved, policy, log=print)):
                 print(line)
 
 

@@ -72,8 +72,10 @@ def describe_promotion(promotion: Promotion) -> Text:
     """Whether the policy moved, and which gates held it back."""
     if promotion.promoted:
         return Text("Promoted: every gate passed on the validation split.", "green")
-    held = [describe_gate(gate) for gate in promotion.gates if not gate.passed]
-    return Text("Not promoted: " + "; ".join(held), "yellow")
+    held = [gate for gate in promotion.gates if not gate.passed]
+    failed = [gate for gate in held if gate.measured is not None]
+    reasons = "; ".join(describe_gate(gate) for gate in failed or held)
+    return Text(f"Not promoted: {reasons}", "yellow")
 
 
 def build_stages_table(record: RunRecord) -> Table:

@@ -72,7 +72,7 @@ def run(
     dropped = lists.count_reasons(o.reason for o in outcomes.values() if o.reason is not None)
     if not kept:
         raise ValueError(lists.explain_no_lists(dropped))
-    _log_drops(context, len(kept), outcomes, dropped)
+    _log_drops(context, task_of, outcomes)
     workspace = context.open_workspace(KIND, key)
     files = [
         workspace.write_table(
@@ -259,13 +259,18 @@ def build_dropped(outcomes: dict[str, ListOutcome]) -> pa.Table:
 
 
 def _log_drops(
-    context: StageContext,
-    num_kept: int,
-    outcomes: dict[str, ListOutcome],
-    dropped: dict[str, int],
+    context: StageContext, task_of: dict[str, Task], outcomes: dict[str, ListOutcome]
 ) -> None:
+    """How many samples of each task gave a list, and why others gave none."""
+    for task in (task for task in TASKS if task in task_of.values()):
+        mine = [outcome for sample_id, outcome in outcomes.items() if task_of[sample_id] == task]
+        reasons = lists.count_reasons(o.reason for o in mine if o.reason is not None)
+        num_kept = sum(outcome.ranked is not None for outcome in mine)
+        context.log(
+            f"{'' if num_kept else 'warning: '}{num_kept} of {len(mine)} {task} samples gave a "
+            f"list; without one: {_say(reasons)}"
+        )
     answers = lists.count_reasons(a.reason for o in outcomes.values() for a in o.dropped)
-    context.log(f"{num_kept} of {len(outcomes)} samples gave a list; without one: {_say(dropped)}")
     context.log(f"answers left out of lists: {_say(answers)}")
 
 

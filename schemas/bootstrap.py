@@ -7,6 +7,19 @@ from pydantic import Field
 from schemas.config import Section
 
 
+class DialogueStage(Section):
+    """A supervised stage on scenes with dialogues."""
+
+    steps: int = Field(ge=1, le=10_000_000)
+    """Optimiser steps."""
+    batch_scenes: int = Field(ge=1, le=4096)
+    """Scenes a step, each with several dialogues."""
+    learning_rate: float = Field(gt=0, le=1)
+    """Peak; cosine afterwards."""
+    warmup_steps: int = Field(default=200, ge=0, le=1_000_000)
+    """Steps in which it rises."""
+
+
 class BootstrapConfig(Section):
     """The defaults are the recipe of the weights in the package."""
 
@@ -18,15 +31,9 @@ class BootstrapConfig(Section):
     """Scenes a step."""
     vision_learning_rate: float = Field(default=1.5e-3, gt=0, le=1)
     """Peak, linear rise over a tenth of the steps and linear fall."""
-    steps: int = Field(default=2500, ge=1, le=10_000_000)
-    """Supervised steps of the whole model."""
-    batch_scenes: int = Field(default=24, ge=1, le=4096)
-    """Scenes a supervised step, each with several questions."""
-    learning_rate: float = Field(default=1.5e-3, gt=0, le=1)
-    """Peak of the supervised training; cosine afterwards."""
-    warmup_steps: int = Field(default=200, ge=0, le=1_000_000)
-    """Steps in which it rises."""
+    reading: DialogueStage = DialogueStage(steps=2500, batch_scenes=8, learning_rate=2e-3)
+    """Looking at image tokens: maps and descriptions, the vision tower frozen."""
+    answers: DialogueStage = DialogueStage(steps=2000, batch_scenes=16, learning_rate=1e-3)
+    """Answering questions from noisy labels, everything trained."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""
-    workers: int = Field(default=0, ge=0, le=64)
-    """Processes that compose scenes beside the training; 0 composes in turn."""

@@ -1,11 +1,12 @@
 """`perpo bootstrap`: make the built-in policy from nothing, with the project's own trainer.
 
-    1. the vision tower learns where digits are (perpo_core.bootstrap.vision)
-    2. supervised training of the whole model on noisy answers (perpo_core.bootstrap.noise) with
-       the sft objective, packed lists and trainer of the train stage
-    3. weights are rounded to bfloat16 and written as safetensors with tokenizer and processor
+    1. vision:  the vision tower learns where digits are (perpo_core.bootstrap.vision)
+    2. reading: the language model learns to look at image tokens (perpo_core.bootstrap.reading)
+    3. answers: everything learns to answer, from noisy labels (perpo_core.bootstrap.noise)
 
-Runs in one process on CPU threads; the same settings on the same machine give the same weights.
+Stages 2 and 3 are the train stage's own trainer with the sft objective on packed lists. Weights are
+rounded to bfloat16 and written as safetensors with tokenizer and processor. One process on CPU
+threads; the same settings on the same machine give the same weights. A killed bootstrap resumes.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from perpo_core.bootstrap.questions import NoisyQuestions
-from perpo_core.bootstrap.vision import pretrain_vision
+from perpo_core.bootstrap.questions import SceneDialogues, WriteDialogues, write_dialogues
+from perpo_core.bootstrap.reading import write_readings
+from perpo_core.bootstrap.vision import pretrain_vision, show_to_connector
 from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.trainer import Collator, ListTrainer
-from schemas.bootstrap import BootstrapConfig
+from schemas.bootstrap import BootstrapConfig, DialogueStage
 from schemas.config import TrainConfig
 
-VISION_FILE = "vision.pt"
 LOG_FILE = "bootstrap.jsonl"
+Note = Callable[[dict[str, Any]], None]
 
 
 def bootstrap(
@@ -38,15 +40,24 @@ def bootstrap(
     work.mkdir(parents=True, exist_ok=True)
     processor = build_processor()
     model: Any = build_model(processor, config.seed)
-    note = _build_notebook(work / LOG_FILE, log)
-    _load_or_pretrain_vision(model.model.vision_model, processor, config, work, note)
-    _train_on_questions(model, processor, config, work, note)
+    note = build_notebook(work / LOG_FILE, log)
+    run_once(model, work / "vision.pt", lambda: _see(model, processor, config, note))
+    model.model.vision_model.requires_grad_(False)  # it sees already; the reader adapts to it
+    for name, write, stage in (
+        ("reading", write_readings, config.reading),
+        ("answers", write_dialogues, config.answers),
+    ):
+        trainer = build_trainer(model, processor, write, stage, config.seed, work / name, note)
+        run_once(model, work / f"{name}.pt", lambda trainer=trainer: _train(trainer))  # type: ignore[misc]
+        model.requires_grad_(True)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
 
 
-def _build_notebook(path: Path, log: Callable[[str], None]) -> Callable[[dict[str, Any]], None]:
+def build_notebook(path: Path, log: Callable[[str], None]) -> Note:
+    """What writes the log: JSON lines in a file, and a line for the reader."""
+
     def note(entry: dict[str, Any]) -> None:
         with path.open("a") as handle:
             handle.write(json.dumps(entry) + "\n")
@@ -55,19 +66,19 @@ def _build_notebook(path: Path, log: Callable[[str], None]) -> Callable[[dict[st
     return note
 
 
-def _load_or_pretrain_vision(
-    tower: Any,
-    processor: Any,
-    config: BootstrapConfig,
-    work: Path,
-    note: Callable[[dict[str, Any]], None],
-) -> None:
-    path = work / VISION_FILE
-    if path.is_file():
-        tower.load_state_dict(torch.load(path, weights_only=True))
-        return
-    pretrain_vision(
-        tower,
+def run_once(model: Any, path: Path, work: Callable[[], None]) -> None:
+    """The model as a stage left it: from the stage's file if it is there, else by working."""
+    if not path.is_file():
+        work()
+        part = path.with_suffix(".part")
+        torch.save(model.state_dict(), part)
+        part.replace(path)  # a kill leaves the whole file or none
+    model.load_state_dict(torch.load(path, weights_only=True))
+
+
+def _see(model: Any, processor: Any, config: BootstrapConfig, note: Note) -> None:
+    head = pretrain_vision(
+        model.model.vision_model,
         processor.image_processor,
         steps=config.vision_steps,
         batch_scenes=config.vision_batch_scenes,
@@ -77,56 +88,62 @@ def _load_or_pretrain_vision(
             {"stage": "vision", "step": step, **{k: round(v, 4) for k, v in metrics.items()}}
         ),
     )
-    part = path.with_suffix(".part")
-    torch.save(tower.state_dict(), part)
-    part.replace(path)  # a kill leaves the whole file or none
+    show_to_connector(head, model.model.connector)
 
 
-class _Notes(TrainerCallback):
-    def __init__(self, note: Callable[[dict[str, Any]], None]) -> None:
-        self._note = note
+class Notes(TrainerCallback):
+    """Writes the Trainer's loss into the notebook."""
+
+    def __init__(self, stage: str, note: Note) -> None:
+        self._stage, self._note = stage, note
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         del args, control, kwargs
         if logs and "loss" in logs:
-            self._note({"stage": "sft", "step": state.global_step, "loss": round(logs["loss"], 4)})
+            loss = round(float(logs["loss"]), 4)
+            self._note({"stage": self._stage, "step": state.global_step, "loss": loss})
 
 
-def _train_on_questions(
+def build_trainer(
     model: Any,
     processor: Any,
-    config: BootstrapConfig,
+    write: WriteDialogues,
+    stage: DialogueStage,
+    seed: int,
     work: Path,
-    note: Callable[[dict[str, Any]], None],
-) -> None:
-    num_scenes = config.steps * config.batch_scenes
+    note: Note,
+) -> ListTrainer:
+    """The project's trainer on scenes with dialogues."""
     arguments = TrainingArguments(
         output_dir=str(work),
-        per_device_train_batch_size=config.batch_scenes,
-        max_steps=config.steps,
-        learning_rate=config.learning_rate,
+        per_device_train_batch_size=stage.batch_scenes,
+        max_steps=stage.steps,
+        learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=config.warmup_steps,
+        warmup_steps=stage.warmup_steps,
         weight_decay=0.01,
         adam_beta2=0.98,
         logging_steps=50,
         save_steps=500,
         save_total_limit=1,
-        seed=config.seed,
+        seed=seed,
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
         dataloader_pin_memory=False,
-        dataloader_num_workers=config.workers,
     )
-    trainer = ListTrainer(
+    num_scenes = stage.steps * stage.batch_scenes
+    return ListTrainer(
         model=model,
         args=arguments,
-        train_dataset=NoisyQuestions(num_scenes, config.seed, processor),
+        train_dataset=SceneDialogues(num_scenes, seed, processor, write),
         data_collator=Collator(processor.tokenizer.pad_token_id),
         list_config=TrainConfig(objective="sft"),
         validation=None,
-        callbacks=[_Notes(note)],
+        callbacks=[Notes(work.name, note)],
     )
-    trainer.train(resume_from_checkpoint=find_checkpoint(work))
+
+
+def _train(trainer: ListTrainer) -> None:
+    trainer.train(resume_from_checkpoint=find_checkpoint(Path(str(trainer.args.output_dir))))

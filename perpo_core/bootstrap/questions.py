@@ -6,6 +6,7 @@ answer. Eight questions cost one pass of the vision tower, and the trainer is th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,19 @@ from schemas.base import Task
 
 TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
 QUESTIONS_PER_SCENE = 4
+WriteDialogues = Callable[[Scene, np.random.Generator], list[tuple[str, str]]]
 LIST_PROMPT = "List every digit."  # the dense description: what is where, in reading order
 BAND = SIDE // 4  # pixels of height within which digits count as one line of reading order
 
 
-class NoisyQuestions(Dataset[RankedList]):
-    """Scene i of an endless supply, with noisy answers; the same (seed, i) is the same list."""
+class SceneDialogues(Dataset[RankedList]):
+    """Scene i of an endless supply with its dialogues; the same (seed, i) is the same list."""
 
-    def __init__(self, num_scenes: int, seed: int, processor: Any) -> None:
+    def __init__(self, num_scenes: int, seed: int, processor: Any, write: WriteDialogues) -> None:
         self._num_scenes = num_scenes
         self._seed = seed
         self._processor = processor
+        self._write = write
 
     def __len__(self) -> int:
         return self._num_scenes
@@ -41,7 +44,7 @@ class NoisyQuestions(Dataset[RankedList]):
         scene = compose_scene("train", task, index, self._seed, QUESTIONS_PER_SCENE)
         rng = np.random.default_rng([self._seed, index, 1])
         prefix_ids, vision = self._encode_image(scene)
-        dialogues = write_dialogues(scene, rng)
+        dialogues = self._write(scene, rng)
         branches = [self._encode_dialogue(prompt, answer) for prompt, answer in dialogues]
         return RankedList(
             f"scene {index}", PackableList(prefix_ids, branches, vision), [1.0] * len(branches)

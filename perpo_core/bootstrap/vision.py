@@ -1,9 +1,10 @@
 """First stage of the bootstrap: teach the vision tower where digits are and which.
 
 Every patch predicts the digit whose centre lies in it (ten values or none) and that digit's box,
-relative to the patch and in the whole scene: a dense loss on clean labels, thrown away with its
-head. Without it the language-model loss alone needs many times as many scenes before the tower sees
-anything. Real vision-language models start from a pretrained tower for the same reason.
+relative to the patch and in the whole scene: a dense loss on clean labels, whose head becomes the
+start of the connector. Without it the language-model loss alone needs many times as many scenes
+before the tower sees anything. Real vision-language models start from a pretrained tower for the
+same reason.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch.nn.functional import cross_entropy, smooth_l1_loss
 from torch.utils.data import DataLoader, Dataset
 
 from perpo_core.policy.builtin import IMAGE_SIDE, PATCH_SIDE
-from perpo_core.sources.digits import SIDE, compose_scene
+from perpo_core.sources.digits import SIDE, Placed, compose_scene
 
 GRID = IMAGE_SIDE // PATCH_SIDE  # patches along an edge
 CELL = SIDE / GRID  # pixels of a scene under one patch
@@ -26,6 +27,12 @@ NO_DIGIT_WEIGHT = 0.2  # most patches have none
 BOX_WEIGHT = 4.0  # brings the box loss to the size of the class loss
 BOX_BETA = 0.1  # where smooth L1 turns from squared to absolute
 LOG_EVERY = 100
+
+
+def find_patch(digit: Placed) -> int:
+    """The patch that holds a digit's centre, counted row by row."""
+    column, row = (int(value // CELL) for value in digit.centre)
+    return row * GRID + column
 
 
 class DenseScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
@@ -49,11 +56,11 @@ class DenseScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         classes = torch.full((GRID**2,), NO_DIGIT)
         boxes = torch.zeros(GRID**2, 8)
         for digit in scene.placed:
-            column, row = (int(value // CELL) for value in digit.centre)
-            middle = torch.tensor([column + 0.5, row + 0.5] * 2) * CELL
-            classes[row * GRID + column] = digit.value
+            patch = find_patch(digit)
+            middle = torch.tensor([patch % GRID + 0.5, patch // GRID + 0.5] * 2) * CELL
+            classes[patch] = digit.value
             box = torch.tensor(digit.box)
-            boxes[row * GRID + column] = torch.cat([(box - middle) / (2 * CELL), box / SIDE])
+            boxes[patch] = torch.cat([(box - middle) / (2 * CELL), box / SIDE])
         pixels = self._image_processor([[scene.image]], return_tensors="pt")["pixel_values"]
         return pixels[0, 0], classes, boxes
 
@@ -67,8 +74,8 @@ def pretrain_vision(
     learning_rate: float,
     seed: int,
     report: Callable[[int, dict[str, float]], None],
-) -> None:
-    """Train the tower in place; reports losses and patch accuracy every LOG_EVERY steps."""
+) -> nn.Linear:
+    """Train the tower in place and return its head; reports losses every LOG_EVERY steps."""
     head = nn.Linear(tower.config.hidden_size, NO_DIGIT + 1 + 8)  # type: ignore[union-attr,arg-type]
     parameters = [*tower.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(
@@ -87,6 +94,18 @@ def pretrain_vision(
         schedule.step()
         if step % LOG_EVERY == 0 or step == steps:
             report(step, metrics)
+    return head
+
+
+def show_to_connector(head: nn.Linear, connector: nn.Module) -> None:
+    """Start the connector with what the head read: its first rows are classes and boxes.
+
+    Scaled to about one standard deviation each, so that they stand out from the constant part
+    that every patch shares.
+    """
+    rows = torch.cat([head.weight[: NO_DIGIT + 1] / 2, head.weight[NO_DIGIT + 1 :] * 4])
+    projection: nn.Linear = connector.modality_projection.proj  # type: ignore[union-attr,assignment]
+    projection.weight.data[: len(rows)] = rows.detach()
 
 
 def compute_dense_loss(

@@ -5,6 +5,7 @@ A change counts as better or worse only if its whole 95% interval lies on one si
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from perpo_core.metrics import LOWER_IS_BETTER
@@ -30,6 +31,8 @@ METRIC_LABELS = {
     "best_of_n": "reward of the best of n samples",
 }
 MINUS = "\u2212"
+HALF_OF_LAST_DIGIT = 0.0005  # of three decimals
+MAX_DECIMALS = 6
 
 
 def is_lower_better(metric: str) -> bool:
@@ -51,8 +54,10 @@ def compute_reading(metric: str, value: Metric) -> Reading:
 
 
 def format_signed(value: float) -> str:
-    """A change with its sign and three decimals."""
-    return f"{value:+.3f}".replace("-", MINUS)
+    """A change with its sign and three decimals, more where a change would look like none."""
+    is_hidden = 0 < abs(value) < HALF_OF_LAST_DIGIT
+    decimals = min(MAX_DECIMALS, math.ceil(-math.log10(abs(value)))) if is_hidden else 3
+    return f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
 def format_number(value: float) -> str:
@@ -140,11 +145,15 @@ def compute_headline(run: RunRecord, artifacts: RunArtifacts) -> str:
         return "No test prompt was evaluated, so nothing can be said about the trained policy."
     task, metric, value = values[0]
     return (
-        f"On {value.n:,} held-out {TASK_LABELS[task]} prompts, {label_metric(metric)} went from "
-        f"{format_number(value.base)} to {format_number(value.trained)} "
+        f"On {value.n:,} held-out {TASK_LABELS[task]} prompts, {label_metric(metric)} "
+        f"{_describe_move(format_number(value.base), format_number(value.trained))} "
         f"({format_signed(value.delta)}, 95% interval {format_signed(value.delta_low)} to "
         f"{format_signed(value.delta_high)}); {_explain_promotion(artifacts.promotion)}."
     )
+
+
+def _describe_move(base: str, trained: str) -> str:
+    return f"stayed at {base}" if base == trained else f"went from {base} to {trained}"
 
 
 def _primary_values(metrics: dict[Task, dict[str, Metric]]) -> list[tuple[Task, str, Metric]]:

@@ -27,8 +27,8 @@ from perpo_core.policy.builtin import CHAT_TEMPLATE, END, FAKE, GLOBAL, IMAGE, P
 VOCABULARY_SIZE = 49_280
 IMAGE_SIDE = 512  # pixels
 IMAGE_SEQ_LEN = 64  # (512 / 16 / 4)^2
-END_PROBABILITY = 0.1  # of each token, without an image before it; with one it comes out higher
-COMMON_NORM = 2.0  # of what all embeddings share; their random part has a norm of 0.48
+END_PROBABILITY = 0.2  # of each token, without an image before it; with one it comes out lower
+COMMON_NORM = 8.0  # of what all embeddings share; their random part has a norm of 0.48
 IMAGE_SCALE = 0.01  # random image features come out with a norm of 50 and drown every token
 
 

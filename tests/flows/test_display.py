@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from flows.display import LiveDisplay, PlainDisplay, StageLine, describe_counts, format_seconds
-from flows.tables import build_metrics_table
-from schemas.artifact import Counts
+from flows.tables import build_metrics_table, describe_promotion
+from perpo_core.stage import describe_producer, utc_now
+from schemas.artifact import Counts, Gate, Promotion
+from schemas.base import Task
 from tests.flows.toy import TOY_STAGES
 
 COUNTS = Counts(num_in=10, num_kept=7, dropped={"low gap": 2, "cut off": 1})
@@ -84,3 +86,23 @@ def test_the_metrics_table_says_which_way_is_better() -> None:
     assert "\u2191 better" in text.split("edit distance")[0]
     assert "\u2191 worse" in text.split("edit distance")[1]
     assert TOY_STAGES.keys() == LiveDisplay(Console()).lines.keys()
+
+
+def build_promotion(*gates: Gate) -> Promotion:
+    return Promotion(
+        stage="promote", key="a" * 64, digest="b" * 64, files=[], parents=[], seconds=0,
+        counts=Counts(num_in=0, num_kept=0), producer=describe_producer(0, 1),
+        created_at=utc_now(), promoted=False, gates=list(gates), policy_digest="c" * 64,
+    )  # fmt: skip
+
+
+def build_gate(task: Task, measured: float | None) -> Gate:
+    return Gate(task=task, metric="greedy_reward", rule="a rule", measured=measured, passed=False)
+
+
+def test_a_failed_gate_is_said_and_a_skipped_one_only_where_none_failed() -> None:
+    failed, skipped = build_gate("grounding", -0.2), build_gate("ocr", None)
+    said = describe_promotion(build_promotion(failed, skipped)).plain
+    assert said == "Not promoted: gate failed: grounding, a rule; measured -0.2000"
+    said = describe_promotion(build_promotion(skipped)).plain
+    assert said == "Not promoted: gate skipped: ocr, a rule"

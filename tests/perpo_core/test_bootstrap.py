@@ -11,8 +11,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpo_core.bootstrap import LOG_FILE, VISION_FILE, bootstrap, noise
-from perpo_core.bootstrap.questions import TASK_CYCLE, NoisyQuestions, write_dialogues
+from perpo_core.bootstrap import LOG_FILE, bootstrap, noise
+from perpo_core.bootstrap.questions import TASK_CYCLE, SceneDialogues, write_dialogues
+from perpo_core.bootstrap.reading import draw_map, write_readings
 from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
 from perpo_core.boxes import Frame, compute_iou, find_box_problem, parse_box
 from perpo_core.generate.prompts import Prompt
@@ -22,7 +23,7 @@ from perpo_core.policy.check import check_policy_folder
 from perpo_core.sources.digits import SIDE, Question, compose_scene, encode_png
 from perpo_core.train.data import encode_prompt
 from perpo_core.train.model import load_policy
-from schemas.bootstrap import BootstrapConfig
+from schemas.bootstrap import BootstrapConfig, DialogueStage
 
 FRAME = Frame(SIDE, SIDE)
 NUM_DRAWS = 4000
@@ -98,7 +99,7 @@ def test_few_counts_are_off_by_one():
 @pytest.mark.parametrize("index", range(len(TASK_CYCLE)))
 def test_prefix_and_branch_are_the_tokens_of_the_single_question(processor, index):
     """What the bootstrap trains on is what sampling will condition on, token for token."""
-    ranked = NoisyQuestions(8, seed=5, processor=processor)[index]
+    ranked = SceneDialogues(8, 5, processor, write_dialogues)[index]
     scene = compose_scene("train", TASK_CYCLE[index], index, 5, 4)
     dialogues = write_dialogues(scene, np.random.default_rng([5, index, 1]))
     assert len(dialogues) == len(ranked.packable.branches) == len(ranked.rewards_G)
@@ -115,7 +116,7 @@ def test_prefix_and_branch_are_the_tokens_of_the_single_question(processor, inde
 
 def test_the_same_seed_and_index_is_the_same_list(processor):
     def read(seed: int, index: int) -> list[list[int]]:
-        packable = NoisyQuestions(8, seed, processor)[index].packable
+        packable = SceneDialogues(8, seed, processor, write_dialogues)[index].packable
         return [list(branch.ids) for branch in packable.branches]
 
     assert read(1, 3) == read(1, 3)
@@ -135,12 +136,23 @@ def test_patches_learn_the_digits_whose_centres_they_hold(processor):
         assert boxes[classes == NO_DIGIT].abs().max() == 0
 
 
+def test_maps_show_each_digit_at_its_patch_in_reading_order():
+    scene = compose_scene("train", "grounding", 0, 0, 4)
+    drawn = draw_map(scene, [str(digit.value) for digit in scene.placed])
+    assert len(drawn) == GRID**2
+    assert sorted(drawn.replace(".", "")) == sorted(str(digit.value) for digit in scene.placed)
+    answers = [answer for _, answer in write_readings(scene, np.random.default_rng(0))]
+    assert answers[0] == drawn
+    assert [c == "." for c in answers[1]] == [c == "." for c in drawn]
+
+
 # The whole
 
 
 def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
+    stage = DialogueStage(steps=2, batch_scenes=2, learning_rate=1e-3, warmup_steps=0)
     config = BootstrapConfig(
-        vision_steps=2, vision_batch_scenes=2, steps=2, batch_scenes=2, warmup_steps=0, threads=1
+        vision_steps=2, vision_batch_scenes=2, reading=stage, answers=stage, threads=1
     )
     messages: list[str] = []
     folder = bootstrap(config, tmp_path / "policy", tmp_path / "work", messages.append)
@@ -152,9 +164,11 @@ def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
     stages = [json.loads(line)["stage"] for line in (tmp_path / "work" / LOG_FILE).open()]
     assert "vision" in stages
 
-    vision_time = (tmp_path / "work" / VISION_FILE).stat().st_mtime_ns
+    (tmp_path / "work" / "answers.pt").unlink()  # as if killed in the last stage
+    kept = [tmp_path / "work" / name for name in ("vision.pt", "reading.pt")]
+    times = [path.stat().st_mtime_ns for path in kept]
     again = bootstrap(config, tmp_path / "again", tmp_path / "work", messages.append)
-    assert (tmp_path / "work" / VISION_FILE).stat().st_mtime_ns == vision_time
+    assert [path.stat().st_mtime_ns for path in kept] == times
     assert hash_folder(again) == hash_folder(folder)
     straight = bootstrap(config, tmp_path / "third", tmp_path / "other", messages.append)
     assert hash_folder(straight) == hash_folder(folder)

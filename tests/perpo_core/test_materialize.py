@@ -83,7 +83,11 @@ def test_lists_and_what_did_not_enter(tmp_path: Path) -> None:
     assert row["reward_gap"] == 1.0
     for column in ("images", "prompt", "target", "prompt_id", "task"):
         assert row[column] == first[column]
-    assert any("all rewards equal 1" in message for message in messages)
+    assert messages[1:] == [
+        "warning: 0 of 1 grounding samples gave a list; without one: all rewards equal 1",
+        "3 of 3 ocr samples gave a list; without one: none",
+        "answers left out of lists: cut off by length 1, duplicate text 1, thinned to list_size 2",
+    ]
 
 
 def test_dropped_names_samples_and_answers(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from perpo_core.report.gallery import choose_in_turns
 from perpo_core.report.pictures import show_text
 from perpo_core.report.plots import compute_running_mean
 from perpo_core.report.rows import Histogram, load_rows
-from perpo_core.report.summary import compute_reading
+from perpo_core.report.summary import compute_reading, format_signed
 from perpo_core.report.tables import build_settings
 from perpo_core.store import Store
 from schemas.artifact import EvalReport, Metric
@@ -395,3 +395,12 @@ def test_browser_shows_the_page(report_path: Path, tmp_path: Path) -> None:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[:2] == (1600, 1280)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "+0.000"), (0.0312, "+0.031"), (-0.0005, "\u22120.001"), (-0.00021, "\u22120.0002"),
+     (0.00004, "+0.00004"), (1e-9, "+0.000000")],
+)  # fmt: skip
+def test_a_small_change_does_not_look_like_none(value: float, text: str) -> None:
+    assert format_signed(value) == text
