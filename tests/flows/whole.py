@@ -29,7 +29,7 @@ from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
 
 PERPO = str(Path(sys.executable).with_name("perpo"))
-POLICY = "/tmp/interim"
+POLICY = "builtin"
 MARK = "PERPO_TEST_MARK"  # in the environment of a command and of all that descends from it
 COMMAND_TIMEOUT_S = 900
 GONE_TIMEOUT_S = 15
