@@ -54,7 +54,8 @@ def make_candidates(
     if not shards:
         raise ValueError(f"no prompts in split {', '.join(request.splits)}; nothing to sample")
     missing = [name for name, made_of, _ in shards if not workspace.find_part(name, made_of)]
-    context.log(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
+    if len(missing) < len(shards):
+        context.log(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
     if missing:
         jobs = _build_jobs(context.config, request, policy, samples_file, workspace, len(missing))
         _run_jobs(context, jobs, num_prompts)

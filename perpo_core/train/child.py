@@ -44,12 +44,13 @@ def main() -> None:
     trainer.train(resume_from_checkpoint=resumed)
     history, points = read_history(trainer.state.log_history)
     chosen = choose_step(points) if points else trainer.state.global_step
-    if chosen == 0:
-        emit("log", message="no checkpoint beat the start on validation; the start is kept")
-        trainer.model, _ = load_policy(job.policy.folder, job.config.policy.dtype)
     folder = job.folder / "model"
     shutil.rmtree(folder, ignore_errors=True)
-    save_policy(trainer.model, job.policy.folder, folder)
+    if chosen == 0:
+        emit("log", message="no checkpoint beat the start on validation; the start is kept")
+        shutil.copytree(job.policy.folder, folder)  # the same digest: its answers are known already
+    else:
+        save_policy(trainer.model, job.policy.folder, folder)
     shutil.rmtree(work, ignore_errors=True)
     emit(
         "result",
