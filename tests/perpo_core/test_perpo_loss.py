@@ -96,7 +96,8 @@ def test_loss_is_ln2_when_the_policy_is_the_reference(group, beta, gamma):
 def test_a_list_of_two_is_dpo(chosen, rejected, beta, gamma):
     batch = build_batch([[rejected, chosen]], [[0.1, 0.7]])
     loss = compute_perpo_loss(batch, TrainConfig(beta=beta, gamma=gamma))
-    dpo = -torch.nn.functional.logsigmoid(torch.tensor(beta * (chosen - rejected)).double())
+    margin = torch.tensor(beta * (chosen - rejected), dtype=torch.float64)
+    dpo = -torch.nn.functional.logsigmoid(margin)
     assert loss.item() == pytest.approx(dpo.item(), abs=1e-6)
 
 
