@@ -31,9 +31,9 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "text_model" in name and ("o_proj" in name or "down_proj" in name):
-                weight.mul_(10)
+                weight.mul_(3.3)
             elif "embed_tokens" in name:
-                weight.mul_(8)
+                weight.mul_(2.7)
                 weight[processor.tokenizer.eos_token_id].mul_(2)  # some answers end
     folder = tmp_path_factory.mktemp("policy")
     model.save_pretrained(folder)
