@@ -88,7 +88,9 @@ def _see(model: Any, processor: Any, config: BootstrapConfig, note: Note) -> Non
             {"stage": "vision", "step": step, **{k: round(v, 4) for k, v in metrics.items()}}
         ),
     )
-    show_to_connector(head, model.model.connector)
+    digit_ids = processor.tokenizer.convert_tokens_to_ids(list("0123456789"))
+    embeddings = model.get_input_embeddings().weight.detach()
+    show_to_connector(head, model.model.connector, embeddings[digit_ids])
 
 
 class Notes(TrainerCallback):

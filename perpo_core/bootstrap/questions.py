@@ -23,8 +23,7 @@ from schemas.base import Task
 TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
 QUESTIONS_PER_SCENE = 4
 WriteDialogues = Callable[[Scene, np.random.Generator], list[tuple[str, str]]]
-LIST_PROMPT = "List every digit."  # the dense description: what is where, in reading order
-BAND = SIDE // 4  # pixels of height within which digits count as one line of reading order
+LIST_PROMPT = "List every digit."  # the dense description: what is where
 
 
 class SceneDialogues(Dataset[RankedList]):
@@ -77,9 +76,10 @@ def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, s
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> str:
-    reading_order = sorted(scene.placed, key=lambda digit: (digit.box[1] // BAND, digit.box[0]))
+    """Value and box of every digit, in no order: each box has to be looked up by its value."""
+    shuffled = [scene.placed[i] for i in rng.permutation(len(scene.placed))]
     return "\n".join(
-        f"{digit.value} {write_box(loosen_box(_to_box(digit), rng))}" for digit in reading_order
+        f"{digit.value} {write_box(loosen_box(_to_box(digit), rng))}" for digit in shuffled
     )
 
 

@@ -27,6 +27,7 @@ NO_DIGIT_WEIGHT = 0.2  # most patches have none
 BOX_WEIGHT = 4.0  # brings the box loss to the size of the class loss
 BOX_BETA = 0.1  # where smooth L1 turns from squared to absolute
 LOG_EVERY = 100
+CLASS_SCALE, BOX_SCALE = 0.3, 4.0  # bring both to about one standard deviation of image tokens
 
 
 def find_patch(digit: Placed) -> int:
@@ -97,15 +98,17 @@ def pretrain_vision(
     return head
 
 
-def show_to_connector(head: nn.Linear, connector: nn.Module) -> None:
-    """Start the connector with what the head read: its first rows are classes and boxes.
+def show_to_connector(head: nn.Linear, connector: nn.Module, digit_embeddings: Tensor) -> None:
+    """Start the connector with what the head read: a patch shows as the digit in it, and its box.
 
-    Scaled to about one standard deviation each, so that they stand out from the constant part
-    that every patch shares.
+    digit_embeddings [10, H] are the language model's embeddings of "0" to "9". A patch's class
+    scores weigh them, so that an image token looks like the text token of its digit: looking up
+    "the 7" starts as matching like with like. The boxes go to the first dimensions.
     """
-    rows = torch.cat([head.weight[: NO_DIGIT + 1] / 2, head.weight[NO_DIGIT + 1 :] * 4])
     projection: nn.Linear = connector.modality_projection.proj  # type: ignore[union-attr,assignment]
-    projection.weight.data[: len(rows)] = rows.detach()
+    classes, boxes = head.weight[:NO_DIGIT].detach(), head.weight[NO_DIGIT + 1 :].detach()
+    projection.weight.data += CLASS_SCALE * digit_embeddings.T @ (classes - classes.mean(0))
+    projection.weight.data[: len(boxes)] += BOX_SCALE * boxes
 
 
 def compute_dense_loss(
