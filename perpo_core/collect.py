@@ -7,7 +7,6 @@ batches, so that memory holds one batch of encoded images. Equal input gives equ
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,20 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from perpo_core import keys
 from perpo_core.sources import SOURCES
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.stage import StageContext, describe_producer, utc_now
-from perpo_core.store import ROW_GROUP_ROWS, Workspace, describe_file
+from perpo_core.store import ROW_GROUP_ROWS
 from schemas.arrow import DROPPED, SAMPLES
-from schemas.artifact import Counts, FileRef, SampleSet
+from schemas.artifact import Counts, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "samples"
-VERSION = 1
+VERSION = 2
 SAMPLES_FILE = "samples.parquet"
 DROPPED_FILE = "dropped.parquet"
 BATCH_BYTES = 64 << 20  # of encoded images: what a reader of one row group must hold
@@ -53,7 +51,7 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
     tally = Tally()
-    samples = _write_batches(workspace, SAMPLES_FILE, _batch(_read(context, tally)))
+    samples = workspace.write_batches(SAMPLES_FILE, SAMPLES, _batch(_read(context, tally)))
     _check_splits(context, tally.per_split)
     dropped = workspace.write_table(DROPPED_FILE, pa.Table.from_pylist(tally.dropped, DROPPED))
     reasons = Counter(row["reason"] for row in tally.dropped)
@@ -116,23 +114,6 @@ def _batch(rows: Iterable[SampleRow]) -> Iterator[pa.RecordBatch]:
         num_bytes += size
     if held:
         yield pa.RecordBatch.from_pylist(held, SAMPLES)
-
-
-def _write_batches(workspace: Workspace, name: str, batches: Iterable[pa.RecordBatch]) -> FileRef:
-    """Workspace.write_table for rows that do not fit into memory together; as atomic."""
-    path, temporary = workspace.folder / name, workspace.folder / f".tmp-{os.getpid()}-{name}"
-    num_rows = 0
-    try:
-        with pq.ParquetWriter(temporary, SAMPLES, compression="zstd") as writer:
-            for batch in batches:
-                writer.write_batch(batch)
-                num_rows += batch.num_rows
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return describe_file(path, name, num_rows)
 
 
 def _check_splits(context: StageContext, per_split: Counter[str]) -> None:

@@ -28,7 +28,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 KIND = "evaluation"
-VERSION = 1
+VERSION = 2
 SPLITS: list[Split] = ["validation", "test"]
 
 
@@ -123,7 +123,7 @@ def _score_answers(
     build_frame = build_framer(config.policy.box_format, context.policy.folder)
     table = pq.read_table(
         context.store.path(samples, "samples.parquet"),
-        columns=SAMPLE_COLUMNS,
+        columns=[*SAMPLE_COLUMNS, "image_id"],
         filters=[("split", "in", SPLITS)],
     )
     by_prompt: dict[str, list[dict[str, Any]]] = {}
@@ -137,6 +137,7 @@ def _score_answers(
                                     config.policy.box_format, config.score)  # fmt: skip
                 yield {
                     "sample_id": sample["sample_id"],
+                    "image_id": sample["image_id"],
                     "task": sample["task"],
                     "split": sample["split"],
                     "policy": policy_name,

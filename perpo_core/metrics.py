@@ -64,8 +64,9 @@ def compute_metrics(
             continue
         base, trained = _build_values(rows, "base", task), _build_values(rows, "trained", task)
         _check_same_samples(base, trained, task, split)
+        images = _find_images(rows, base[0])
         metrics[task] = {
-            name: compare_paired(base[1][name], trained[1][name], resamples, seed)
+            name: compare_paired(base[1][name], trained[1][name], images, resamples, seed)
             for name in list_metrics(task)
         }
         headroom_closed[task] = compute_headroom_closed(metrics[task])
@@ -106,6 +107,13 @@ def _build_values(rows: pa.Table, policy: str, task: Task) -> tuple[list[str], d
         "best_of_n": sampled_P_N.max(axis=1),
     }
     return list(indices_of), values
+
+
+def _find_images(rows: pa.Table, sample_ids: list[str]) -> list[str]:
+    """The image each sample asks about [P]."""
+    pairs = zip(rows["sample_id"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
+    image_of = dict(pairs)
+    return [image_of[sample_id] for sample_id in sample_ids]
 
 
 def _check_same_samples(

@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,8 @@ from schemas.base import Digest, Frozen
 
 ARTIFACT_FILE = "artifact.json"
 SIDECAR_SUFFIX = ".json"
+TEMPORARY_PREFIX = ".tmp-"
+LEFTOVER_AGE_S = 24 * 3600  # no stage takes this long over one file
 ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
 
 A = TypeVar("A", bound=Artifact)
@@ -83,6 +86,21 @@ class Workspace:
         with _temporary_beside(path) as temporary:
             pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
         return describe_file(path, name, num_rows=table.num_rows)
+
+    def write_batches(
+        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    ) -> FileRef:
+        """write_table for rows that do not fit into memory together: a row group a batch."""
+        path = self.folder / name
+        num_rows = 0
+        with (
+            _temporary_beside(path) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch)
+                num_rows += batch.num_rows
+        return describe_file(path, name, num_rows)
 
     def describe_tree(self, folder: str) -> list[FileRef]:
         """The files below a subfolder of the workspace, such as a model folder."""
@@ -154,6 +172,7 @@ class Store:
             attempt += 1
         folder = self.folder(kind, key, attempt)
         folder.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder)
         return Workspace(kind, key, attempt, folder)
 
     def commit(self, artifact: A) -> A:
@@ -181,10 +200,20 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Remove half-written files of killed runs; young ones may be another process's, and stay."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(FileNotFoundError):  # its writer may finish between the listing and the look
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
+                path.unlink()
+
+
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.name[-20:])
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.name[-20:]
+    )
     os.close(handle)
     temporary = Path(name)
     try:

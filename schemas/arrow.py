@@ -29,6 +29,7 @@ SAMPLES = pa.schema(
         ("prompt_id", pa.string()),
         ("task", pa.string()),
         ("split", pa.string()),
+        ("image_id", pa.string()),  # sha256 of the images; questions on one image share it
         ("images", pa.list_(IMAGE)),
         ("width", pa.int32()),  # of the first image, after EXIF orientation
         ("height", pa.int32()),
@@ -123,6 +124,7 @@ DROPPED = pa.schema(
 PREDICTIONS = pa.schema(
     [
         ("sample_id", pa.string()),
+        ("image_id", pa.string()),
         ("task", pa.string()),
         ("split", pa.string()),
         ("policy", pa.string()),  # base | trained

@@ -31,9 +31,11 @@ class BootstrapConfig(Section):
     """Scenes a step."""
     vision_learning_rate: float = Field(default=1.5e-3, gt=0, le=1)
     """Peak, linear rise over a tenth of the steps and linear fall."""
-    reading: DialogueStage = DialogueStage(steps=2500, batch_scenes=8, learning_rate=2e-3)
-    """Looking at image tokens: maps and descriptions, the vision tower frozen."""
-    answers: DialogueStage = DialogueStage(steps=2000, batch_scenes=16, learning_rate=1e-3)
-    """Answering questions from noisy labels, everything trained."""
+    reading: DialogueStage = DialogueStage(
+        steps=3000, batch_scenes=8, learning_rate=1e-3, warmup_steps=100
+    )
+    """Looking at image tokens: lookups, orderings, sightings and maps, the vision tower frozen."""
+    answers: DialogueStage = DialogueStage(steps=6000, batch_scenes=16, learning_rate=1e-3)
+    """Answering questions from noisy labels, the vision tower frozen."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""

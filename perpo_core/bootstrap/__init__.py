@@ -2,7 +2,7 @@
 
     1. vision:  the vision tower learns where digits are (perpo_core.bootstrap.vision)
     2. reading: the language model learns to look at image tokens (perpo_core.bootstrap.reading)
-    3. answers: everything learns to answer, from noisy labels (perpo_core.bootstrap.noise)
+    3. answers: it learns to answer, from noisy labels (perpo_core.bootstrap.noise)
 
 Stages 2 and 3 are the train stage's own trainer with the sft objective on packed lists. Weights are
 rounded to bfloat16 and written as safetensors with tokenizer and processor. One process on CPU
@@ -21,7 +21,8 @@ from transformers import TrainerCallback, TrainingArguments
 
 from perpo_core.bootstrap.questions import SceneDialogues, WriteDialogues, write_dialogues
 from perpo_core.bootstrap.reading import write_readings
-from perpo_core.bootstrap.vision import pretrain_vision, show_to_connector
+from perpo_core.bootstrap.start import look_for_digits, show_to_connector
+from perpo_core.bootstrap.vision import pretrain_vision
 from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.trainer import Collator, ListTrainer
@@ -42,14 +43,13 @@ def bootstrap(
     model: Any = build_model(processor, config.seed)
     note = build_notebook(work / LOG_FILE, log)
     run_once(model, work / "vision.pt", lambda: _see(model, processor, config, note))
-    model.model.vision_model.requires_grad_(False)  # it sees already; the reader adapts to it
+    model.model.vision_model.requires_grad_(False)  # it sees; steps this large would blind it
     for name, write, stage in (
         ("reading", write_readings, config.reading),
         ("answers", write_dialogues, config.answers),
     ):
         trainer = build_trainer(model, processor, write, stage, config.seed, work / name, note)
         run_once(model, work / f"{name}.pt", lambda trainer=trainer: _train(trainer))  # type: ignore[misc]
-        model.requires_grad_(True)
     model.to(torch.bfloat16).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
@@ -91,6 +91,7 @@ def _see(model: Any, processor: Any, config: BootstrapConfig, note: Note) -> Non
     digit_ids = processor.tokenizer.convert_tokens_to_ids(list("0123456789"))
     embeddings = model.get_input_embeddings().weight.detach()
     show_to_connector(head, model.model.connector, embeddings[digit_ids])
+    look_for_digits(model.model.text_model.layers[0].self_attn, embeddings[digit_ids])
 
 
 class Notes(TrainerCallback):

@@ -21,7 +21,7 @@ from perpo_core.train.packing import Branch, PackableList
 from schemas.base import Task
 
 TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
-QUESTIONS_PER_SCENE = 4
+QUESTIONS_PER_SCENE = 8
 WriteDialogues = Callable[[Scene, np.random.Generator], list[tuple[str, str]]]
 LIST_PROMPT = "List every digit."  # the dense description: what is where
 

@@ -1,10 +1,10 @@
 """First stage of the bootstrap: teach the vision tower where digits are and which.
 
 Every patch predicts the digit whose centre lies in it (ten values or none) and that digit's box,
-relative to the patch and in the whole scene: a dense loss on clean labels, whose head becomes the
-start of the connector. Without it the language-model loss alone needs many times as many scenes
-before the tower sees anything. Real vision-language models start from a pretrained tower for the
-same reason.
+relative to the patch and in the whole scene: a dense loss on clean labels, whose head gives the
+connector its start (perpo_core.bootstrap.start). Without it the language-model loss alone needs
+many times as many scenes before the tower sees anything. Real vision-language models start from a
+pretrained tower for the same reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ NO_DIGIT_WEIGHT = 0.2  # most patches have none
 BOX_WEIGHT = 4.0  # brings the box loss to the size of the class loss
 BOX_BETA = 0.1  # where smooth L1 turns from squared to absolute
 LOG_EVERY = 100
-CLASS_SCALE, BOX_SCALE = 0.3, 4.0  # bring both to about one standard deviation of image tokens
 
 
 def find_patch(digit: Placed) -> int:
@@ -96,19 +95,6 @@ def pretrain_vision(
         if step % LOG_EVERY == 0 or step == steps:
             report(step, metrics)
     return head
-
-
-def show_to_connector(head: nn.Linear, connector: nn.Module, digit_embeddings: Tensor) -> None:
-    """Start the connector with what the head read: a patch shows as the digit in it, and its box.
-
-    digit_embeddings [10, H] are the language model's embeddings of "0" to "9". A patch's class
-    scores weigh them, so that an image token looks like the text token of its digit: looking up
-    "the 7" starts as matching like with like. The boxes go to the first dimensions.
-    """
-    projection: nn.Linear = connector.modality_projection.proj  # type: ignore[union-attr,assignment]
-    classes, boxes = head.weight[:NO_DIGIT].detach(), head.weight[NO_DIGIT + 1 :].detach()
-    projection.weight.data += CLASS_SCALE * digit_embeddings.T @ (classes - classes.mean(0))
-    projection.weight.data[: len(boxes)] += BOX_SCALE * boxes
 
 
 def compute_dense_loss(

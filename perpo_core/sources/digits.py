@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -52,6 +52,17 @@ class Placed:
     @property
     def height(self) -> int:
         return self.box[3] - self.box[1]
+
+
+# What each superlative maximises.
+EXTREMES: dict[str, Callable[[Placed], float]] = {
+    "leftmost": lambda digit: -digit.centre[0],
+    "rightmost": lambda digit: digit.centre[0],
+    "topmost": lambda digit: -digit.centre[1],
+    "bottommost": lambda digit: digit.centre[1],
+    "largest": lambda digit: digit.height,
+    "smallest": lambda digit: -digit.height,
+}
 
 
 @dataclass(frozen=True)
@@ -230,14 +241,14 @@ def _ask_ocr(rng: np.random.Generator, rows: list[list[Placed]]) -> Question:
 def _ask_grounding(rng: np.random.Generator, placed: list[Placed]) -> list[Question]:
     """Every expression that picks exactly one digit of the scene."""
     questions = []
-    for expression, digit in _refer(placed):
+    for expression, digit in refer(placed):
         prompt = str(rng.choice(GROUNDING_PROMPTS)).format(expression)
         box = tuple(value / SIDE for value in digit.box)
         questions.append(Question("grounding", prompt, box))  # type: ignore[arg-type]
     return questions
 
 
-def _refer(placed: list[Placed]) -> Iterator[tuple[str, Placed]]:
+def refer(placed: list[Placed]) -> Iterator[tuple[str, Placed]]:
     """(expression, the digit it means): by value alone where unique, else by an extreme."""
     for value in sorted({digit.value for digit in placed}):
         same = [digit for digit in placed if digit.value == value]
@@ -250,15 +261,7 @@ def _refer(placed: list[Placed]) -> Iterator[tuple[str, Placed]]:
 
 
 def _refer_by_extreme(group: list[Placed], noun: str) -> Iterator[tuple[str, Placed]]:
-    measures: dict[str, Any] = {
-        "leftmost": lambda digit: -digit.centre[0],
-        "rightmost": lambda digit: digit.centre[0],
-        "topmost": lambda digit: -digit.centre[1],
-        "bottommost": lambda digit: digit.centre[1],
-        "largest": lambda digit: digit.height,
-        "smallest": lambda digit: -digit.height,
-    }
-    for word, measure in measures.items():
+    for word, measure in EXTREMES.items():
         best, second = sorted(group, key=measure, reverse=True)[:2]
         if measure(best) - measure(second) >= EXTREME_MARGIN:
             yield f"the {word} {noun}", best

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perpo_core.boxes import Box
-from perpo_core.keys import compute_prompt_id, compute_sample_id
+from perpo_core.keys import compute_image_id, compute_prompt_id, compute_sample_id
 from schemas.base import Split, Task
 
 SampleRow = dict[str, Any]
@@ -66,6 +66,7 @@ def build_sample(
         "prompt_id": prompt_id,
         "task": task,
         "split": split,
+        "image_id": compute_image_id([image]),
         "images": [{"bytes": image, "path": None}],
         "width": size[0],
         "height": size[1],

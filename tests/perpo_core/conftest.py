@@ -1,14 +1,20 @@
-"""A policy with random weights, built once a session: small, real, and sampled by both engines."""
+"""What the tests share: a small real policy with random weights, and ranked lists to train on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from perpo_core import collect
 from perpo_core.keys import hash_folder
+from perpo_core.stage import find_or_make
 from schemas.run import PolicyRef
+from tests.perpo_core.small_lists import commit_lists
+from tests.perpo_core.small_store import build_context
+from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +45,23 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return PolicyRef(digest=hash_folder(folder), folder=folder)
+
+
+@pytest.fixture(scope="session")
+def trainable(tmp_path_factory, policy, processor):
+    """(context, samples, preferences) in a store."""
+    context = build_context(tmp_path_factory.mktemp("train"), source=SOURCE, train=TRAIN)
+    context = replace(context, policy=policy)
+    samples = find_or_make(context, collect).artifact
+    return context, samples, commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
+
+
+@pytest.fixture
+def training_events(monkeypatch) -> list[dict[str, Any]]:
+    """What the training child would tell its parent; threads as in the child."""
+    from perpo_core.train import child
+
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(child, "emit", lambda event, **fields: told.append({event: fields}))
+    torch.set_num_threads(1)
+    return told

@@ -117,7 +117,7 @@ def build_record(config: RefreshConfig, root: Path, artifacts: list[AnyArtifact]
 
 
 def load_rows(store: Store, samples: SampleSet) -> list[dict[str, Any]]:
-    columns = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
+    columns = [*score.SAMPLE_COLUMNS, "image_id"]
     return pq.read_table(store.path(samples, "samples.parquet"), columns=columns).to_pylist()
 
 
@@ -252,7 +252,7 @@ def build_predictions(
                 )
                 predictions.append(
                     {
-                        **{name: row[name] for name in ("sample_id", "task", "split")},
+                        **{name: row[name] for name in ("sample_id", "image_id", "task", "split")},
                         "policy": policy,
                         "index": index,
                         "text": text,

@@ -13,6 +13,7 @@ from perpo_core.keys import (
     compute_candidate_hash,
     compute_digest,
     compute_hash,
+    compute_image_id,
     compute_prompt_id,
     compute_sample_id,
 )
@@ -60,6 +61,7 @@ def build_sample_row(number: int, task: Task, target: Any, split: str = "train")
     prompt_id = compute_prompt_id([buffer.getvalue()], prompt)
     return {
         "sample_id": compute_sample_id(prompt_id, targets),
+        "image_id": compute_image_id([buffer.getvalue()]),
         "prompt_id": prompt_id,
         "task": task,
         "split": split,

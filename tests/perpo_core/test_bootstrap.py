@@ -12,15 +12,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core.bootstrap import LOG_FILE, bootstrap, noise
-from perpo_core.bootstrap.questions import TASK_CYCLE, SceneDialogues, write_dialogues
-from perpo_core.bootstrap.reading import draw_map, write_readings
+from perpo_core.bootstrap.questions import (
+    QUESTIONS_PER_SCENE,
+    TASK_CYCLE,
+    SceneDialogues,
+    write_dialogues,
+)
+from perpo_core.bootstrap.reading import EDGES, NUM_ORDERINGS, draw_map, write_readings
+from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
 from perpo_core.boxes import Frame, compute_iou, find_box_problem, parse_box
 from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import hash_folder
-from perpo_core.policy.builtin import END, IMAGE_SIDE
+from perpo_core.policy.builtin import END, IMAGE_SIDE, build_model
 from perpo_core.policy.check import check_policy_folder
-from perpo_core.sources.digits import SIDE, Question, compose_scene, encode_png
+from perpo_core.sources.digits import SIDE, Question, Scene, compose_scene, encode_png, refer
 from perpo_core.train.data import encode_prompt
 from perpo_core.train.model import load_policy
 from schemas.bootstrap import BootstrapConfig, DialogueStage
@@ -100,7 +106,7 @@ def test_few_counts_are_off_by_one():
 def test_prefix_and_branch_are_the_tokens_of_the_single_question(processor, index):
     """What the bootstrap trains on is what sampling will condition on, token for token."""
     ranked = SceneDialogues(8, 5, processor, write_dialogues)[index]
-    scene = compose_scene("train", TASK_CYCLE[index], index, 5, 4)
+    scene = compose_scene("train", TASK_CYCLE[index], index, 5, QUESTIONS_PER_SCENE)
     dialogues = write_dialogues(scene, np.random.default_rng([5, index, 1]))
     assert len(dialogues) == len(ranked.packable.branches) == len(ranked.rewards_G)
     for (question, answer), branch in zip(dialogues, ranked.packable.branches, strict=True):
@@ -138,12 +144,88 @@ def test_patches_learn_the_digits_whose_centres_they_hold(processor):
 
 def test_maps_show_each_digit_at_its_patch_in_reading_order():
     scene = compose_scene("train", "grounding", 0, 0, 4)
-    drawn = draw_map(scene, [str(digit.value) for digit in scene.placed])
+    drawn = draw_map(scene)
     assert len(drawn) == GRID**2
     assert sorted(drawn.replace(".", "")) == sorted(str(digit.value) for digit in scene.placed)
-    answers = [answer for _, answer in write_readings(scene, np.random.default_rng(0))]
-    assert answers[0] == drawn
-    assert [c == "." for c in answers[1]] == [c == "." for c in drawn]
+
+
+def test_texts_are_read_as_map_and_transcript():
+    scene = compose_scene("train", "ocr", 0, seed=0)
+    (_, drawn), (prompt, _) = write_readings(scene, np.random.default_rng(0))
+    assert drawn == draw_map(scene)
+    assert prompt == scene.questions[0].prompt
+
+
+@pytest.fixture
+def scattered() -> tuple[Scene, dict[str, str]]:
+    """A scene of scattered digits and what its exercises answer."""
+    scene = compose_scene("train", "grounding", 0, seed=0)
+    return scene, dict(write_readings(scene, np.random.default_rng(0)))
+
+
+def find_tenths(box: tuple[int, ...]) -> list[str]:
+    return [str(min(9, edge * 10 // SIDE)) for edge in box]
+
+
+@pytest.mark.parametrize(("edge", "name"), list(enumerate(EDGES)))
+def test_lookups_write_an_edge_after_each_value(scattered, edge, name):
+    scene, answers = scattered
+    expected = [f"{digit.value}{find_tenths(digit.box)[edge]}" for digit in scene.placed]
+    assert sorted(answers[f"List the {name} edges."].split()) == sorted(expected)
+
+
+def test_orderings_go_from_the_extreme_on(scattered):
+    scene, answers = scattered
+    orderings = {prompt: text for prompt, text in answers.items() if "List from" in prompt}
+    assert len(orderings) == NUM_ORDERINGS
+    for prompt, text in orderings.items():
+        word = prompt.removeprefix("List from the ").removesuffix(" digit.")
+        axis = {"left": 0, "right": 0, "top": 1, "bottom": 1}.get(word.removesuffix("most"))
+        sign = -1 if word in ("rightmost", "bottommost", "largest") else 1
+        sizes = [sign * (d.height if axis is None else d.centre[axis]) for d in scene.placed]
+        order = sorted(range(len(sizes)), key=sizes.__getitem__)
+        assert text == " ".join(str(scene.placed[i].value) for i in order)
+
+
+def test_sightings_write_the_four_edges_of_what_is_meant(scattered):
+    scene, answers = scattered
+    sightings = {prompt: text for prompt, text in answers.items() if prompt.startswith(" the ")}
+    assert sightings
+    meant = dict(refer(scene.placed))
+    for prompt, text in sightings.items():
+        assert list(text) == find_tenths(meant[prompt.strip()].box)
+
+
+# The start of the language model
+
+
+@pytest.fixture(scope="module")
+def start(processor) -> tuple[Any, torch.Tensor]:
+    model = build_model(processor, seed=0)
+    digit_ids = processor.tokenizer.convert_tokens_to_ids(list("0123456789"))
+    return model, model.get_input_embeddings().weight[digit_ids].detach()
+
+
+def test_a_patch_shows_as_the_embedding_of_the_digit_the_tower_saw(start):
+    model, embeddings = start
+    head = torch.nn.Linear(model.config.vision_config.hidden_size, NO_DIGIT + 1 + 8)
+    show_to_connector(head, model.model.connector, embeddings)
+    seen = torch.linalg.pinv(head.weight.detach())[:, :NO_DIGIT].T  # features of a clear 0, 1, ...
+    shown = model.model.connector.modality_projection.proj(seen)
+    similarity = torch.nn.functional.cosine_similarity(shown[:, None], embeddings[None], dim=2)
+    assert similarity.argmax(1).tolist() == list(range(NO_DIGIT))
+
+
+def test_one_head_looks_at_the_patch_of_its_digit_and_not_at_itself(start):
+    model, embeddings = start
+    attention = model.model.text_model.layers[0].self_attn
+    look_for_digits(attention, embeddings)
+    keys = torch.cat([embeddings - embeddings.mean(0), embeddings])  # patches of 0-9, then text 0-9
+    keys = keys / keys.square().mean(1, keepdim=True).sqrt()  # as the layer's norm does
+    queries = embeddings / embeddings.square().mean(1, keepdim=True).sqrt()
+    width = attention.head_dim
+    scores = attention.q_proj(queries)[:, :width] @ attention.k_proj(keys)[:, :width].T
+    assert scores.argmax(1).tolist() == list(range(NO_DIGIT))
 
 
 # The whole

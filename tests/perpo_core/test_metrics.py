@@ -23,6 +23,7 @@ def answers(
     return [
         {
             "sample_id": sample_id,
+            "image_id": f"image of {sample_id}",
             "task": task,
             "split": split,
             "policy": policy,

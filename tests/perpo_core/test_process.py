@@ -72,6 +72,11 @@ def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
+def heed_interrupts() -> None:
+    """A background job of a shell ignores SIGINT, and so would everything these tests start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 StartParent = Callable[[str, bool], tuple["subprocess.Popen[bytes]", list[int]]]
 
 
@@ -84,7 +89,11 @@ def start_parent(tmp_path: Path) -> Iterator[StartParent]:
         pids_path = tmp_path / "pids"
         job = Job(act="family", pids_path=pids_path, stubborn=stubborn).model_dump_json()
         command = [sys.executable, "-m", CHILDREN, kind, job]
-        parents.append(subprocess.Popen(command, env={**os.environ, **CHILDREN_PATH}))
+        parents.append(
+            subprocess.Popen(
+                command, env={**os.environ, **CHILDREN_PATH}, preexec_fn=heed_interrupts
+            )
+        )
         assert wait_for(pids_path.exists, 30)
         pids = json.loads(pids_path.read_text())
         assert len(pids) == 5 and find_living(pids) == pids

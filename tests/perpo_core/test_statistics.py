@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core import statistics
-from perpo_core.statistics import compare_paired
+from perpo_core.statistics import compare_paired as compare_paired_by_image
+from schemas.artifact import Metric
+
+
+def compare_paired(base: Any, trained: Any, resamples: int, seed: int) -> Metric:
+    """Every sample with an image of its own."""
+    images = [f"image {number}" for number in range(len(base))]
+    return compare_paired_by_image(base, trained, images, resamples, seed)
 
 
 def test_means_by_hand() -> None:
@@ -73,6 +81,27 @@ def test_the_seed_decides_and_blocks_do_not(monkeypatch: pytest.MonkeyPatch) -> 
     in_blocks = compare_paired(base, trained, 300, seed=2)
     assert in_blocks.delta_low == pytest.approx(whole.delta_low)
     assert in_blocks.delta_high == pytest.approx(whole.delta_high)
+
+
+def test_questions_on_one_image_count_as_one_draw() -> None:
+    rng = np.random.default_rng(5)
+    delta_I = rng.normal(0, 1, 40)
+    few = compare_paired(np.zeros(40), delta_I, 4000, seed=0)
+    images = [f"image {number // 9}" for number in range(40 * 9)]
+    many = compare_paired_by_image(np.zeros(40 * 9), np.repeat(delta_I, 9), images, 4000, seed=0)
+    apart = compare_paired(np.zeros(40 * 9), np.repeat(delta_I, 9), 4000, seed=0)
+    width = few.delta_high - few.delta_low
+    assert many.delta_high - many.delta_low == pytest.approx(width, rel=0.05)
+    assert apart.delta_high - apart.delta_low == pytest.approx(width / 3, rel=0.15)
+    assert many.delta == pytest.approx(few.delta) and many.n == 360
+
+
+def test_images_with_more_questions_weigh_more() -> None:
+    metric = compare_paired_by_image(
+        [0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"], 2000, seed=0
+    )
+    assert metric.delta == 0.75  # means of two drawn images: 1, 3/4 or 0, each often enough
+    assert metric.delta_low == 0 and metric.delta_high == 1
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from perpo_core.keys import compute_digest
 from perpo_core.stage import describe_producer, utc_now
-from perpo_core.store import DamagedArtifact, Store, Workspace
+from perpo_core.store import (
+    LEFTOVER_AGE_S,
+    DamagedArtifact,
+    Store,
+    Workspace,
+    write_atomic,
+)
 from schemas.artifact import Counts, FileRef, PreferenceSet
 
 KEY = "a" * 64
@@ -84,3 +96,49 @@ def test_a_forced_remake_lies_beside_what_was_committed(tmp_path: Path) -> None:
     second.write_table("preferences.parquet", TABLE.slice(1))
     assert store.find("preferences", KEY) == before, "until the remake is committed"
     assert store.open_workspace("preferences", KEY, force=True).folder == second.folder
+
+
+def test_batches_are_one_file_of_as_many_row_groups_and_whole_or_absent(tmp_path: Path) -> None:
+    workspace = Store(tmp_path).open_workspace("samples", KEY)
+    batches = [*TABLE.to_batches(), *TABLE.to_batches()]
+    file = workspace.write_batches("samples.parquet", TABLE.schema, batches)
+    written = pq.ParquetFile(workspace.folder / file.path)
+    assert (file.num_rows, written.num_row_groups) == (6, 2)
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield from TABLE.to_batches()
+        raise ValueError("row 4 is bad")
+
+    with pytest.raises(ValueError, match="row 4"):
+        workspace.write_batches("others.parquet", TABLE.schema, broken())
+    assert [path.name for path in workspace.folder.iterdir()] == ["samples.parquet"]
+
+
+def test_half_written_files_of_killed_runs_are_removed_once_nobody_can_be_at_them(
+    tmp_path: Path,
+) -> None:
+    folder = Store(tmp_path).open_workspace("samples", KEY).folder
+    for name, age_s in ((".tmp-old", 2 * LEFTOVER_AGE_S), (".tmp-young", 60.0)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+    Store(tmp_path).open_workspace("samples", KEY)
+    assert [path.name for path in folder.iterdir()] == [".tmp-young"]
+
+
+def test_a_workspace_opens_while_others_write_there(tmp_path: Path) -> None:
+    """Score ranges share a folder: one lists it while another's temporary file is renamed."""
+    folder = Store(tmp_path).open_workspace("scores", KEY).folder
+    done = threading.Event()
+
+    def keep_writing() -> None:
+        while not done.is_set():
+            write_atomic(folder / "part", b"x")
+
+    with ThreadPoolExecutor(4) as writers:
+        for _ in range(4):
+            writers.submit(keep_writing)
+        try:
+            for _ in range(1000):
+                Store(tmp_path).open_workspace("scores", KEY)
+        finally:
+            done.set()
