@@ -32,10 +32,12 @@ class BootstrapConfig(Section):
     vision_learning_rate: float = Field(default=1.5e-3, gt=0, le=1)
     """Peak, linear rise over a tenth of the steps and linear fall."""
     reading: DialogueStage = DialogueStage(
-        steps=3000, batch_scenes=8, learning_rate=1e-3, warmup_steps=100
+        steps=2000, batch_scenes=8, learning_rate=1e-3, warmup_steps=100
     )
-    """Looking at image tokens: lookups, orderings, sightings and maps, the vision tower frozen."""
+    """Looking at image tokens: lookups and maps, the vision tower frozen."""
     answers: DialogueStage = DialogueStage(steps=6000, batch_scenes=16, learning_rate=1e-3)
     """Answering questions from noisy labels, the vision tower frozen."""
+    comparisons: DialogueStage = DialogueStage(steps=2500, batch_scenes=16, learning_rate=7e-4)
+    """The same with most questions about extremes."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""

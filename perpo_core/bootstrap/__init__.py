@@ -3,8 +3,9 @@
     1. vision:  the vision tower learns where digits are (perpo_core.bootstrap.vision)
     2. reading: the language model learns to look at image tokens (perpo_core.bootstrap.reading)
     3. answers: it learns to answer, from noisy labels (perpo_core.bootstrap.noise)
+    4. comparisons: it goes on, mostly about extremes ("the leftmost digit")
 
-Stages 2 and 3 are the train stage's own trainer with the sft objective on packed lists. Weights are
+Stages 2 to 4 are the train stage's own trainer with the sft objective on packed lists. Weights are
 rounded to bfloat16 and written as safetensors with tokenizer and processor. One process on CPU
 threads; the same settings on the same machine give the same weights. A killed bootstrap resumes.
 """
@@ -19,7 +20,12 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
-from perpo_core.bootstrap.questions import SceneDialogues, WriteDialogues, write_dialogues
+from perpo_core.bootstrap.questions import (
+    SceneDialogues,
+    WriteDialogues,
+    write_comparisons,
+    write_dialogues,
+)
 from perpo_core.bootstrap.reading import write_readings
 from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import pretrain_vision
@@ -47,6 +53,7 @@ def bootstrap(
     for name, write, stage in (
         ("reading", write_readings, config.reading),
         ("answers", write_dialogues, config.answers),
+        ("comparisons", write_comparisons, config.comparisons),
     ):
         trainer = build_trainer(model, processor, write, stage, config.seed, work / name, note)
         run_once(model, work / f"{name}.pt", lambda trainer=trainer: _train(trainer))  # type: ignore[misc]

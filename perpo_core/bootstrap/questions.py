@@ -6,7 +6,7 @@ answer. Eight questions cost one pass of the vision tower, and the trainer is th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,23 @@ from torch.utils.data import Dataset
 from perpo_core.bootstrap.noise import loosen_box, write_box, write_noisy_answer
 from perpo_core.generate.prompts import Prompt
 from perpo_core.policy.builtin import END
-from perpo_core.sources.digits import SIDE, Placed, Scene, compose_scene, encode_png
+from perpo_core.sources.digits import (
+    EXTREMES,
+    SIDE,
+    Placed,
+    Question,
+    Scene,
+    compose_scene,
+    encode_png,
+)
 from perpo_core.train.data import RankedList, encode_prompt
 from perpo_core.train.packing import Branch, PackableList
 from schemas.base import Task
 
 TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
-QUESTIONS_PER_SCENE = 8
+QUESTIONS_PER_SCENE = 4
+ALL_QUESTIONS = 100  # more than any scene has
+NUM_COMPARISONS = 6  # of a scene, at most
 WriteDialogues = Callable[[Scene, np.random.Generator], list[tuple[str, str]]]
 LIST_PROMPT = "List every digit."  # the dense description: what is where
 
@@ -40,7 +50,7 @@ class SceneDialogues(Dataset[RankedList]):
 
     def __getitem__(self, index: int) -> RankedList:
         task = TASK_CYCLE[index % len(TASK_CYCLE)]
-        scene = compose_scene("train", task, index, self._seed, QUESTIONS_PER_SCENE)
+        scene = compose_scene("train", task, index, self._seed, ALL_QUESTIONS)
         rng = np.random.default_rng([self._seed, index, 1])
         prefix_ids, vision = self._encode_image(scene)
         dialogues = self._write(scene, rng)
@@ -66,13 +76,26 @@ class SceneDialogues(Dataset[RankedList]):
 
 def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
     """(question, noisy answer) pairs of a scene; scattered digits get the dense description too."""
-    boxes = [_to_box(digit) for digit in scene.placed]
-    dialogues = [
-        (question.prompt, write_noisy_answer(question, boxes, rng)) for question in scene.questions
-    ]
+    dialogues = _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng)
     if scene.questions[0].task != "ocr":
         dialogues.append((LIST_PROMPT, _describe(scene, rng)))
     return dialogues
+
+
+def write_comparisons(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """As write_dialogues, but mostly about extremes, the questions that take longest to learn."""
+    if scene.questions[0].task != "grounding":
+        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng)
+    extremes = [q for q in scene.questions if any(word in q.prompt for word in EXTREMES)]
+    others = [q for q in scene.questions if q not in extremes]
+    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng)
+
+
+def _answer(
+    scene: Scene, questions: Sequence[Question], rng: np.random.Generator
+) -> list[tuple[str, str]]:
+    boxes = [_to_box(digit) for digit in scene.placed]
+    return [(question.prompt, write_noisy_answer(question, boxes, rng)) for question in questions]
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> str:

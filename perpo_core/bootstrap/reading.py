@@ -1,13 +1,11 @@
 """Second stage of the bootstrap: teach the language model to look at the image tokens.
 
 A small language model takes very long to find out that image tokens can be looked up by what they
-hold: an answer about "the leftmost 7" needs several hops, from the answer to the question, to all
-the sevens, to the one furthest left, and none pays before the others. The exercises take one each:
+hold: an answer about "the 7" needs two hops, from the answer to the question and from there to the
+image, and neither pays before the other. Two exercises take one hop each:
 
 - a lookup writes one edge straight after a digit's value, in no order ("74 19 02": the 7 begins at
   0.4), so that the value itself has to find its image token;
-- an ordering writes the values from an extreme on, so that places and sizes have to be compared;
-- a sighting writes the four edges of what an expression means, coarsely and without any box syntax;
 - a map draws a text, one character a patch, so that reading goes on in order.
 """
 
@@ -17,23 +15,19 @@ import numpy as np
 
 from perpo_core.bootstrap.questions import write_dialogues
 from perpo_core.bootstrap.vision import GRID, find_patch
-from perpo_core.sources.digits import EXTREMES, SIDE, Placed, Scene, refer
+from perpo_core.sources.digits import SIDE, Placed, Scene
 
 EMPTY = "."  # a patch without the centre of a digit
-NUM_ORDERINGS, NUM_SIGHTINGS = 3, 6  # of a scene, at most
 EDGES = ("left", "top", "right", "bottom")  # in the order of a box's numbers
 
 
 def write_readings(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """(instruction, answer): map and transcript of a text, the other exercises elsewhere."""
+    """(instruction, answer): map and transcript of a text, lookups of every edge elsewhere."""
     if scene.questions[0].task == "ocr":
         return [("Draw the scene.", draw_map(scene)), *write_dialogues(scene, rng)]
-    lookups = [
+    return [
         (f"List the {name} edges.", _look_up(scene, edge, rng)) for edge, name in enumerate(EDGES)
     ]
-    orderings = [(f"List from the {word} digit.", _order(scene, word)) for word in EXTREMES]
-    sightings = [(f" {words}", _sight(digit)) for words, digit in refer(scene.placed)]
-    return lookups + _draw(orderings, NUM_ORDERINGS, rng) + _draw(sightings, NUM_SIGHTINGS, rng)
 
 
 def draw_map(scene: Scene) -> str:
@@ -47,21 +41,6 @@ def draw_map(scene: Scene) -> str:
 def _look_up(scene: Scene, edge: int, rng: np.random.Generator) -> str:
     shuffled = [scene.placed[i] for i in rng.permutation(len(scene.placed))]
     return " ".join(f"{digit.value}{_tenths(digit, edge)}" for digit in shuffled)
-
-
-def _order(scene: Scene, word: str) -> str:
-    ordered = sorted(scene.placed, key=EXTREMES[word], reverse=True)
-    return " ".join(str(digit.value) for digit in ordered)
-
-
-def _sight(digit: Placed) -> str:
-    return "".join(_tenths(digit, edge) for edge in range(len(EDGES)))
-
-
-def _draw(
-    dialogues: list[tuple[str, str]], count: int, rng: np.random.Generator
-) -> list[tuple[str, str]]:
-    return [dialogues[i] for i in rng.permutation(len(dialogues))[:count]]
 
 
 def _tenths(digit: Placed, edge: int) -> str:

@@ -241,14 +241,14 @@ def _ask_ocr(rng: np.random.Generator, rows: list[list[Placed]]) -> Question:
 def _ask_grounding(rng: np.random.Generator, placed: list[Placed]) -> list[Question]:
     """Every expression that picks exactly one digit of the scene."""
     questions = []
-    for expression, digit in refer(placed):
+    for expression, digit in _refer(placed):
         prompt = str(rng.choice(GROUNDING_PROMPTS)).format(expression)
         box = tuple(value / SIDE for value in digit.box)
         questions.append(Question("grounding", prompt, box))  # type: ignore[arg-type]
     return questions
 
 
-def refer(placed: list[Placed]) -> Iterator[tuple[str, Placed]]:
+def _refer(placed: list[Placed]) -> Iterator[tuple[str, Placed]]:
     """(expression, the digit it means): by value alone where unique, else by an extreme."""
     for value in sorted({digit.value for digit in placed}):
         same = [digit for digit in placed if digit.value == value]

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from perpo_core.bootstrap import LOG_FILE, bootstrap, noise
 from perpo_core.bootstrap.questions import (
-    QUESTIONS_PER_SCENE,
+    ALL_QUESTIONS,
+    NUM_COMPARISONS,
     TASK_CYCLE,
     SceneDialogues,
+    write_comparisons,
     write_dialogues,
 )
-from perpo_core.bootstrap.reading import EDGES, NUM_ORDERINGS, draw_map, write_readings
+from perpo_core.bootstrap.reading import draw_map, write_readings
 from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
 from perpo_core.boxes import Frame, compute_iou, find_box_problem, parse_box
@@ -26,7 +28,7 @@ from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin import END, IMAGE_SIDE, build_model
 from perpo_core.policy.check import check_policy_folder
-from perpo_core.sources.digits import SIDE, Question, Scene, compose_scene, encode_png, refer
+from perpo_core.sources.digits import EXTREMES, SIDE, Question, compose_scene, encode_png
 from perpo_core.train.data import encode_prompt
 from perpo_core.train.model import load_policy
 from schemas.bootstrap import BootstrapConfig, DialogueStage
@@ -106,7 +108,7 @@ def test_few_counts_are_off_by_one():
 def test_prefix_and_branch_are_the_tokens_of_the_single_question(processor, index):
     """What the bootstrap trains on is what sampling will condition on, token for token."""
     ranked = SceneDialogues(8, 5, processor, write_dialogues)[index]
-    scene = compose_scene("train", TASK_CYCLE[index], index, 5, QUESTIONS_PER_SCENE)
+    scene = compose_scene("train", TASK_CYCLE[index], index, 5, ALL_QUESTIONS)
     dialogues = write_dialogues(scene, np.random.default_rng([5, index, 1]))
     assert len(dialogues) == len(ranked.packable.branches) == len(ranked.rewards_G)
     for (question, answer), branch in zip(dialogues, ranked.packable.branches, strict=True):
@@ -156,44 +158,21 @@ def test_texts_are_read_as_map_and_transcript():
     assert prompt == scene.questions[0].prompt
 
 
-@pytest.fixture
-def scattered() -> tuple[Scene, dict[str, str]]:
-    """A scene of scattered digits and what its exercises answer."""
+def test_lookups_write_an_edge_after_each_value():
     scene = compose_scene("train", "grounding", 0, seed=0)
-    return scene, dict(write_readings(scene, np.random.default_rng(0)))
+    for edge, (_, answer) in enumerate(write_readings(scene, np.random.default_rng(0))):
+        tenths = [min(9, digit.box[edge] * 10 // SIDE) for digit in scene.placed]
+        expected = [f"{d.value}{tenth}" for d, tenth in zip(scene.placed, tenths, strict=True)]
+        assert sorted(answer.split()) == sorted(expected)
 
 
-def find_tenths(box: tuple[int, ...]) -> list[str]:
-    return [str(min(9, edge * 10 // SIDE)) for edge in box]
-
-
-@pytest.mark.parametrize(("edge", "name"), list(enumerate(EDGES)))
-def test_lookups_write_an_edge_after_each_value(scattered, edge, name):
-    scene, answers = scattered
-    expected = [f"{digit.value}{find_tenths(digit.box)[edge]}" for digit in scene.placed]
-    assert sorted(answers[f"List the {name} edges."].split()) == sorted(expected)
-
-
-def test_orderings_go_from_the_extreme_on(scattered):
-    scene, answers = scattered
-    orderings = {prompt: text for prompt, text in answers.items() if "List from" in prompt}
-    assert len(orderings) == NUM_ORDERINGS
-    for prompt, text in orderings.items():
-        word = prompt.removeprefix("List from the ").removesuffix(" digit.")
-        axis = {"left": 0, "right": 0, "top": 1, "bottom": 1}.get(word.removesuffix("most"))
-        sign = -1 if word in ("rightmost", "bottommost", "largest") else 1
-        sizes = [sign * (d.height if axis is None else d.centre[axis]) for d in scene.placed]
-        order = sorted(range(len(sizes)), key=sizes.__getitem__)
-        assert text == " ".join(str(scene.placed[i].value) for i in order)
-
-
-def test_sightings_write_the_four_edges_of_what_is_meant(scattered):
-    scene, answers = scattered
-    sightings = {prompt: text for prompt, text in answers.items() if prompt.startswith(" the ")}
-    assert sightings
-    meant = dict(refer(scene.placed))
-    for prompt, text in sightings.items():
-        assert list(text) == find_tenths(meant[prompt.strip()].box)
+def test_comparisons_are_mostly_about_extremes():
+    scene = compose_scene("train", "grounding", 3, 0, ALL_QUESTIONS)
+    prompts = [prompt for prompt, _ in write_comparisons(scene, np.random.default_rng(0))]
+    extremes = [prompt for prompt in prompts if any(word in prompt for word in EXTREMES)]
+    asked = {question.prompt for question in scene.questions}
+    assert set(prompts) <= asked and len(prompts) == len(set(prompts))
+    assert len(extremes) == NUM_COMPARISONS and len(prompts) == NUM_COMPARISONS + 1
 
 
 # The start of the language model
@@ -234,7 +213,12 @@ def test_one_head_looks_at_the_patch_of_its_digit_and_not_at_itself(start):
 def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
     stage = DialogueStage(steps=2, batch_scenes=2, learning_rate=1e-3, warmup_steps=0)
     config = BootstrapConfig(
-        vision_steps=2, vision_batch_scenes=2, reading=stage, answers=stage, threads=1
+        vision_steps=2,
+        vision_batch_scenes=2,
+        reading=stage,
+        answers=stage,
+        comparisons=stage,
+        threads=1,
     )
     messages: list[str] = []
     folder = bootstrap(config, tmp_path / "policy", tmp_path / "work", messages.append)
