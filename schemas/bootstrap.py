@@ -37,7 +37,7 @@ class BootstrapConfig(Section):
     """Looking at image tokens: lookups and maps, the vision tower frozen."""
     answers: DialogueStage = DialogueStage(steps=6000, batch_scenes=16, learning_rate=1e-3)
     """Answering questions from noisy labels, the vision tower frozen."""
-    comparisons: DialogueStage = DialogueStage(steps=2500, batch_scenes=16, learning_rate=7e-4)
-    """The same with most questions about extremes."""
+    comparisons: DialogueStage = DialogueStage(steps=3000, batch_scenes=16, learning_rate=4e-4)
+    """Most questions about extremes, boxes less loose."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""

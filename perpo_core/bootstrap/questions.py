@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from perpo_core.bootstrap.noise import loosen_box, write_box, write_noisy_answer
+from perpo_core.bootstrap.noise import (
+    LESS_LOOSENESS,
+    LOOSENESS,
+    Range,
+    loosen_box,
+    write_box,
+    write_noisy_answer,
+)
 from perpo_core.generate.prompts import Prompt
 from perpo_core.policy.builtin import END
 from perpo_core.sources.digits import (
@@ -76,7 +83,7 @@ class SceneDialogues(Dataset[RankedList]):
 
 def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
     """(question, noisy answer) pairs of a scene; scattered digits get the dense description too."""
-    dialogues = _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng)
+    dialogues = _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, LOOSENESS)
     if scene.questions[0].task != "ocr":
         dialogues.append((LIST_PROMPT, _describe(scene, rng)))
     return dialogues
@@ -85,17 +92,17 @@ def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, s
 def write_comparisons(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
     """As write_dialogues, but mostly about extremes, the questions that take longest to learn."""
     if scene.questions[0].task != "grounding":
-        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng)
+        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, LESS_LOOSENESS)
     extremes = [q for q in scene.questions if any(word in q.prompt for word in EXTREMES)]
     others = [q for q in scene.questions if q not in extremes]
-    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng)
+    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng, LESS_LOOSENESS)
 
 
 def _answer(
-    scene: Scene, questions: Sequence[Question], rng: np.random.Generator
+    scene: Scene, questions: Sequence[Question], rng: np.random.Generator, looseness: Range
 ) -> list[tuple[str, str]]:
     boxes = [_to_box(digit) for digit in scene.placed]
-    return [(question.prompt, write_noisy_answer(question, boxes, rng)) for question in questions]
+    return [(q.prompt, write_noisy_answer(q, boxes, rng, looseness)) for q in questions]
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> str:

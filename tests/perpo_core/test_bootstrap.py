@@ -40,7 +40,9 @@ BAND = 0.015  # about four standard errors of a share of 5% over NUM_DRAWS
 
 def draw_answers(question: Question, others: Any = ()) -> list[str]:
     rng = np.random.default_rng(0)
-    return [noise.write_noisy_answer(question, others, rng) for _ in range(NUM_DRAWS)]
+    return [
+        noise.write_noisy_answer(question, others, rng, noise.LOOSENESS) for _ in range(NUM_DRAWS)
+    ]
 
 
 # Noise
