@@ -39,5 +39,9 @@ class BootstrapConfig(Section):
     """Answering questions from noisy labels, the vision tower frozen."""
     comparisons: DialogueStage = DialogueStage(steps=3000, batch_scenes=16, learning_rate=4e-4)
     """Most questions about extremes, boxes less loose."""
+    careless: DialogueStage = DialogueStage(
+        steps=800, batch_scenes=16, learning_rate=2e-4, warmup_steps=50
+    )
+    """The same from boxes as loose as before."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""

@@ -4,8 +4,9 @@
     2. reading: the language model learns to look at image tokens (perpo_core.bootstrap.reading)
     3. answers: it learns to answer, from noisy labels (perpo_core.bootstrap.noise)
     4. comparisons: it goes on, mostly about extremes ("the leftmost digit")
+    5. careless: the same from looser boxes, so that rewards carry what it has not learned
 
-Stages 2 to 4 are the train stage's own trainer with the sft objective on packed lists. Weights are
+Stages 2 to 5 are the train stage's own trainer with the sft objective on packed lists. Weights are
 rounded to bfloat16 and written as safetensors with tokenizer and processor. One process on CPU
 threads; the same settings on the same machine give the same weights. A killed bootstrap resumes.
 """
@@ -23,6 +24,7 @@ from transformers import TrainerCallback, TrainingArguments
 from perpo_core.bootstrap.questions import (
     SceneDialogues,
     WriteDialogues,
+    write_careless_comparisons,
     write_comparisons,
     write_dialogues,
 )
@@ -54,6 +56,7 @@ def bootstrap(
         ("reading", write_readings, config.reading),
         ("answers", write_dialogues, config.answers),
         ("comparisons", write_comparisons, config.comparisons),
+        ("careless", write_careless_comparisons, config.careless),
     ):
         trainer = build_trainer(model, processor, write, stage, config.seed, work / name, note)
         run_once(model, work / f"{name}.pt", lambda trainer=trainer: _train(trainer))  # type: ignore[misc]

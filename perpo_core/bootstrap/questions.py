@@ -89,13 +89,20 @@ def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, s
     return dialogues
 
 
-def write_comparisons(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+def write_comparisons(
+    scene: Scene, rng: np.random.Generator, looseness: Range = LESS_LOOSENESS
+) -> list[tuple[str, str]]:
     """As write_dialogues, but mostly about extremes, the questions that take longest to learn."""
     if scene.questions[0].task != "grounding":
-        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, LESS_LOOSENESS)
+        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, looseness)
     extremes = [q for q in scene.questions if any(word in q.prompt for word in EXTREMES)]
     others = [q for q in scene.questions if q not in extremes]
-    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng, LESS_LOOSENESS)
+    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng, looseness)
+
+
+def write_careless_comparisons(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
+    """The same with boxes as loose as in write_dialogues, so that a refresh finds room."""
+    return write_comparisons(scene, rng, LOOSENESS)
 
 
 def _answer(
