@@ -31,8 +31,10 @@ class ConfigField(NamedTuple):
     description: str
 
 
+LENGTH_WORDS = {"min_length": "or more", "max_length": "or fewer"}
 BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PLAIN_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+LIST_MEMBERS = {Path: "paths", str: "texts"}
 
 
 def describe_config() -> list[ConfigField]:
@@ -69,7 +71,7 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         keys, values = get_args(annotation)
         return f"a table of {describe_allowed(keys)} = {describe_allowed(values)}"
     if get_origin(annotation) is list:
-        return f"a list of paths{bounds}"
+        return f"a list of {LIST_MEMBERS[get_args(annotation)[0]]}{bounds}"
     return f"{PLAIN_TYPES.get(annotation, 'a path')}{bounds}"
 
 
@@ -122,9 +124,10 @@ def _describe_bounds(metadata: Sequence[Any]) -> str:
         if getattr(item, name, None) is not None
     ]
     lengths = [
-        f"with {item.min_length} or more items"
+        f"with {getattr(item, name)} {word} items"
         for item in metadata
-        if getattr(item, "min_length", None) is not None
+        for name, word in LENGTH_WORDS.items()
+        if getattr(item, name, None) is not None
     ]
     patterns = [
         f"that matches {item.pattern}" for item in metadata if getattr(item, "pattern", None)

@@ -14,6 +14,10 @@ from pydantic import ConfigDict, Field, model_validator
 from schemas.base import Frozen, Task
 
 BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
+ObjectiveName = Literal[
+    "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
+]  # fmt: skip
+PairChoice = Literal["best_worst", "best_rest", "adjacent", "all"]
 
 
 class Section(Frozen):
@@ -147,14 +151,39 @@ class ListsConfig(Section):
 class TrainConfig(Section):
     """Training on the ranked lists."""
 
-    objective: Literal["perpo", "sft"] = "perpo"
-    """perpo: the listwise loss; sft: likelihood of the best answer."""
+    objective: ObjectiveName = "perpo"
+    """perpo: all pairs, weighted by reward gap; plackett_luce: likelihood of the ranking;
+    lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
+    chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
+    best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
+    sft: likelihood of the best answer."""
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
-    """Pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards alike."""
+    """perpo: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards
+    alike."""
+    pairs: PairChoice = "best_worst"
+    """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
+    worse one; adjacent: neighbours by reward; all: every two of different rewards."""
+    rpo_eta: float = Field(default=0.2, ge=0, le=100)
+    """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
+    cumulative)."""
+    rpo_nll: Literal["averaged", "cumulative"] = "averaged"
+    """rpo: that likelihood a token, or of the whole answer and times beta."""
+    mrpo_clip: float = Field(default=0.1, ge=0, le=1)
+    """mrpo: how far a further reference may lie from the start policy, as a share of its
+    log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    extra_references: list[str] = Field(default=[], max_length=8)
+    """mrpo: further frozen references beside the start policy, folders or cached hub ids of models
+    with the policy's tokenizer; relative folders are relative to the working directory."""
     nll_weight: float = Field(default=0.0, ge=0, le=100)
     """Adds this times -log p(best answer)/its length: holds the best answer's likelihood up."""
+    conditional_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times mDPO's conditional term: the best answer with the image against the same
+    answer with a crop of it, a second and shorter forward pass (mDPO: 1, included in mdpo)."""
+    anchor_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times mDPO's anchor: the best answer's likelihood shall not fall below the
+    reference's (mDPO: 1, included in mdpo)."""
     adapter: Literal["lora", "full"] = "lora"
     """Train low-rank adapters on the language model, or every weight."""
     lora_rank: int = Field(default=128, ge=1, le=4096)
@@ -186,7 +215,7 @@ class TrainConfig(Section):
     patience: int = Field(default=4, ge=1, le=1000)
     """Stop after this many measurements without a better one."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Order of the lists, initial adapters."""
+    """Order of the lists, initial adapters, crops of the conditional term."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads of training; unused on a GPU."""
     progress_timeout_s: float = Field(default=1800, gt=0, le=86_400)
@@ -198,6 +227,31 @@ class TrainConfig(Section):
             raise ValueError(
                 f"batch_lists ({self.batch_lists}) must be a multiple of "
                 f"micro_batch_lists ({self.micro_batch_lists})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> TrainConfig:
+        if self.objective == "mrpo" and not self.extra_references:
+            raise ValueError(
+                "objective mrpo needs extra_references, at least one; with none it is dpo"
+            )
+        if self.objective != "mrpo" and self.extra_references:
+            raise ValueError(
+                f"extra_references are read by objective mrpo alone, not by {self.objective}; "
+                "remove them"
+            )
+        if "promoted" in self.extra_references:
+            raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if self.objective == "mdpo" and self.pairs != "best_worst":
+            raise ValueError(
+                "objective mdpo compares best_worst; for other pairs set objective = dpo, "
+                "conditional_weight = 1 and anchor_weight = 1"
+            )
+        if self.objective == "mdpo" and (self.conditional_weight or self.anchor_weight):
+            raise ValueError(
+                "objective mdpo has its conditional and anchor terms already, with weight 1; for "
+                "other weights set objective = dpo"
             )
         return self
 

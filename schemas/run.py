@@ -89,6 +89,8 @@ class TrainJob(Frozen):
 
     config: RefreshConfig
     policy: PolicyRef
+    extra_references: list[PolicyRef]
+    """Further frozen references, in the order of the configuration."""
     samples_file: Path
     preferences_file: Path
     folder: Path

@@ -1,14 +1,37 @@
-"""Objectives: one file and one line here."""
+"""Objectives and terms: one file and one line here."""
 
 from __future__ import annotations
 
 from perpo_core.objectives.base import ListBatch, Objective
+from perpo_core.objectives.dpo import DPO
+from perpo_core.objectives.lipo_lambda import LIPO_LAMBDA
+from perpo_core.objectives.mdpo import MDPO
+from perpo_core.objectives.mrpo import MRPO
 from perpo_core.objectives.perpo import PERPO
+from perpo_core.objectives.plackett_luce import PLACKETT_LUCE
+from perpo_core.objectives.rpo import RPO
+from perpo_core.objectives.sdpo import SDPO
 from perpo_core.objectives.sft import SFT
+from perpo_core.objectives.terms.anchor import ANCHOR
+from perpo_core.objectives.terms.conditional import CONDITIONAL
 
 OBJECTIVES: dict[str, Objective] = {
     "perpo": PERPO,
+    "plackett_luce": PLACKETT_LUCE,
+    "lipo_lambda": LIPO_LAMBDA,
+    "dpo": DPO,
     "sft": SFT,
+    "rpo": RPO,
+    "sdpo": SDPO,
+    "mdpo": MDPO,
+    "mrpo": MRPO,
 }
 
-__all__ = ["OBJECTIVES", "ListBatch", "Objective"]
+# Added to any objective; the name is that of the weight in TrainConfig.
+TERMS: dict[str, Objective] = {
+    "nll_weight": SFT,
+    "conditional_weight": CONDITIONAL,
+    "anchor_weight": ANCHOR,
+}
+
+__all__ = ["OBJECTIVES", "TERMS", "ListBatch", "Objective"]

@@ -1,23 +1,28 @@
 """What an objective is: a pure function of log-probabilities and rewards, one loss a list.
 
-Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there).
-An objective returns the loss of every list; the trainer sums them and divides once by the number
-of lists of the whole optimiser step, so that micro-batches of different sizes weigh right.
+Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), K further
+references. An objective returns the loss of every list; the trainer sums them and divides once by
+the number of lists of the whole optimiser step, so that micro-batches of different sizes weigh
+right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from schemas.config import TrainConfig
 
+Need = Literal["reference", "crop", "extra_references"]
+Invariance = Literal["reward_affine", "reward_order", "reference_shift"]
+
 
 @dataclass(frozen=True)
 class ListBatch:
-    """What every objective may look at; all [P, G]."""
+    """What every objective may look at; the optional fields are there for those that need them."""
 
     logps_PG: Tensor
     """Sum of token log-probabilities under the policy, nats; carries the gradient."""
@@ -29,6 +34,12 @@ class ListBatch:
     """True where there is an answer."""
     num_tokens_PG: Tensor
     """Scored tokens of each answer."""
+    crop_logps_PG: Tensor | None = None
+    """logps_PG of the best answers with the image cropped; says nothing of the others."""
+    ref_crop_logps_PG: Tensor | None = None
+    """The same under the reference."""
+    extra_ref_logps_KPG: Tensor | None = None
+    """ref_logps_PG under K further references."""
 
     @property
     def log_ratios_PG(self) -> Tensor:
@@ -38,11 +49,20 @@ class ListBatch:
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss with what is true of it; the tests check the declarations."""
+    """A loss with what is true of it; the tests check the declarations.
+
+    True of every objective, and so not declared: neither the order of a list nor its padding
+    changes the loss, and a list without answers has loss 0 and gradient 0.
+    """
 
     compute_loss_P: Callable[[ListBatch, TrainConfig], Tensor]
-    needs_reference: bool
-    reward_affine_invariant: bool
-    """a * reward + b with a > 0 leaves the loss alone."""
-    ties: str
-    """What pairs of equal rewards do."""
+    needs: frozenset[Need]
+    """What of a ListBatch has to be real beside the policy's log-probabilities."""
+    invariances: frozenset[Invariance]
+    """What leaves the loss of a list alone. reward_affine: a * reward + b with a > 0; reward_order
+    (says more): any change of rewards that keeps their order and ties; reference_shift: a constant
+    added to the reference log-probabilities of all its answers."""
+    ties: Literal["apart", "alike"]
+    """apart: answers of equal rewards are never compared, and a list without two different rewards
+    (a singleton, all tied) has loss 0 and gradient 0; alike: the loss is that of the best answers,
+    all that tie for it, and needs no worse one."""

@@ -5,7 +5,8 @@
     L    = - sum over r_i > r_j of w_ij * log sigmoid(beta * (s_i - s_j))
 
 The weights of a list sum to 1, so at the start (policy = reference) the loss is ln 2 for any list,
-and a list of two is exactly DPO. gamma = 0 weighs all pairs of different rewards alike.
+and a list of two is exactly DPO. gamma = 0 weighs all pairs of different rewards alike, which is
+the objective dpo on all pairs.
 
 Departures from the released code (github.com/ningerhhh/PerPO, e39a24a): the direction of a pair
 comes from its rewards, never from its position; the normaliser covers exactly the pairs summed;
@@ -22,33 +23,31 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from perpo_core.objectives.base import ListBatch, Objective
+from perpo_core.objectives.pairs import compute_margins, compute_pair_loss, find_better
 from schemas.config import TrainConfig
 
 
-def compute_pair_weights(rewards_PG: Tensor, mask_PG: Tensor, gamma: float) -> Tensor:
+def compute_pair_weights(batch: ListBatch, gamma: float) -> Tensor:
     """w_ij of Eq. 6: [P, G, G], positive where r_i > r_j, each list summing to 1 (or all 0)."""
-    gaps_PGG = rewards_PG[:, :, None] - rewards_PG[:, None, :]
-    counts_PGG = (gaps_PGG > 0) & mask_PG[:, :, None] & mask_PG[:, None, :]
+    gaps_PGG = batch.rewards_PG[:, :, None] - batch.rewards_PG[:, None, :]
+    better_PGG = find_better(batch)
     # where before pow: 0^gamma has no finite gradient, and 0^0 = 1 would let ties in.
-    powers_PGG = torch.where(counts_PGG, gaps_PGG, 1.0).pow(gamma) * counts_PGG
+    powers_PGG = torch.where(better_PGG, gaps_PGG, 1.0).pow(gamma) * better_PGG
     totals_P11 = powers_PGG.sum((1, 2), keepdim=True)
     return powers_PGG / torch.where(totals_P11 > 0, totals_P11, 1.0)
 
 
 def compute_perpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
-    """Loss of each list: [P]."""
-    weights_PGG = compute_pair_weights(batch.rewards_PG, batch.mask_PG, config.gamma)
-    ratios_PG = torch.where(batch.mask_PG, batch.log_ratios_PG, 0.0)
-    margins_PGG = config.beta * (ratios_PG[:, :, None] - ratios_PG[:, None, :])
-    return (weights_PGG.to(margins_PGG.dtype) * softplus(-margins_PGG)).sum((1, 2))
+    """Eq. 6 for each list: [P]."""
+    weights_PGG = compute_pair_weights(batch, config.gamma)
+    return compute_pair_loss(compute_margins(batch, config.beta), weights_PGG)
 
 
 PERPO = Objective(
     compute_perpo_loss,
-    needs_reference=True,
-    reward_affine_invariant=True,
-    ties="weigh nothing",
+    needs=frozenset({"reference"}),
+    invariances=frozenset({"reward_affine", "reference_shift"}),
+    ties="apart",
 )

@@ -3,7 +3,9 @@
     L = - sum over best i of log pi(y_i|x,v) / sum over best i of |y_i|
 
 "Best" is every answer that shares the highest reward; with equal rewards all count, which is plain
-supervised training (`perpo bootstrap` trains the built-in policy this way). No reference.
+supervised training (`perpo bootstrap` trains the built-in policy this way). No reference. As the
+term nll_weight it holds up the best answer's likelihood, which a comparison lets fall as long as
+the others fall faster. Undefined: a list without answers has loss 0 and gradient 0.
 
 By hand: rewards (1, 1, 0), log-probabilities (-2, -4, -9), tokens (2, 4, 3): L = 6 / 6 = 1.
 """
@@ -14,13 +16,8 @@ import torch
 from torch import Tensor
 
 from perpo_core.objectives.base import ListBatch, Objective
+from perpo_core.objectives.pairs import find_best
 from schemas.config import TrainConfig
-
-
-def find_best(batch: ListBatch) -> Tensor:
-    """[P, G] True for the answers that share a list's highest reward."""
-    rewards_PG = torch.where(batch.mask_PG, batch.rewards_PG, -torch.inf)
-    return batch.mask_PG & (rewards_PG == rewards_PG.amax(1, keepdim=True))
 
 
 def compute_sft_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
@@ -33,7 +30,7 @@ def compute_sft_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
 
 SFT = Objective(
     compute_sft_loss,
-    needs_reference=False,
-    reward_affine_invariant=True,
-    ties="count alike when they are best",
+    needs=frozenset(),
+    invariances=frozenset({"reward_order", "reference_shift"}),
+    ties="alike",
 )

@@ -1,8 +1,8 @@
-"""From `policy.model` in a configuration to a folder and the digest of its content.
+"""From a model named in a configuration to a folder and the digest of its content.
 
 "builtin" is the model inside the package, "promoted" what the last passed gates left, anything
 else a folder or the id of a model that is already in the local hub cache (nothing is downloaded
-in a run).
+in a run). `train.extra_references` name models alike, except for "promoted".
 """
 
 from __future__ import annotations
@@ -13,25 +13,37 @@ from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.promote import load_promoted
 from perpo_core.store import Store
-from schemas.config import PolicyConfig
+from schemas.config import PolicyConfig, TrainConfig
 from schemas.run import PolicyRef
 
 
 def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:
     """The policy a run starts from; raises ValueError, one sentence, where there is none."""
-    folder = _find_folder(config.model, store)
+    if config.model == "promoted":
+        return _build_ref(_find_promoted(store))
+    return _build_ref(_find_folder("policy.model", config.model))
+
+
+def resolve_references(config: TrainConfig) -> list[PolicyRef]:
+    """The further references of mrpo; raises ValueError, one sentence, where one is missing."""
+    return [
+        _build_ref(_find_folder("train.extra_references", model))
+        for model in config.extra_references
+    ]
+
+
+def _build_ref(folder: Path) -> PolicyRef:
     return PolicyRef(digest=hash_folder(folder), folder=folder)
 
 
-def _find_folder(model: str, store: Store) -> Path:
+def _find_folder(key: str, model: str) -> Path:
+    """The folder of a model; `key` is where the configuration names it."""
     if model == "builtin":
         return BUILTIN_FOLDER
-    if model == "promoted":
-        return _find_promoted(store)
     path = Path(model).expanduser()
     if path.is_dir():
         return path.absolute()
-    return _find_in_hub_cache(model)
+    return _find_in_hub_cache(key, model)
 
 
 def _find_promoted(store: Store) -> Path:
@@ -48,7 +60,7 @@ def _find_promoted(store: Store) -> Path:
     return folder
 
 
-def _find_in_hub_cache(model: str) -> Path:
+def _find_in_hub_cache(key: str, model: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -56,6 +68,6 @@ def _find_in_hub_cache(model: str) -> Path:
         return Path(snapshot_download(model, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ValueError(
-            f"policy.model = {model!r} is neither a folder nor a model in the local hub cache; "
+            f"{key} = {model!r} is neither a folder nor a model in the local hub cache; "
             f"download it first (hf download {model}) or give a folder"
         ) from error

@@ -12,6 +12,7 @@ from typing import Any
 from perpo_core.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.keys import compute_digest, hash_folder
 from perpo_core.keys import compute_key as compute_stage_key
+from perpo_core.policy.resolve import resolve_references
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
@@ -21,13 +22,17 @@ from schemas.run import PolicyRef, TrainJob
 KIND = "checkpoint"
 VERSION = 1
 CHILD = "perpo_core.train.child"
-NOT_IN_KEY = {"threads", "progress_timeout_s"}
+NOT_IN_KEY = {"threads", "progress_timeout_s", "extra_references"}
 
 
 def compute_key(
     config: RefreshConfig, policy: PolicyRef, samples: SampleSet, preferences: PreferenceSet
 ) -> str:
-    """Lists, validation samples, start policy, the train section, and how answers are judged."""
+    """Lists, validation samples, start policy, the train section, and how answers are judged.
+
+    Further references count by their content, wherever they lie; raises ValueError where one is
+    missing.
+    """
     settings = {
         "train": config.train.model_dump(mode="json", exclude=NOT_IN_KEY),
         "score": config.score.model_dump(mode="json", exclude={"workers"}),
@@ -35,6 +40,7 @@ def compute_key(
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,
         "policy_digest": policy.digest,
+        "extra_reference_digests": [ref.digest for ref in resolve_references(config.train)],
     }
     return compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
 
@@ -49,6 +55,7 @@ def run(
     job = TrainJob(
         config=context.config,
         policy=context.policy,
+        extra_references=resolve_references(config),
         samples_file=context.store.path(samples, "samples.parquet"),
         preferences_file=context.store.path(preferences, "preferences.parquet"),
         folder=workspace.folder,

@@ -12,27 +12,26 @@ import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 
 from perpo_core.child import emit, load_job
-from perpo_core.objectives import OBJECTIVES
+from perpo_core.objectives.combine import find_needs
 from perpo_core.train.checkpoints import find_checkpoint
-from perpo_core.train.data import RankedLists, TrainBatch, collate_lists
+from perpo_core.train.data import CroppedLists, RankedLists, TrainBatch, collate_lists
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.trainer import Collator, ListTrainer, compute_reference_logps
 from perpo_core.train.validation import ValidationReward
 from schemas.artifact import TrainPoint, ValidationPoint
 from schemas.config import TrainConfig
-from schemas.run import TrainJob
+from schemas.run import PolicyRef, TrainJob
 
 
 def main() -> None:
     job = load_job(TrainJob)
     config = job.config.train
     torch.manual_seed(config.seed)
-    model, processor = load_policy(job.policy.folder, job.config.policy.dtype)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    extra_ref_logps_KPG = [_compute_extra_reference(job, ref) for ref in job.extra_references]
+    model, processor = _load_model(job, job.policy)
     lists = RankedLists(job.preferences_file, processor)
-    if OBJECTIVES[config.objective].needs_reference:
-        emit("log", message=f"reference log-probabilities of {len(lists)} lists")
-        lists.ref_logps_PG = _compute_reference(model, lists, processor, config)
+    lists.extra_ref_logps_KPG = extra_ref_logps_KPG
+    attach_references(model, lists, processor, config)
     validation = ValidationReward(job.samples_file, processor, job.config, job.policy.folder)
     work = job.folder / "work"
     resumed = find_checkpoint(work)
@@ -61,8 +60,34 @@ def main() -> None:
     )
 
 
+def _load_model(job: TrainJob, policy: PolicyRef) -> tuple[Any, Any]:
+    model, processor = load_policy(policy.folder, job.config.policy.dtype)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), processor
+
+
+def _compute_extra_reference(job: TrainJob, reference: PolicyRef) -> list[list[float]]:
+    """Log-probabilities of every answer under a further reference, which is gone afterwards."""
+    emit("log", message=f"reference log-probabilities under {reference.folder}")
+    model, processor = _load_model(job, reference)
+    lists = RankedLists(job.preferences_file, processor)
+    return _compute_reference(model, lists, processor, job.config.train)
+
+
+def attach_references(model: Any, lists: RankedLists, processor: Any, config: TrainConfig) -> None:
+    """Give the lists what the loss needs of the start model: log-probabilities, crops."""
+    needs = find_needs(config)
+    if "reference" in needs:
+        emit("log", message=f"reference log-probabilities of {len(lists)} lists")
+        lists.ref_logps_PG = _compute_reference(model, lists, processor, config)
+    if "crop" in needs:
+        emit("log", message=f"reference log-probabilities of {len(lists)} crops")
+        crops = CroppedLists(lists, processor, config.seed)
+        crops.ref_logps_PG = _compute_reference(model, crops, processor, config)
+        lists.crops = crops
+
+
 def _compute_reference(
-    model: Any, lists: RankedLists, processor: Any, config: TrainConfig
+    model: Any, lists: RankedLists | CroppedLists, processor: Any, config: TrainConfig
 ) -> list[list[float]]:
     """In the same batches as a forward of training, in the file's order."""
     size = config.micro_batch_lists

@@ -1,4 +1,8 @@
-"""Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text."""
+"""Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text.
+
+A list may carry its crop: a list of its own, the same prompt with every image cropped and the best
+answers only. K: further references.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from perpo_core.generate.prompts import Prompt, clean_messages
+from perpo_core.train.crops import crop_image
 from perpo_core.train.packing import Branch, PackableList, PackedBatch, pack_lists
 
 NOT_VISION = ("input_ids", "attention_mask")  # of what a processor returns
@@ -26,6 +32,8 @@ class RankedList:
     packable: PackableList
     rewards_G: Sequence[float]
     ref_logps_G: Sequence[float] | None = None
+    extra_ref_logps_KG: Sequence[Sequence[float]] = ()
+    crop: RankedList | None = None
 
 
 class RankedLists(Dataset[RankedList]):
@@ -36,38 +44,89 @@ class RankedLists(Dataset[RankedList]):
         self._table = pq.read_table(preferences_file, columns=columns)
         self._processor = processor
         self.ref_logps_PG: list[list[float]] | None = None
+        self.extra_ref_logps_KPG: list[list[list[float]]] = []
+        self.crops: CroppedLists | None = None
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
     def __getitem__(self, index: int) -> RankedList:
-        row = self._table.slice(index, 1).to_pylist()[0]
-        prompt = Prompt(
-            row["prompt_id"],
-            clean_messages(row["prompt"]),
-            [image["bytes"] for image in row["images"]],
-        )
-        responses = row["responses"]
+        row = self.load_row(index)
+        prompt = _read_prompt(row)
         prefix_ids, vision = encode_prompt(self._processor, prompt)
-        branches = [Branch(response["token_ids"]) for response in responses]
         return RankedList(
             row["sample_id"],
-            PackableList(prefix_ids, branches, vision),
-            [response["reward"] for response in responses],
+            PackableList(prefix_ids, _read_branches(row["responses"]), vision),
+            [response["reward"] for response in row["responses"]],
+            self.ref_logps_PG[index] if self.ref_logps_PG else None,
+            [rows[index] for rows in self.extra_ref_logps_KPG],
+            self.crops[index] if self.crops is not None else None,
+        )
+
+    def load_row(self, index: int) -> dict[str, Any]:
+        """The row of preferences.parquet."""
+        row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
+        return row
+
+
+class CroppedLists(Dataset[RankedList]):
+    """The crops of the lists: every image cropped, once and for all, and the best answers only."""
+
+    def __init__(self, lists: RankedLists, processor: Any, seed: int) -> None:
+        self._lists = lists
+        self._processor = processor
+        self._seed = seed
+        self.ref_logps_PG: list[list[float]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def __getitem__(self, index: int) -> RankedList:
+        row = self._lists.load_row(index)
+        prompt = _read_prompt(row)
+        images = [
+            crop_image(image, f"{row['sample_id']}/{number}", self._seed)
+            for number, image in enumerate(prompt.open_images())
+        ]
+        prefix_ids, vision = encode_messages(self._processor, prompt.messages, images)
+        best = find_best_responses(row["responses"])
+        return RankedList(
+            row["sample_id"],
+            PackableList(prefix_ids, _read_branches(best), vision),
+            [response["reward"] for response in best],
             self.ref_logps_PG[index] if self.ref_logps_PG else None,
         )
 
 
+def find_best_responses(responses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that share the highest reward, in the list's order."""
+    highest = max(response["reward"] for response in responses)
+    return [response for response in responses if response["reward"] == highest]
+
+
+def _read_prompt(row: dict[str, Any]) -> Prompt:
+    images = [image["bytes"] for image in row["images"]]
+    return Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+
+
+def _read_branches(responses: Sequence[dict[str, Any]]) -> list[Branch]:
+    return [Branch(response["token_ids"]) for response in responses]
+
+
 def encode_prompt(processor: Any, prompt: Prompt) -> tuple[list[int], dict[str, Tensor]]:
-    """(token ids with every image token in place, what the vision tower takes).
+    """(token ids with every image token in place, what the vision tower takes)."""
+    return encode_messages(processor, prompt.messages, prompt.open_images())
+
+
+def encode_messages(
+    processor: Any, messages: list[dict[str, Any]], images: list[Image.Image]
+) -> tuple[list[int], dict[str, Tensor]]:
+    """What encode_prompt gives, of decoded images.
 
     The same template and processor as the sampler's, so the ids are those it conditioned on.
     """
-    text = processor.apply_chat_template(
-        prompt.messages, add_generation_prompt=True, tokenize=False
-    )
-    images = [prompt.open_images()] if prompt.images else None
-    encoded = processor(text=[text], images=images, return_tensors="pt")
+    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    encoded = processor(text=[text], images=[images] if images else None, return_tensors="pt")
     vision = {name: value for name, value in encoded.items() if name not in NOT_VISION}
     return encoded["input_ids"][0].tolist(), vision
 
@@ -80,6 +139,8 @@ class TrainBatch:
     rewards_PG: Tensor
     ref_logps_PG: Tensor
     num_tokens_PG: Tensor
+    extra_ref_logps_KPG: Tensor
+    crop: TrainBatch | None = None
 
     @property
     def num_lists(self) -> int:
@@ -91,11 +152,13 @@ class TrainBatch:
             self.rewards_PG.to(device),
             self.ref_logps_PG.to(device),
             self.num_tokens_PG.to(device),
+            self.extra_ref_logps_KPG.to(device),
+            self.crop.to(device) if self.crop is not None else None,
         )
 
 
 def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
-    """A batch of lists of any sizes."""
+    """A batch of lists of any sizes; all of them have a crop or none has."""
     packed = pack_lists([ranked.packable for ranked in lists], pad_id)
     group_size = packed.mask_BG.shape[1]
     lengths = [
@@ -103,11 +166,17 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         for ranked in lists
     ]
     references = [ranked.ref_logps_G or [0.0] * len(ranked.rewards_G) for ranked in lists]
+    extra_KPG = zip(*(ranked.extra_ref_logps_KG for ranked in lists), strict=True)
+    tables = [_pad(rows, group_size, torch.float32) for rows in extra_KPG]
+    crops = [ranked.crop for ranked in lists if ranked.crop is not None]
+    assert len(crops) in (0, len(lists))
     return TrainBatch(
         packed,
         _pad([ranked.rewards_G for ranked in lists], group_size, torch.float64),
         _pad(references, group_size, torch.float32),
         _pad(lengths, group_size, torch.long),
+        torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
+        collate_lists(crops, pad_id) if crops else None,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Trainer
 
-from perpo_core.objectives import OBJECTIVES, ListBatch
+from perpo_core.objectives import ListBatch
+from perpo_core.objectives.combine import compute_loss_P
 from perpo_core.objectives.metrics import compute_list_metrics
-from perpo_core.objectives.sft import compute_sft_loss
+from perpo_core.objectives.pairs import find_best
 from perpo_core.train.data import RankedList, TrainBatch, collate_lists
 from perpo_core.train.logps import compute_token_logps, sum_by_answer
 from perpo_core.train.validation import ValidationReward
@@ -42,21 +44,29 @@ class Collator:
 def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
     """Log-probabilities of a batch's answers under the model, beside what is known of them."""
     logps_PG = sum_by_answer(compute_token_logps(model, batch.packed), batch.packed)
-    return ListBatch(
+    lists = ListBatch(
         logps_PG=logps_PG,
         ref_logps_PG=batch.ref_logps_PG,
         rewards_PG=batch.rewards_PG,
         mask_PG=batch.packed.mask_BG,
         num_tokens_PG=batch.num_tokens_PG,
+        extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
     )
+    return lists if batch.crop is None else _add_crop(lists, compute_list_batch(model, batch.crop))
 
 
-def compute_loss_P(lists: ListBatch, config: TrainConfig) -> Tensor:
-    """The configured objective plus its terms, for each list: [P]."""
-    loss_P = OBJECTIVES[config.objective].compute_loss_P(lists, config)
-    if config.nll_weight:
-        loss_P = loss_P + config.nll_weight * compute_sft_loss(lists, config)
-    return loss_P
+def _add_crop(lists: ListBatch, crop: ListBatch) -> ListBatch:
+    """The log-probabilities of the crops' answers, put where these answers stand in their lists."""
+    best_PG = find_best(lists)
+
+    def place(values_PB: Tensor) -> Tensor:
+        """Both masks hold the best answers of a list in its order, list after list."""
+        empty_PG = values_PB.new_zeros(best_PG.shape)
+        return empty_PG.masked_scatter(best_PG, values_PB[crop.mask_PG])
+
+    return replace(
+        lists, crop_logps_PG=place(crop.logps_PG), ref_crop_logps_PG=place(crop.ref_logps_PG)
+    )
 
 
 class ListTrainer(Trainer):

@@ -67,8 +67,9 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("[train]\nbeta = nan", "train.beta = NaN is not allowed; allowed: a number > 0 and <= "
          "100"),
         (
-            '[train]\nobjective = "dpo"',
-            'train.objective = "dpo" is not allowed; allowed: "perpo" or "sft"',
+            '[train]\npairs = "some"',
+            'train.pairs = "some" is not allowed; allowed: "best_worst" or "best_rest" or '
+            '"adjacent" or "all"',
         ),
         ("[train]\nlearningrate = 1", "unknown key train.learningrate (value 1); did you mean "
          "train.learning_rate?"),
@@ -93,6 +94,17 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("train = 3", "train = 3 is not allowed; allowed: a section"),
         ("[train]\nbatch_lists = 7", "train: batch_lists (7) must be a multiple of "
          "micro_batch_lists (8)"),
+        ('[train]\nobjective = "mrpo"', "train: objective mrpo needs extra_references, at least "
+         "one; with none it is dpo"),
+        ('[train]\nextra_references = ["/a"]', "train: extra_references are read by objective mrpo "
+         "alone, not by perpo; remove them"),
+        ('[train]\nobjective = "mrpo"\nextra_references = ["promoted"]', "train: extra_references "
+         'cannot name "promoted", which moves; give a folder'),
+        ('[train]\nobjective = "mdpo"\npairs = "all"', "train: objective mdpo compares best_worst; "
+         "for other pairs set objective = dpo, conditional_weight = 1 and anchor_weight = 1"),
+        ('[train]\nobjective = "mdpo"\nanchor_weight = 2', "train: objective mdpo has its "
+         "conditional and anchor terms already, with weight 1; for other weights set objective = "
+         "dpo"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_one_sentence_with_file_key_value_and_what_is_allowed(
@@ -133,6 +145,7 @@ def test_every_field_is_described_with_bounds_default_and_words() -> None:
     assert fields["train.beta"][1:3] == ("a number > 0 and <= 100", "0.1")
     assert fields["source.kind"][1:3] == ('"digits" or "jsonl"', '"digits"')
     assert fields["source.files"].default == "required"
+    assert fields["train.extra_references"][1:3] == ("a list of texts with 8 or fewer items", "[]")
     assert fields["lists.max_lists"].allowed == "a whole number >= 1, or left out"
     assert [key for key, field in fields.items() if not field.description.strip()] == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from perpo_core.doctor import check_run, has_errors
 from perpo_core.policy.check import check_policy_folder
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.store import Store
-from schemas.config import GenerateConfig, PolicyConfig, RefreshConfig
+from schemas.config import GenerateConfig, PolicyConfig, RefreshConfig, TrainConfig
 from schemas.run import PolicyRef
 from tests.perpo_core.cases import make_row, write_source
 
@@ -166,6 +167,26 @@ def test_rows_are_not_read_again_when_their_samples_are_in_the_store(
     assert any("unchanged since" in what for what in _find(config, policy, "ok"))
     (tmp_path / "data" / "images" / "0.png").write_bytes(b"")
     assert any("row 1" in what for what in _find(config, policy, "error"))
+
+
+def test_further_references_are_held_against_the_policy(tmp_path: Path, policy: Path) -> None:
+    same = shutil.copytree(policy, tmp_path / "same")
+    other = shutil.copytree(policy, tmp_path / "other")
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(other / "tokenizer.json"))
+    damaged = shutil.copytree(policy, tmp_path / "damaged")
+    (damaged / "model.safetensors").unlink()
+
+    def find(*folders: Path) -> list[str]:
+        references = [str(folder) for folder in folders]
+        train = TrainConfig(objective="mrpo", extra_references=references)
+        return _find(_build(tmp_path, train=train), policy, "error")
+
+    assert find(same) == []
+    [tokens, weights] = find(other, same, damaged)
+    assert f"reference {other}: its tokens are not those of the policy" in tokens
+    assert f"{damaged}: there are no *.safetensors weights" in weights
+    [missing] = find(tmp_path / "none")
+    assert "train.extra_references = " in missing and "neither a folder nor a model" in missing
 
 
 def _drop(name: str) -> Any:

@@ -45,7 +45,7 @@ def build_trainer(
     torch.manual_seed(config.seed)
     model, processor = load_policy(context.policy.folder, "float32")
     lists = RankedLists(context.store.path(preferences, "preferences.parquet"), processor)
-    lists.ref_logps_PG = child._compute_reference(model, lists, processor, config)
+    child.attach_references(model, lists, processor, config)
     trainer = child.build_trainer(
         choose_trained(model, config), lists, validation or ScriptedValidation(),  # type: ignore[arg-type]
         processor, config, work, not resumed,

@@ -1,0 +1,1 @@
+"""Terms: losses that are added, with a weight, to whatever objective is chosen."""
