@@ -208,6 +208,8 @@ class TrainConfig(Section):
     """Lists an optimiser step."""
     micro_batch_lists: int = Field(default=8, ge=1, le=4096)
     """Lists a forward pass; batch_lists must be a multiple."""
+    micro_batch_tokens: int = Field(default=16_384, ge=1, le=1_000_000_000)
+    """Tokens a forward pass: a micro-batch of more is run in parts, a longer list alone."""
     eval_every_steps: int = Field(default=50, ge=1, le=1_000_000)
     """Steps between checkpoints, each measured on the validation split."""
     eval_prompts: int = Field(default=384, ge=1, le=1_000_000)

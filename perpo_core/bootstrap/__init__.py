@@ -147,12 +147,13 @@ def build_trainer(
         dataloader_pin_memory=False,
     )
     num_scenes = stage.steps * stage.batch_scenes
+    config = TrainConfig(objective="sft")
     return ListTrainer(
         model=model,
         args=arguments,
         train_dataset=SceneDialogues(num_scenes, seed, processor, write),
-        data_collator=Collator(processor.tokenizer.pad_token_id),
-        list_config=TrainConfig(objective="sft"),
+        data_collator=Collator(processor.tokenizer.pad_token_id, config.micro_batch_tokens),
+        list_config=config,
         validation=None,
         callbacks=[Notes(work.name, note)],
     )

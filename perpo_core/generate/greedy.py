@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perpo_core.vision_inputs import join_vision
+
 BATCH_PROMPTS = 64
 
 EncodedPrompt = tuple[list[int], dict[str, Tensor]]  # token ids, vision tensors
@@ -45,14 +47,11 @@ def _generate_batch(
     model: Any, prompts: Sequence[EncodedPrompt], max_tokens: int, banned_ids: Sequence[int]
 ) -> Tensor:
     ids_PT = torch.tensor([ids for ids, _ in prompts], device=model.device)
-    vision = {
-        name: torch.cat([vision[name] for _, vision in prompts]).to(model.device)
-        for name in prompts[0][1]
-    }
+    vision = join_vision([vision for _, vision in prompts])
     output = model.generate(
         input_ids=ids_PT,
         attention_mask=torch.ones_like(ids_PT),
-        **vision,
+        **{name: value.to(model.device) for name, value in vision.items()},
         do_sample=False,
         max_new_tokens=max_tokens,
         bad_words_ids=[[token] for token in banned_ids] or None,

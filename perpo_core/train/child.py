@@ -14,7 +14,14 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArgumen
 from perpo_core.child import emit, load_job
 from perpo_core.objectives.combine import find_needs
 from perpo_core.train.checkpoints import find_checkpoint
-from perpo_core.train.data import CroppedLists, RankedLists, TrainBatch, collate_lists
+from perpo_core.train.data import (
+    CroppedLists,
+    RankedLists,
+    TrainBatch,
+    collate_lists,
+    split_by_tokens,
+)
+from perpo_core.train.families import find_obstacle
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.trainer import Collator, ListTrainer, compute_reference_logps
 from perpo_core.train.validation import ValidationReward
@@ -29,6 +36,7 @@ def main() -> None:
     torch.manual_seed(config.seed)
     extra_ref_logps_KPG = [_compute_extra_reference(job, ref) for ref in job.extra_references]
     model, processor = _load_model(job, job.policy)
+    report_obstacle(model)
     lists = RankedLists(job.preferences_file, processor)
     lists.extra_ref_logps_KPG = extra_ref_logps_KPG
     attach_references(model, lists, processor, config)
@@ -86,6 +94,13 @@ def attach_references(model: Any, lists: RankedLists, processor: Any, config: Tr
         lists.crops = crops
 
 
+def report_obstacle(model: Any) -> None:
+    """Say so when the model's answers cannot share their prompt: it costs time, nothing else."""
+    if obstacle := find_obstacle(model):
+        emit("log", message=f"answers cannot share their prompt, since {obstacle}; each is trained "
+             "as a sequence of its own, image included")  # fmt: skip
+
+
 def _compute_reference(
     model: Any, lists: RankedLists | CroppedLists, processor: Any, config: TrainConfig
 ) -> list[list[float]]:
@@ -95,7 +110,8 @@ def _compute_reference(
     def batches() -> Iterator[TrainBatch]:
         for start in range(0, len(lists), size):
             members = [lists[i] for i in range(start, min(start + size, len(lists)))]
-            yield collate_lists(members, processor.tokenizer.pad_token_id)
+            for part in split_by_tokens(members, config.micro_batch_tokens):
+                yield collate_lists(part, processor.tokenizer.pad_token_id)
             emit("progress", done=min(start + size, len(lists)), total=len(lists), unit="lists")
 
     return compute_reference_logps(model, batches(), model.device)
@@ -154,7 +170,7 @@ def build_trainer(
         args=arguments,
         train_dataset=lists,
         eval_dataset=lists if measured else None,  # evaluate() answers its own prompts
-        data_collator=Collator(processor.tokenizer.pad_token_id),
+        data_collator=Collator(processor.tokenizer.pad_token_id, config.micro_batch_tokens),
         list_config=config,
         validation=validation if measured else None,
         callbacks=callbacks,

@@ -180,6 +180,20 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
     )
 
 
+def split_by_tokens(lists: Sequence[RankedList], max_tokens: int) -> list[list[RankedList]]:
+    """The lists in order, in parts of at most `max_tokens`; a longer list is a part alone."""
+    parts: list[list[RankedList]] = []
+    room = 0
+    for ranked in lists:
+        num_tokens = ranked.packable.lengths.total
+        if num_tokens > room or not parts:
+            parts.append([])
+            room = max_tokens
+        parts[-1].append(ranked)
+        room -= num_tokens
+    return parts
+
+
 def _pad(rows: Sequence[Sequence[float]], width: int, dtype: torch.dtype) -> Tensor:
     table = torch.zeros(len(rows), width, dtype=dtype)
     for number, row in enumerate(rows):

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from perpo_core.train.attention import NO_MASK_SHAPE, use_packed_attention
+from perpo_core.train.families import build_positions, find_obstacle
 from perpo_core.train.packing import PackedBatch
+from perpo_core.train.separate import compute_hidden_apart
 
 CHUNK_TOKENS = 1024  # 1024 x 128k vocabulary x 4 bytes = 0.5 GB, the largest block ever held
 
@@ -24,14 +27,8 @@ def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
     `model` is a transformers image-text-to-text model, bare or wrapped by PEFT.
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    hidden_BNH = base.model(
-        input_ids=batch.input_ids_BN,
-        position_ids=batch.position_ids_BN,
-        attention_mask=batch.attention_mask_B1NN,
-        use_cache=False,
-        **batch.vision,
-    ).last_hidden_state
-    hidden_MH = hidden_BNH.flatten(0, 1)[batch.sources_M]
+    compute_hidden = compute_hidden_apart if find_obstacle(base) else compute_hidden_packed
+    hidden_MH = compute_hidden(base, batch)
     head = base.get_output_embeddings()
     pieces = [
         checkpoint(_project, head, hidden, targets, use_reentrant=False)
@@ -40,6 +37,20 @@ def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
         )
     ]
     return torch.cat(pieces)
+
+
+def compute_hidden_packed(model: Any, batch: PackedBatch) -> Tensor:
+    """Hidden states that predict the scored tokens, all from one row: [M, H]."""
+    use_packed_attention(model)
+    hidden_1NH = model.model(
+        input_ids=batch.input_ids_N[None],
+        position_ids=build_positions(model, batch),
+        attention_mask=batch.input_ids_N.new_ones(NO_MASK_SHAPE, dtype=torch.bool),
+        packed_layout=batch.layout,
+        use_cache=False,
+        **batch.vision,
+    ).last_hidden_state
+    return hidden_1NH[0, batch.sources_M]
 
 
 def _project(head: nn.Module, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:

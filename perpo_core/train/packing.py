@@ -1,26 +1,41 @@
-"""A list as ONE sequence: image and prompt once, then every answer.
+"""Lists as ONE sequence: of each list, image and prompt once, then every answer.
 
-Each answer sees the prefix and itself:
+    [ prefix 0 | answer 0.0 | answer 0.1 | ... | prefix 1 | answer 1.0 | ... ]     one row, N tokens
 
-    [ prefix | answer 0 | answer 1 | ... | padding ]        one row of N tokens a list
+Each answer sees its prefix and itself (perpo_core.train.attention), and position ids restart after
+the prefix (perpo_core.train.families), so every answer sits where it would sit alone. The result is
+exact: packed and separate sequences give the same log-probabilities and gradients, for P + G*R
+tokens instead of G*(P + R), and the vision tower runs once a list. Lists of any sizes follow each
+other without padding.
 
-Position ids restart after the prefix, so every answer sits where it would sit alone; the mask lets
-a token see the prefix and the earlier tokens of its own answer. The result is exact: packed and
-separate sequences give the same log-probabilities and gradients (tests/perpo_core/test_packing.py),
-for P + G*R tokens instead of G*(P + R), and the vision tower runs once a list.
-
-Axes: B lists of a batch, N packed tokens, M scored tokens of the whole batch, G answers.
+Axes: N packed tokens, M scored tokens of the whole batch, B lists, G answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-PREFIX, PADDING = 0, -1  # segment numbers; answer g is segment g + 1
+from perpo_core.vision_inputs import join_vision
+
+# Of what processors return, a number a token of the prompt: it follows from the ids.
+PER_TOKEN = ("mm_token_type_ids", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class ListLengths:
+    """Tokens of one list's segments."""
+
+    prefix: int
+    answers: tuple[int, ...]
+
+    @property
+    def total(self) -> int:
+        return self.prefix + sum(self.answers)
 
 
 @dataclass(frozen=True)
@@ -40,30 +55,32 @@ class PackableList:
     vision: dict[str, Tensor] = field(default_factory=dict)
 
     @property
-    def num_tokens(self) -> int:
-        return len(self.prefix_ids) + sum(len(branch.ids) for branch in self.branches)
+    def lengths(self) -> ListLengths:
+        return ListLengths(len(self.prefix_ids), tuple(len(branch.ids) for branch in self.branches))
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Model inputs of B packed lists, and where the M scored tokens are predicted.
+    """B lists in one row of N tokens, and where its M scored tokens are predicted.
 
-    `sources_M` indexes the flattened [B*N] hidden states that predict `targets_M`; token m belongs
-    to answer `owners_M[m]` of the flattened [B*G] answers, G the longest list of the batch.
+    `sources_M` indexes the [N] hidden states that predict `targets_M`; token m belongs to answer
+    `owners_M[m]` of the flattened [B*G] answers, G the longest list of the batch. `lists` stay
+    beside the row, on the CPU, for what a model family makes of a prefix.
     """
 
-    input_ids_BN: Tensor
-    position_ids_BN: Tensor
-    attention_mask_B1NN: Tensor
+    lists: Sequence[PackableList]
+    layout: tuple[ListLengths, ...]
+    input_ids_N: Tensor
     vision: dict[str, Tensor]
     sources_M: Tensor
     targets_M: Tensor
     owners_M: Tensor
     mask_BG: Tensor
+    pad_id: int
 
     def to(self, device: torch.device | str) -> PackedBatch:
         """The batch on a device."""
-        tensors = {
+        tensors: dict[str, Any] = {
             name: value.to(device)
             for name, value in vars(self).items()
             if isinstance(value, Tensor)
@@ -73,71 +90,58 @@ class PackedBatch:
 
 
 def pack_lists(lists: Sequence[PackableList], pad_id: int) -> PackedBatch:
-    """Pack B lists into B rows, padded on the right to the longest; nothing is ever cut.
+    """Pack B lists into one row; nothing is ever cut.
 
     Raises ValueError for an empty batch, an empty prefix or an answer without scored tokens.
     """
     if not lists:
         raise ValueError("cannot pack an empty batch of lists")
-    num_rows, num_columns = len(lists), max(packable.num_tokens for packable in lists)
-    group_size = max(len(packable.branches) for packable in lists)
-    ids = torch.full((num_rows, num_columns), pad_id)
-    positions = torch.zeros(num_rows, num_columns, dtype=torch.long)
-    segments = torch.full((num_rows, num_columns), PADDING)
-    mask_BG = torch.zeros(num_rows, group_size, dtype=torch.bool)
-    sources: list[int] = []
-    targets: list[int] = []
-    owners: list[int] = []
-    for row, packable in enumerate(lists):
+    for packable in lists:
         _check(packable)
-        length, prefix_length = packable.num_tokens, len(packable.prefix_ids)
-        row_ids, row_positions = list(packable.prefix_ids), list(range(prefix_length))
-        row_segments = [PREFIX] * prefix_length
-        for number, branch in enumerate(packable.branches):
-            start = len(row_ids)
-            for offset in range(branch.num_unscored, len(branch.ids)):
-                predicted_at = start + offset - 1 if offset else prefix_length - 1
-                sources.append(row * num_columns + predicted_at)
-                targets.append(branch.ids[offset])
-                owners.append(row * group_size + number)
-            row_ids += branch.ids
-            row_positions += range(prefix_length, prefix_length + len(branch.ids))
-            row_segments += [number + 1] * len(branch.ids)
-            mask_BG[row, number] = True
-        ids[row, :length] = torch.tensor(row_ids)
-        positions[row, :length] = torch.tensor(row_positions)
-        segments[row, :length] = torch.tensor(row_segments)
+    group_size = max(len(packable.branches) for packable in lists)
+    sources, targets, owners = zip(*_find_scored(lists, group_size), strict=True)
+    present = [[g < len(packable.branches) for g in range(group_size)] for packable in lists]
     return PackedBatch(
-        input_ids_BN=ids,
-        position_ids_BN=positions,
-        attention_mask_B1NN=build_packed_mask(segments),
-        vision=_join_vision([packable.vision for packable in lists]),
+        lists=lists,
+        layout=tuple(packable.lengths for packable in lists),
+        input_ids_N=torch.tensor([token for packable in lists for token in _flatten(packable)]),
+        vision=join_vision([_drop_per_token(packable.vision) for packable in lists]),
         sources_M=torch.tensor(sources),
         targets_M=torch.tensor(targets),
         owners_M=torch.tensor(owners),
-        mask_BG=mask_BG,
+        mask_BG=torch.tensor(present),
+        pad_id=pad_id,
     )
-
-
-def build_packed_mask(segments_BN: Tensor) -> Tensor:
-    """[B, 1, N, N] bool, True where query n may see key m: prefix or own answer, never later.
-
-    Padding sees itself, since a row without a single visible key makes softmax undefined.
-    """
-    num_columns = segments_BN.shape[1]
-    causal = torch.ones(num_columns, num_columns, dtype=torch.bool).tril()
-    keys, queries = segments_BN[:, None, :], segments_BN[:, :, None]
-    visible = (keys == PREFIX) | (keys == queries)
-    return (causal & visible)[:, None]
 
 
 def _check(packable: PackableList) -> None:
     if not packable.prefix_ids:
         raise ValueError("cannot pack a list whose prompt has no tokens")
+    if not packable.branches:
+        raise ValueError("cannot pack a list without answers")
     for number, branch in enumerate(packable.branches):
         if len(branch.ids) <= branch.num_unscored:
             raise ValueError(f"cannot pack answer {number}: it has no token to score")
 
 
-def _join_vision(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+def _flatten(packable: PackableList) -> Iterator[int]:
+    yield from packable.prefix_ids
+    for branch in packable.branches:
+        yield from branch.ids
+
+
+def _find_scored(lists: Sequence[PackableList], group_size: int) -> Iterator[tuple[int, int, int]]:
+    """(source, target, owner) of every scored token, in order."""
+    start = 0
+    for row, packable in enumerate(lists):
+        start += len(packable.prefix_ids)
+        end_of_prefix = start - 1
+        for number, branch in enumerate(packable.branches):
+            for offset in range(branch.num_unscored, len(branch.ids)):
+                source = start + offset - 1 if offset else end_of_prefix
+                yield source, branch.ids[offset], row * group_size + number
+            start += len(branch.ids)
+
+
+def _drop_per_token(vision: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in vision.items() if name not in PER_TOKEN}

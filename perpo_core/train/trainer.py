@@ -22,7 +22,7 @@ from perpo_core.objectives import ListBatch
 from perpo_core.objectives.combine import compute_loss_P
 from perpo_core.objectives.metrics import compute_list_metrics
 from perpo_core.objectives.pairs import find_best
-from perpo_core.train.data import RankedList, TrainBatch, collate_lists
+from perpo_core.train.data import RankedList, TrainBatch, collate_lists, split_by_tokens
 from perpo_core.train.logps import compute_token_logps, sum_by_answer
 from perpo_core.train.validation import ValidationReward
 from schemas.config import TrainConfig
@@ -31,12 +31,19 @@ TRAINING_ARGS_FILE = "training_args.bin"
 
 
 class Collator:
-    """Ranked lists -> a batch the Trainer can carry; the list ids travel for error messages."""
+    """Ranked lists -> parts the Trainer can carry; the list ids travel for error messages.
 
-    def __init__(self, pad_id: int) -> None:
+    A part is a forward pass: as many lists as `max_tokens` allow.
+    """
+
+    def __init__(self, pad_id: int, max_tokens: int) -> None:
         self._pad_id = pad_id
+        self._max_tokens = max_tokens
 
     def __call__(self, lists: Sequence[RankedList]) -> dict[str, Any]:
+        return {"parts": [self._collate(part) for part in split_by_tokens(lists, self._max_tokens)]}
+
+    def _collate(self, lists: Sequence[RankedList]) -> dict[str, Any]:
         batch = collate_lists(lists, self._pad_id)
         return {"batch": batch, "list_ids": [ranked.list_id for ranked in lists]}
 
@@ -85,7 +92,16 @@ class ListTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int | None:
         """Lists of the optimiser step."""
         del device
-        return sum(sample["batch"].num_lists for sample in batch_samples) or None
+        parts = [part for sample in batch_samples for part in sample["parts"]]
+        return sum(part["batch"].num_lists for part in parts) or None
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """Forward and backward of one part after the other; their gradients and losses add up."""
+        step = super().training_step
+        losses = [step(model, part, num_items_in_batch) for part in inputs["parts"]]
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self,

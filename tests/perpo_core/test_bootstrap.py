@@ -220,6 +220,7 @@ def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
         reading=stage,
         answers=stage,
         comparisons=stage,
+        careless=stage,
         threads=1,
     )
     messages: list[str] = []

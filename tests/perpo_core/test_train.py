@@ -51,10 +51,16 @@ def test_the_first_loss_is_ln_2(trainable, tmp_path, changes):
 
 
 def test_micro_batches_do_not_show(trainable, tmp_path):
-    """4 x 1, 2 x 2 and 1 x 4 lists a step, the last step of an epoch one of 3 lists."""
+    """4 x 1, 2 x 2 and 1 x 4 lists a step, the last step of an epoch one of 3 lists.
+
+    Then 4 lists that are too many tokens for one forward pass.
+    """
     runs = []
-    for micro in (4, 2, 1):
-        trainer = build_trainer(trainable, tmp_path / str(micro), micro_batch_lists=micro)
+    for micro, tokens in ((4, 10_000), (2, 10_000), (1, 10_000), (4, 200), (4, 1)):
+        trainer = build_trainer(
+            trainable, tmp_path / f"{micro}-{tokens}", micro_batch_lists=micro,
+            micro_batch_tokens=tokens,
+        )  # fmt: skip
         trainer.train()
         weights = torch.cat([w.flatten() for w in copy_weights(trainer.model).values()]).double()
         runs.append((read_points(trainer), weights))
@@ -82,7 +88,7 @@ def test_rewards_stay_with_their_lists_when_shuffled(trainable, tmp_path):
             answer["token_ids"] for answer in row["responses"]
         ]
     seen = []
-    for batch in trainer.get_train_dataloader():
+    for batch in (part for micro in trainer.get_train_dataloader() for part in micro["parts"]):
         rewards_PG, mask_PG = batch["batch"].rewards_PG, batch["batch"].packed.mask_BG
         lengths_PG = batch["batch"].num_tokens_PG
         for p, list_id in enumerate(batch["list_ids"]):
