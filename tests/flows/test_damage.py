@@ -82,5 +82,10 @@ def test_a_forced_rerun_and_a_changed_setting_run_what_follows(whole: tuple[Path
     assert list_executed(forced) == list(STAGES[STAGES.index("score") :])
     assert list_digests(forced) == list_digests(first), "made anew, and the same"
     said = run_perpo("refresh", config, "--set", "train.beta=0.2")
-    assert list_executed(load_report(store)) == ["train", "evaluate", "promote"]
-    assert "base: held-out answers are in the store already" in said
+    changed = load_report(store)
+    if changed["stages"]["train"]["digest"] == forced["stages"]["train"]["digest"]:
+        # Neither training beat the start, which both kept: what follows has the same input.
+        assert list_executed(changed) == ["train"]
+    else:
+        assert list_executed(changed) == ["train", "evaluate", "promote"]
+        assert "base: held-out answers are in the store already" in said
