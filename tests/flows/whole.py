@@ -1,7 +1,8 @@
 """Small but whole refreshes through the `perpo` command: real data, real vLLM, real training.
 
 A few dozen prompts, several shards, one engine of one thread, a checkpoint every other step: all
-the moving parts of a default refresh in well under a minute of work.
+the moving parts of a default refresh in well under a minute of work. The seed and the learning
+rate are ones under which training beats its start, so that a changed setting changes the model.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ store = "{store}"
 
 [source]
 kind = "digits"
-seed = 5
+seed = 6
 train = {{ grounding = 24, ocr = 12, counting = 12 }}
 validation = {{ grounding = 12, ocr = 6, counting = 6 }}
 test = {{ grounding = 24, ocr = 12, counting = 12 }}
@@ -59,7 +60,7 @@ threads = 1
 min_gap = {{ grounding = 0.05, ocr = 0.01, counting = 0.01 }}
 
 [train]
-learning_rate = 1e-3
+learning_rate = 3e-4
 lora_rank = 16
 lora_alpha = 32
 batch_lists = 4
