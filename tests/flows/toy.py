@@ -8,6 +8,7 @@ the store makes that stage fail, as a user's bad input would.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -209,5 +210,7 @@ def install(set_item: Callable[[dict[Any, Any], Any, Any], None]) -> None:
 if __name__ == "__main__":  # python -m tests.flows.toy refresh ...: the command, on toy stages
     from flows.cli import app
 
+    # As in a terminal, also where the tests run in the background of a script, which ignores it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     install(dict.__setitem__)
     app()
