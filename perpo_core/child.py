@@ -6,7 +6,8 @@
     emit("result", files=[...])                    # once; what run_child returns
 
 Events are JSON lines on what was stdout at the start. From load_job on, descriptor 1 is stderr, so
-that nothing a library prints, natively or from Python, can get between two events.
+that nothing a library prints, natively or from Python, can get between two events. Of several
+processes of one job (torchrun's ranks) only the first is heard; the others' events go nowhere.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def emit(event: str, **fields: Any) -> None:
     """
     if _events_fd is None:
         raise RuntimeError(f"emit({event!r}) before load_job: call load_job first")
+    if os.environ.get("RANK", "0") != "0":
+        return
     # ASCII only, so that any text survives any locale, lone surrogates included.
     _write_all(_events_fd, json.dumps({"event": event, **fields}).encode() + b"\n")
 

@@ -57,6 +57,7 @@ def run_child(
     env: Mapping[str, str] | None = None,
     log_path: Path | None = None,
     stop: threading.Event | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Run `python -m MODULE job.json` and return the fields of its result event.
 
@@ -69,6 +70,8 @@ def run_child(
             stays only after a failure.
         stop: set by another thread, it ends the child within a second or so; whoever waits for
             several children in threads sets it when one fails or on KeyboardInterrupt.
+        processes: above 1, torchrun starts the module that many times on this machine; the first
+            one's events are heard, and when one fails all end.
 
     Raises:
         ChildFailed: exit status, signal, silence, a stop, or no result. Whatever is raised, a
@@ -80,7 +83,8 @@ def run_child(
         path = log_path or _make_log_path(module)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log_file:
-            process = _start(module, job_path, env, log_file)
+            command = [*_build_launcher(processes), "-m", module, str(job_path)]
+            process = _start(command, env, log_file)
             with _Child(module, process, log_file, path, progress_timeout_s, stop) as child:
                 result = child.follow(on_event, log)
     if log_path is None:
@@ -98,17 +102,24 @@ def _make_log_path(module: str) -> Path:
     return Path(name)
 
 
+def _build_launcher(processes: int) -> list[str]:
+    """What `-m MODULE` is given to."""
+    if processes == 1:
+        return [sys.executable]
+    torchrun = [sys.executable, "-m", "torch.distributed.run"]
+    return [*torchrun, "--standalone", f"--nproc-per-node={processes}"]
+
+
 def _start(
-    module: str, job_path: Path, env: Mapping[str, str] | None, log_file: IO[bytes]
+    command: list[str], env: Mapping[str, str] | None, log_file: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     own = {
         "PYTHONSAFEPATH": "1",  # a folder named like ours where the user stands must not shadow it
         "PYTHONFAULTHANDLER": "1",  # a native crash leaves its Python stack in the log
     }
     supervisor = [sys.executable, "-m", "perpo_core.supervisor"]
-    child = [sys.executable, "-m", module, str(job_path)]
     return subprocess.Popen(
-        supervisor + child,
+        supervisor + command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log_file,

@@ -111,6 +111,14 @@ PREFERENCES = pa.schema(
     }
 )
 
+# One row a list, in the order of the preferences it belongs to.
+REFERENCES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("logps", pa.list_(pa.float32())),  # of the list's answers under the reference, nats
+    ]
+)
+
 DROPPED = pa.schema(
     [
         ("stage", pa.string()),

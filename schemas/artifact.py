@@ -117,6 +117,14 @@ class PreferenceSet(Artifact):
     mean_list_size: float
 
 
+class ReferenceSet(Artifact):
+    """logps.parquet: every list's answers under one frozen model (schemas.arrow.REFERENCES)."""
+
+    kind: Literal["references"] = "references"
+    policy_digest: Digest
+    crops: bool
+
+
 class TrainPoint(Frozen):
     """One logged training step."""
 
@@ -143,12 +151,18 @@ class ValidationPoint(Frozen):
 
 
 class Checkpoint(Artifact):
-    """model/: the chosen checkpoint as a complete folder that transformers and vLLM load."""
+    """model/: the chosen checkpoint as a complete folder that transformers and vLLM load.
+
+    adapter/ besides, in PEFT's format, where adapters are all that was trained.
+    """
 
     kind: Literal["checkpoint"] = "checkpoint"
     policy_digest: Digest
     base_policy_digest: Digest
     chosen_step: int
+    reference_difference_nats: float = Field(ge=0)
+    """Largest difference of an answer's reference log-probability, as trained on, from a live
+    forward of a few lists; 0 where they were computed live."""
     history: list[TrainPoint]
     validation: list[ValidationPoint]
 
@@ -197,6 +211,13 @@ class Promotion(Artifact):
 
 
 AnyArtifact = Annotated[
-    SampleSet | CandidateSet | ScoredSet | PreferenceSet | Checkpoint | EvalReport | Promotion,
+    SampleSet
+    | CandidateSet
+    | ScoredSet
+    | PreferenceSet
+    | ReferenceSet
+    | Checkpoint
+    | EvalReport
+    | Promotion,
     Field(discriminator="kind"),
 ]

@@ -75,6 +75,9 @@ class PolicyConfig(Section):
 
     model: str = "builtin"
     """"builtin", a folder, a hub id already in the local cache, or "promoted"."""
+    base: str | None = None
+    """Where the rounds began: what "promoted" means before the first promotion, and the reference
+    of train.reference = "base"; a folder or cached hub id. None: model, or builtin if promoted."""
     box_format: BoxFormatName = "norm1"
     """How this model writes boxes; `perpo doctor CONFIG --probe` measures which one scores."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -173,6 +176,12 @@ class TrainConfig(Section):
     mrpo_clip: float = Field(default=0.1, ge=0, le=1)
     """mrpo: how far a further reference may lie from the start policy, as a share of its
     log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    reference: Literal["start", "base"] = "start"
+    """What the policy is held to: the policy this round starts from, or policy.base."""
+    reference_logps: Literal["computed", "sampled"] = "computed"
+    """computed: the reference's log-probabilities by a forward pass, once, kept in the store;
+    sampled: with reference = start, those the sampler reported of its own answers (at whatever
+    temperature: they are the model's own), compared with a forward of a few lists."""
     extra_references: list[str] = Field(default=[], max_length=8)
     """mrpo: further frozen references beside the start policy, folders or cached hub ids of models
     with the policy's tokenizer; relative folders are relative to the working directory."""
@@ -190,10 +199,18 @@ class TrainConfig(Section):
     """Rank of the adapters (PerPO: 128)."""
     lora_alpha: int = Field(default=256, ge=1, le=65_536)
     """Scale of the adapters (PerPO: 256)."""
-    train_vision: bool = False
-    """With adapter = full: train the vision tower too."""
+    quantize: Literal["none", "nf4"] = "none"
+    """nf4, with adapter = lora: the language model's frozen weights in 4 bits (QLoRA, arXiv
+    2305.14314); the result is merged into the weights as they were."""
     learning_rate: float = Field(default=5e-6, gt=0, le=1)
     """Peak learning rate (PerPO: 5e-6 for 7B models; small models want more)."""
+    projector_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak learning rate of what joins vision tower and language model (PerPO: 5e-6). None: with
+    adapter = lora it is frozen, with full it trains at learning_rate."""
+    vision_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak learning rate of the vision tower (PerPO on pages: 5e-7). None: it is frozen."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
     warmup_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps in which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -205,11 +222,11 @@ class TrainConfig(Section):
     epochs: float = Field(default=1.0, gt=0, le=1000)
     """Passes over the lists."""
     batch_lists: int = Field(default=8, ge=1, le=4096)
-    """Lists an optimiser step."""
+    """Lists an optimiser step, over all processes."""
     micro_batch_lists: int = Field(default=8, ge=1, le=4096)
-    """Lists a forward pass; batch_lists must be a multiple."""
+    """Lists a forward pass at most; the gradient of a step does not depend on it."""
     micro_batch_tokens: int = Field(default=16_384, ge=1, le=1_000_000_000)
-    """Tokens a forward pass: a micro-batch of more is run in parts, a longer list alone."""
+    """Tokens a forward pass at most; a longer list runs alone."""
     eval_every_steps: int = Field(default=50, ge=1, le=1_000_000)
     """Steps between checkpoints, each measured on the validation split."""
     eval_prompts: int = Field(default=384, ge=1, le=1_000_000)
@@ -223,12 +240,25 @@ class TrainConfig(Section):
     progress_timeout_s: float = Field(default=1800, gt=0, le=86_400)
     """Training is ended when it reports nothing for this long."""
 
+    processes: int = Field(default=1, ge=1, le=1024)
+    """Training processes side by side (torchrun), each with its own GPU or its share of threads."""
+
     @model_validator(mode="after")
-    def _check_batches(self) -> TrainConfig:
-        if self.batch_lists % self.micro_batch_lists:
+    def _check_combinations(self) -> TrainConfig:
+        if self.batch_lists < self.processes:
             raise ValueError(
-                f"batch_lists ({self.batch_lists}) must be a multiple of "
-                f"micro_batch_lists ({self.micro_batch_lists})"
+                f"batch_lists ({self.batch_lists}) must be at least processes ({self.processes}), "
+                "a list for each"
+            )
+        if self.quantize != "none" and self.adapter != "lora":
+            raise ValueError(
+                f"quantize = {self.quantize} trains adapters on frozen 4-bit weights; set adapter "
+                "= lora or quantize = none"
+            )
+        if self.reference_logps == "sampled" and self.reference != "start":
+            raise ValueError(
+                "reference_logps = sampled are those of the policy that sampled the answers, which "
+                "is reference = start; set that or reference_logps = computed"
             )
         return self
 

@@ -84,13 +84,31 @@ class SamplingJob(Frozen):
     tensor_parallel: int
 
 
+class ReferenceJob(Frozen):
+    """Log-probabilities of all lists' answers under one frozen model."""
+
+    name: str
+    """start, base or extra-1, extra-2, ..., and the first two with -crops."""
+    policy: PolicyRef
+    crops: bool
+    """Of the lists' crops instead of the lists."""
+    key: Digest
+    file: Path
+    """Where the table lies, or where the child writes it."""
+    known: bool
+
+    @property
+    def content(self) -> str:
+        return "crops" if self.crops else "lists"
+
+
 class TrainJob(Frozen):
     """One training child process."""
 
     config: RefreshConfig
     policy: PolicyRef
-    extra_references: list[PolicyRef]
-    """Further frozen references, in the order of the configuration."""
+    references: list[ReferenceJob]
+    """Those the objective may ask for; further ones in the order of the configuration."""
     samples_file: Path
     preferences_file: Path
     folder: Path

@@ -33,7 +33,9 @@ from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import pretrain_vision
 from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.train.checkpoints import find_checkpoint
-from perpo_core.train.trainer import Collator, ListTrainer
+from perpo_core.train.list_policy import ListPolicy
+from perpo_core.train.loader import Collator
+from perpo_core.train.trainer import ListTrainer
 from schemas.bootstrap import BootstrapConfig, DialogueStage
 from schemas.config import TrainConfig
 
@@ -134,7 +136,6 @@ def build_trainer(
         learning_rate=stage.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=stage.warmup_steps,
-        weight_decay=0.01,
         adam_beta2=0.98,
         logging_steps=50,
         save_steps=500,
@@ -147,12 +148,16 @@ def build_trainer(
         dataloader_pin_memory=False,
     )
     num_scenes = stage.steps * stage.batch_scenes
-    config = TrainConfig(objective="sft")
+    config = TrainConfig(
+        objective="sft", adapter="full", learning_rate=stage.learning_rate, weight_decay=0.01
+    )
     return ListTrainer(
-        model=model,
+        model=ListPolicy(model),
         args=arguments,
         train_dataset=SceneDialogues(num_scenes, seed, processor, write),
-        data_collator=Collator(processor.tokenizer.pad_token_id, config.micro_batch_tokens),
+        data_collator=Collator(
+            processor.tokenizer.pad_token_id, stage.batch_scenes, config.micro_batch_tokens
+        ),
         list_config=config,
         validation=None,
         callbacks=[Notes(work.name, note)],

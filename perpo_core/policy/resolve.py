@@ -1,8 +1,9 @@
 """From a model named in a configuration to a folder and the digest of its content.
 
-"builtin" is the model inside the package, "promoted" what the last passed gates left, anything
-else a folder or the id of a model that is already in the local hub cache (nothing is downloaded
-in a run). `train.extra_references` name models alike, except for "promoted".
+"builtin" is the model inside the package, "promoted" what the last passed gates left (before the
+first ones, policy.base), anything else a folder or the id of a model that is already in the local
+hub cache (nothing is downloaded in a run). `train.extra_references` name models alike, except for
+"promoted".
 """
 
 from __future__ import annotations
@@ -19,9 +20,16 @@ from schemas.run import PolicyRef
 
 def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:
     """The policy a run starts from; raises ValueError, one sentence, where there is none."""
-    if config.model == "promoted":
-        return _build_ref(_find_promoted(store))
-    return _build_ref(_find_folder("policy.model", config.model))
+    promoted = _find_promoted(store) if config.model == "promoted" else None
+    return _build_ref(promoted) if promoted else resolve_base(config)
+
+
+def resolve_base(config: PolicyConfig) -> PolicyRef:
+    """Where the rounds began: policy.base, or what policy.model names."""
+    if config.base is not None:
+        return _build_ref(_find_folder("policy.base", config.base))
+    model = "builtin" if config.model == "promoted" else config.model
+    return _build_ref(_find_folder("policy.model", model))
 
 
 def resolve_references(config: TrainConfig) -> list[PolicyRef]:
@@ -46,11 +54,11 @@ def _find_folder(key: str, model: str) -> Path:
     return _find_in_hub_cache(key, model)
 
 
-def _find_promoted(store: Store) -> Path:
-    """The promoted policy's model folder, or the built-in one before the first promotion."""
+def _find_promoted(store: Store) -> Path | None:
+    """The promoted policy's model folder; None before the first promotion."""
     promoted = load_promoted(store)
     if promoted is None:
-        return BUILTIN_FOLDER
+        return None
     folder = store.root / promoted.folder
     if not folder.is_dir() or hash_folder(folder) != promoted.policy_digest:
         raise ValueError(

@@ -12,17 +12,18 @@ from typing import Any
 from perpo_core.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.keys import compute_digest, hash_folder
 from perpo_core.keys import compute_key as compute_stage_key
-from perpo_core.policy.resolve import resolve_references
+from perpo_core.policy.resolve import resolve_base, resolve_references
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from perpo_core.train import sidecars
 from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, TrainJob
 
 KIND = "checkpoint"
-VERSION = 1
+VERSION = 2
 CHILD = "perpo_core.train.child"
-NOT_IN_KEY = {"threads", "progress_timeout_s", "extra_references"}
+NOT_IN_KEY = {"threads", "processes", "progress_timeout_s", "extra_references"}
 
 
 def compute_key(
@@ -30,17 +31,19 @@ def compute_key(
 ) -> str:
     """Lists, validation samples, start policy, the train section, and how answers are judged.
 
-    Further references count by their content, wherever they lie; raises ValueError where one is
-    missing.
+    References count by their content, wherever they lie; raises ValueError where one is missing.
     """
+    train = config.train
+    base = resolve_base(config.policy).digest if train.reference == "base" else None
     settings = {
-        "train": config.train.model_dump(mode="json", exclude=NOT_IN_KEY),
+        "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
         "score": config.score.model_dump(mode="json", exclude={"workers"}),
         "box_format": config.policy.box_format,
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,
         "policy_digest": policy.digest,
-        "extra_reference_digests": [ref.digest for ref in resolve_references(config.train)],
+        "base_digest": base,
+        "extra_reference_digests": [ref.digest for ref in resolve_references(train)],
     }
     return compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
 
@@ -52,10 +55,11 @@ def run(
     started = time.monotonic()
     config = context.config.train
     workspace = context.open_workspace(KIND, key)
+    references = sidecars.list_jobs(context, preferences, workspace.folder / "references")
     job = TrainJob(
         config=context.config,
         policy=context.policy,
-        extra_references=resolve_references(config),
+        references=references,
         samples_file=context.store.path(samples, "samples.parquet"),
         preferences_file=context.store.path(preferences, "preferences.parquet"),
         folder=workspace.folder,
@@ -64,6 +68,9 @@ def run(
     def on_event(event: dict[str, Any]) -> None:
         if event["event"] == "progress":
             context.progress(event["done"], event["total"], event["unit"])
+        if event["event"] == "reference":
+            [made] = [each for each in references if each.name == event["name"]]
+            sidecars.commit(context, preferences, made, event["device"])
 
     result = run_child(
         CHILD,
@@ -71,10 +78,11 @@ def run(
         on_event=on_event,
         log=context.log,
         progress_timeout_s=config.progress_timeout_s,
-        env={**build_child_env(config.threads), **CPU_TRAINING_ENV},
+        env={**build_child_env(max(1, config.threads // config.processes)), **CPU_TRAINING_ENV},
         log_path=workspace.folder / "train.log",
+        processes=config.processes,
     )
-    files = workspace.describe_tree("model")
+    files = workspace.describe_tree("model") + workspace.describe_tree("adapter")
     num_lists = sum(preferences.num_lists.values())
     return Checkpoint(
         stage="train",
@@ -90,6 +98,7 @@ def run(
         policy_digest=hash_folder(workspace.folder / "model"),
         base_policy_digest=context.policy.digest,
         chosen_step=result["chosen_step"],
+        reference_difference_nats=result["reference_difference_nats"],
         history=result["history"],
         validation=result["validation"],
     )

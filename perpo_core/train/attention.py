@@ -72,6 +72,8 @@ def attend_packed(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return out, None
+    # Under autocast rotary embeddings may have widened the two; the kernels take one dtype.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     sizes = [lengths.total for lengths in packed_layout]
     parts = zip(query.split(sizes, 2), key.split(sizes, 2), value.split(sizes, 2), strict=True)
     outs = [

@@ -1,4 +1,4 @@
-"""Which of the Trainer's checkpoints a killed run resumes from."""
+"""What a checkpoint holds of the model, and which one a killed run resumes from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,40 @@ import json
 import shutil
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
+
+TRAINED_FILE = "trained.safetensors"
+
+
+def save_trained(model: nn.Module, checkpoint: Path) -> None:
+    """The weights that training changes, under the model's own names and in their own precision."""
+    trained = {name: weight.detach().contiguous() for name, weight in _list_trained(model)}
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    save_file(trained, checkpoint / TRAINED_FILE)
+
+
+@torch.no_grad()
+def load_trained(model: nn.Module, checkpoint: Path) -> None:
+    """The inverse of save_trained; raises ValueError where the checkpoint is of another setting."""
+    saved = load_file(checkpoint / TRAINED_FILE)
+    trained = dict(_list_trained(model))
+    if saved.keys() != trained.keys():
+        different = sorted(saved.keys() ^ trained.keys())
+        raise ValueError(
+            f"{checkpoint} holds other weights than are trained now ({different[0]}, and "
+            f"{len(different) - 1} more); remove {checkpoint.parent} to train from the start"
+        )
+    for name, weight in trained.items():
+        weight.copy_(saved[name])
+
+
+def _list_trained(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Tied weights once."""
+    return [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
 
 
 def find_checkpoint(work: Path) -> str | None:

@@ -63,6 +63,14 @@ class RankedLists(Dataset[RankedList]):
             self.crops[index] if self.crops is not None else None,
         )
 
+    def read_id(self, index: int) -> str:
+        """The list's sample_id."""
+        return str(self._table["sample_id"][index])
+
+    def read_sampled_logps(self, index: int) -> list[float]:
+        """Log-probabilities of the list's answers under the policy that sampled them, nats."""
+        return [response["logp"] for response in self.load_row(index)["responses"]]
+
     def load_row(self, index: int) -> dict[str, Any]:
         """The row of preferences.parquet."""
         row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
@@ -80,6 +88,10 @@ class CroppedLists(Dataset[RankedList]):
 
     def __len__(self) -> int:
         return len(self._lists)
+
+    def read_id(self, index: int) -> str:
+        """The sample_id of the list it is the crop of."""
+        return self._lists.read_id(index)
 
     def __getitem__(self, index: int) -> RankedList:
         row = self._lists.load_row(index)

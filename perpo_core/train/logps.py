@@ -24,12 +24,11 @@ CHUNK_TOKENS = 1024  # 1024 x 128k vocabulary x 4 bytes = 0.5 GB, the largest bl
 def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
     """log p(token | image, prompt, earlier tokens of its answer), float32 or wider: [M] nats.
 
-    `model` is a transformers image-text-to-text model, bare or wrapped by PEFT.
+    `model` is a transformers image-text-to-text model; layers of it may have adapters.
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    compute_hidden = compute_hidden_apart if find_obstacle(base) else compute_hidden_packed
-    hidden_MH = compute_hidden(base, batch)
-    head = base.get_output_embeddings()
+    compute_hidden = compute_hidden_apart if find_obstacle(model) else compute_hidden_packed
+    hidden_MH = compute_hidden(model, batch)
+    head = model.get_output_embeddings()
     pieces = [
         checkpoint(_project, head, hidden, targets, use_reentrant=False)
         for hidden, targets in zip(

@@ -1,4 +1,8 @@
-"""Loading a policy for training, choosing what is trained, and saving the result."""
+"""Loading a policy for training, choosing what is trained, and saving the result.
+
+What is trained is held in float32 whatever `policy.dtype` says, since steps of 5e-6 would be lost
+in bfloat16; what is frozen stays as it is. `describe_precision` names the combination.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from torch import nn
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
+from perpo_core.train.list_policy import ListPolicy
+from perpo_core.train.parts import (
+    PROJECTORS,
+    TOWERS,
+    choose_learning_rate,
+    find_language_linears,
+    name_part,
+)
 from schemas.config import TrainConfig
+from schemas.run import PolicyRef
 
 WEIGHT_FILES = (
     "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
 )  # fmt: skip
 
 
-def load_policy(folder: Path, dtype: str) -> tuple[Any, Any]:
+def load_policy(folder: Path, dtype: str, **options: Any) -> tuple[Any, Any]:
     """(model, processor) of a policy folder; safetensors only, no code of the folder is run."""
     model = AutoModelForImageTextToText.from_pretrained(
         folder,
@@ -26,59 +44,103 @@ def load_policy(folder: Path, dtype: str) -> tuple[Any, Any]:
         attn_implementation="sdpa",
         use_safetensors=True,
         trust_remote_code=False,
+        **options,
     )
     return model, AutoProcessor.from_pretrained(folder, trust_remote_code=False)
 
 
-def choose_trained(model: Any, config: TrainConfig) -> Any:
-    """Freeze what is not trained; with LoRA, wrap the model.
+def load_for_training(
+    policy: PolicyRef, dtype: str, config: TrainConfig, device: torch.device
+) -> tuple[Any, Any]:
+    """load_policy on a device; with `quantize`, the language model's linear layers in 4 bits."""
+    if config.quantize == "none":
+        model, processor = load_policy(policy.folder, dtype)
+        return model.to(device), processor
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+        llm_int8_skip_modules=[*PROJECTORS, *TOWERS, "lm_head"],
+    )
+    return load_policy(
+        policy.folder, dtype, quantization_config=quantization, device_map={"": device}
+    )
 
-    As in the paper's runs, adapters sit on every linear layer of the language model and on nothing
-    else: not the projector, the vision tower or the output head.
+
+def choose_trained(model: Any, config: TrainConfig) -> ListPolicy:
+    """Freeze what is not trained, wrap what LoRA adapts, widen what is trained.
+
+    As in the paper's runs, adapters sit on every linear layer of the language model and nowhere
+    else: projector and vision tower train whole, if at all, and the output head does not.
     """
+    for name, parameter in model.named_parameters():
+        part = name_part(name)
+        adapted = part == "language" and config.adapter == "lora"
+        trained = not adapted and choose_learning_rate(part, config) is not None
+        if parameter.is_floating_point():
+            parameter.requires_grad = trained
     if config.adapter == "lora":
-        return get_peft_model(
-            model,
-            LoraConfig(
-                r=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                lora_dropout=0.0,  # parity with the reference holds without dropout only
-                target_modules=find_language_linears(model),
-            ),
-        )
-    if not config.train_vision:
-        for parameter in find_vision_tower(model).parameters():
-            parameter.requires_grad = False
-    return model
+        model = _adapt(model, config)
+    narrow = any(weight.dtype == torch.bfloat16 for weight in model.parameters())
+    for weight in model.parameters():
+        if weight.requires_grad and weight.dtype == torch.bfloat16:
+            weight.data = weight.data.float()
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    return ListPolicy(model, autocast=narrow)
 
 
-def find_language_linears(model: Any) -> list[str]:
-    """Full names of the linear layers of the language model."""
-    decoder = model.get_decoder()
-    inside = {id(module) for module in decoder.modules()}
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and id(module) in inside
-    ]
+def _adapt(model: Any, config: TrainConfig) -> PeftModel:
+    whole = [weight for weight in model.parameters() if weight.requires_grad]
+    adapted = get_peft_model(
+        model,
+        LoraConfig(
+            r=config.lora_rank,
+            lora_alpha=config.lora_alpha,
+            lora_dropout=0.0,  # parity with the reference holds without dropout only
+            target_modules=find_language_linears(model),
+        ),
+    )
+    for weight in whole:  # PEFT freezes all but its adapters
+        weight.requires_grad = True
+    return adapted
 
 
-def find_vision_tower(model: Any) -> nn.Module:
-    """The vision tower, under the name its family gives it."""
-    for name in ("vision_model", "vision_tower", "visual"):
-        tower = getattr(model.model, name, None)
-        if tower is not None:
-            assert isinstance(tower, nn.Module)
-            return tower
-    raise ValueError(f"no vision tower found in {type(model).__name__}; add its name here")
+def save_policy(
+    model: ListPolicy, base: Path, dtype: str, folder: Path, adapter_folder: Path
+) -> None:
+    """A complete policy folder: merged weights, the base's processor files as they are.
 
-
-def save_policy(model: Any, base_folder: Path, folder: Path) -> None:
-    """Write a complete policy folder: merged weights, the base's processor files as they are."""
-    merged = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    Where adapters are all that was trained, they go to `adapter_folder` besides.
+    """
+    policy = model.policy
+    if isinstance(policy, PeftModel):
+        trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
+        if all(name_part(name) == "language" for name in trained):
+            policy.save_pretrained(str(adapter_folder))
+        policy = _merge(policy, base, dtype)
     folder.mkdir(parents=True, exist_ok=True)
-    merged.save_pretrained(folder)
-    weight_files = {path.name for pattern in WEIGHT_FILES for path in base_folder.glob(pattern)}
-    for path in sorted(base_folder.iterdir()):
+    policy.to(getattr(torch, dtype)).save_pretrained(folder)
+    _copy_other_files(base, folder)
+
+
+@torch.no_grad()
+def _merge(adapted: PeftModel, base: Path, dtype: str) -> Any:
+    """The adapters added to the base's weights, which are read anew where these are in 4 bits."""
+    if not getattr(adapted.get_base_model(), "is_quantized", False):
+        return adapted.merge_and_unload()
+    model, _ = load_policy(base, dtype)
+    for name, weight in adapted.get_base_model().named_parameters():
+        if weight.requires_grad and ".lora_" not in name:
+            model.get_parameter(name).copy_(weight)
+    whole = get_peft_model(model, adapted.peft_config["default"])
+    set_peft_model_state_dict(whole, get_peft_model_state_dict(adapted))
+    return whole.merge_and_unload()
+
+
+def _copy_other_files(base: Path, folder: Path) -> None:
+    weight_files = {path.name for pattern in WEIGHT_FILES for path in base.glob(pattern)}
+    for path in sorted(base.iterdir()):
         if path.is_file() and path.name not in weight_files:
             shutil.copyfile(path, folder / path.name)

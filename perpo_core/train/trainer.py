@@ -1,107 +1,91 @@
 """transformers.Trainer on ranked lists; checkpoints, resume and schedules are the library's.
 
-What is ours: a batch is packed lists, the loss is the sum over lists divided by the number of
-lists of the whole optimiser step (over accumulation), evaluation is reward on validation answers,
-and a loss that is not finite stops the run with the lists named.
+What is ours: a step's lists are run in parts and shared out over the processes, the loss is the sum
+over lists divided by the number of lists of the whole optimiser step, evaluation is reward on
+validation answers, and a loss that is not finite stops the run with the lists named.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 from transformers import Trainer
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.combine import compute_loss_P
 from perpo_core.objectives.metrics import compute_list_metrics
-from perpo_core.objectives.pairs import find_best
-from perpo_core.train.data import RankedList, TrainBatch, collate_lists, split_by_tokens
-from perpo_core.train.logps import compute_token_logps, sum_by_answer
+from perpo_core.train.checkpoints import load_trained, save_trained
+from perpo_core.train.list_policy import ListPolicy, compute_list_batch
+from perpo_core.train.loader import StepLoader, StepSampler
+from perpo_core.train.parts import group_parameters
+from perpo_core.train.ranks import gather, get_world_size
 from perpo_core.train.validation import ValidationReward
 from schemas.config import TrainConfig
 
-TRAINING_ARGS_FILE = "training_args.bin"
-
-
-class Collator:
-    """Ranked lists -> parts the Trainer can carry; the list ids travel for error messages.
-
-    A part is a forward pass: as many lists as `max_tokens` allow.
-    """
-
-    def __init__(self, pad_id: int, max_tokens: int) -> None:
-        self._pad_id = pad_id
-        self._max_tokens = max_tokens
-
-    def __call__(self, lists: Sequence[RankedList]) -> dict[str, Any]:
-        return {"parts": [self._collate(part) for part in split_by_tokens(lists, self._max_tokens)]}
-
-    def _collate(self, lists: Sequence[RankedList]) -> dict[str, Any]:
-        batch = collate_lists(lists, self._pad_id)
-        return {"batch": batch, "list_ids": [ranked.list_id for ranked in lists]}
-
-
-def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
-    """Log-probabilities of a batch's answers under the model, beside what is known of them."""
-    logps_PG = sum_by_answer(compute_token_logps(model, batch.packed), batch.packed)
-    lists = ListBatch(
-        logps_PG=logps_PG,
-        ref_logps_PG=batch.ref_logps_PG,
-        rewards_PG=batch.rewards_PG,
-        mask_PG=batch.packed.mask_BG,
-        num_tokens_PG=batch.num_tokens_PG,
-        extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
-    )
-    return lists if batch.crop is None else _add_crop(lists, compute_list_batch(model, batch.crop))
-
-
-def _add_crop(lists: ListBatch, crop: ListBatch) -> ListBatch:
-    """The log-probabilities of the crops' answers, put where these answers stand in their lists."""
-    best_PG = find_best(lists)
-
-    def place(values_PB: Tensor) -> Tensor:
-        """Both masks hold the best answers of a list in its order, list after list."""
-        empty_PG = values_PB.new_zeros(best_PG.shape)
-        return empty_PG.masked_scatter(best_PG, values_PB[crop.mask_PG])
-
-    return replace(
-        lists, crop_logps_PG=place(crop.logps_PG), ref_crop_logps_PG=place(crop.ref_logps_PG)
-    )
-
 
 class ListTrainer(Trainer):
-    """Trains on packed lists and evaluates by reward."""
+    """Trains a ListPolicy on packed lists and evaluates it by reward."""
 
     def __init__(
         self, *, list_config: TrainConfig, validation: ValidationReward | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        assert isinstance(self.model, ListPolicy)
+        self.list_policy = self.model
         self._list_config = list_config
         self._validation = validation
         self._sums: dict[str, float] = defaultdict(float)
         self._num_lists = 0
+        self._filler: dict[str, Any] | None = None
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the lists of the whole step
 
+    # Lists
+
+    def get_train_dataloader(self) -> StepLoader:
+        """This process's lists, a step at a time."""
+        lists: Any = self.train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        sampler = StepSampler(len(lists), self.args.per_device_train_batch_size, seed)
+        return StepLoader(lists, batch_sampler=sampler, collate_fn=self.data_collator)
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int | None:
-        """Lists of the optimiser step."""
+        """Lists of the optimiser step, over all processes."""
         del device
         parts = [part for sample in batch_samples for part in sample["parts"]]
-        return sum(part["batch"].num_lists for part in parts) or None
+        return sum(gather(sum(part["batch"].num_lists for part in parts))) or None
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
-        """Forward and backward of one part after the other; their gradients and losses add up."""
-        step = super().training_step
-        losses = [step(model, part, num_items_in_batch) for part in inputs["parts"]]
+        """Forward and backward of one part after the other; their gradients and losses add up.
+
+        All processes run as many parts, since each forward meets the others'; who has fewer runs
+        one that counts nothing.
+        """
+        parts = list(inputs["parts"])
+        num_parts = max(gather(len(parts)))
+        parts += [self._get_filler()] * (num_parts - len(parts))
+        losses = []
+        for number, part in enumerate(parts, start=1):
+            alone = number < num_parts
+            with self.accelerator.no_sync(model) if alone else nullcontext():
+                losses.append(super().training_step(model, part, num_items_in_batch))
         return torch.stack(losses).sum()
+
+    def _get_filler(self) -> dict[str, Any]:
+        if self._filler is None:
+            lists: Any = self.train_dataset
+            [part] = self.data_collator([lists[0]])["parts"]
+            self._filler = part | {"counts": False}
+        return self._filler
+
+    # Loss
 
     def compute_loss(
         self,
@@ -113,9 +97,13 @@ class ListTrainer(Trainer):
         batch = inputs["batch"].to(self.args.device)
         lists = compute_list_batch(model, batch)
         loss_P = compute_loss_P(lists, self._list_config)
-        self._refuse_nonfinite(loss_P, inputs["list_ids"])
-        self._collect_metrics(lists, batch.num_lists)
-        loss = loss_P.sum() / (num_items_in_batch or batch.num_lists)
+        # Distributed wrappers average gradients over the processes.
+        loss = get_world_size() * loss_P.sum() / (num_items_in_batch or batch.num_lists)
+        if inputs.get("counts", True):
+            self._refuse_nonfinite(loss_P, inputs["list_ids"])
+            self._collect_metrics(lists, batch.num_lists)
+        else:
+            loss = 0.0 * loss
         return (loss, {}) if return_outputs else loss
 
     def _refuse_nonfinite(self, loss_P: Tensor, list_ids: Sequence[str]) -> None:
@@ -136,18 +124,36 @@ class ListTrainer(Trainer):
         self._num_lists += num_lists
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "loss" in logs and self._num_lists:
-            logs |= {name: value / self._num_lists for name, value in self._sums.items()}
-            self._sums.clear()
-            self._num_lists = 0
+        if "loss" in logs:
+            logs |= self._drain_metrics()
         super().log(logs, *args, **kwargs)
+
+    def _drain_metrics(self) -> dict[str, float]:
+        """Means over the lists of all processes since the last call."""
+        shares = gather((dict(self._sums), self._num_lists))
+        self._sums.clear()
+        self._num_lists = 0
+        names = {name: None for sums, _ in shares for name in sums}
+        num_lists = sum(number for _, number in shares)
+        return {name: sum(sums.get(name, 0.0) for sums, _ in shares) / num_lists for name in names}
+
+    # Steps
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """AdamW with a learning rate for every part of the model."""
+        model = self.model if model is None else model
+        if self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            decayed = set(self.get_decay_parameter_names(model))
+            groups = group_parameters(model, self._list_config, decayed)
+            self.optimizer = kind(groups, **options)
+        return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean greedy reward on the validation prompts, logged as the Trainer logs metrics."""
         del args, kwargs
         assert self._validation is not None
-        assert self.model is not None
-        reading = self._validation.measure(self.model)
+        reading = self._validation.measure(self.list_policy)
         metrics = {"eval_reward": reading.mean_reward}
         metrics |= {f"eval_reward_{task}": value for task, value in reading.per_task.items()}
         self.log(metrics)
@@ -156,49 +162,20 @@ class ListTrainer(Trainer):
         )
         return metrics
 
+    # Checkpoints: what is trained and nothing else; no pickle of the arguments
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        del state_dict
+        save_trained(self.list_policy, Path(output_dir or str(self.args.output_dir)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        del model
+        load_trained(self.list_policy, Path(resume_from_checkpoint))
+
     def _load_best_model(self) -> None:
         """The best checkpoint of this folder, wherever the folder lay when it was written."""
         best = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.best_global_step}"
         self.state.best_model_checkpoint = str(best)
         if not best.is_dir():
             raise ValueError(f"{best} is missing; remove {best.parent} to train from the start")
-        if isinstance(self.model, PeftModel):
-            super()._load_best_model()
-        else:
-            self._load_weights(best)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if isinstance(self.model, PeftModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            self._load_weights(Path(resume_from_checkpoint))
-
-    def _load_weights(self, checkpoint: Path) -> None:
-        """All weights of a full fine-tuning checkpoint.
-
-        The library's own loading compares names without from_pretrained's renaming and is not
-        strict: of a LLaVA or Qwen-VL checkpoint, saved under other names, it loads nothing.
-        """
-        model: Any = self.model
-        saved = type(model).from_pretrained(checkpoint, dtype=model.dtype, use_safetensors=True)
-        model.load_state_dict(saved.state_dict())
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """Without training_args.bin: a pickle that nobody reads."""
-        super()._save(output_dir, state_dict)
-        if output_dir:
-            (Path(output_dir) / TRAINING_ARGS_FILE).unlink(missing_ok=True)
-
-
-@torch.no_grad()
-def compute_reference_logps(
-    model: nn.Module, batches: Sequence[TrainBatch] | Any, device: torch.device | str
-) -> list[list[float]]:
-    """Log-probabilities of every answer of every list under the frozen start model, nats."""
-    model.eval()
-    rows: list[list[float]] = []
-    for batch in batches:
-        lists = compute_list_batch(model, batch.to(device))
-        for logps_G, mask_G in zip(lists.logps_PG, lists.mask_PG, strict=True):
-            rows.append(logps_G[mask_G].tolist())
-    return rows
+        load_trained(self.list_policy, best)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from torch import nn
 
 from perpo_core.frames import build_framer
 from perpo_core.generate.banned import find_banned_ids
@@ -17,6 +16,8 @@ from perpo_core.generate.greedy import EncodedPrompt, generate_greedily
 from perpo_core.generate.prompts import Prompt, clean_messages
 from perpo_core.score import ScorableSample, score_text
 from perpo_core.train.data import encode_prompt
+from perpo_core.train.list_policy import ListPolicy
+from perpo_core.train.ranks import gather_turns, take_turns
 from schemas.base import TASKS, Task
 from schemas.config import RefreshConfig
 
@@ -57,17 +58,18 @@ class ValidationReward:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def measure(self, model: nn.Module) -> Reading:
-        """Answer every prompt greedily and score the answers."""
+    def measure(self, model: ListPolicy) -> Reading:
+        """Answer every prompt greedily and score the answers, each process its share."""
         was_training = model.training
         model.eval()
-        texts = generate_greedily(
-            model, self._tokenizer, self._prompts, self._config.generate.max_tokens,
-            self._banned_ids,
-        )  # fmt: skip
+        with model.precision():
+            texts = generate_greedily(
+                model.policy, self._tokenizer, take_turns(self._prompts),
+                self._config.generate.max_tokens, self._banned_ids,
+            )  # fmt: skip
         model.train(was_training)
         rewards: dict[Task, list[float]] = defaultdict(list)
-        for sample, text in zip(self._samples, texts, strict=True):
+        for sample, text in zip(self._samples, gather_turns(texts), strict=True):
             rewards[sample.task].append(self._score(sample, text))
         per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
         return Reading(sum(per_task.values()) / len(per_task), per_task)

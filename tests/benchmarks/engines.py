@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,12 +30,15 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.perpo import compute_perpo_loss
-from perpo_core.train.data import RankedList, TrainBatch, collate_lists
-from perpo_core.train.trainer import Collator, ListTrainer, compute_reference_logps
+from perpo_core.train.data import RankedList
+from perpo_core.train.list_policy import ListPolicy
+from perpo_core.train.loader import Collator
+from perpo_core.train.references import compute_rows
+from perpo_core.train.trainer import ListTrainer
 from schemas.config import TrainConfig
 from tests.benchmarks.llava import PAD, Lists, Shape, build_model, build_processor, make_example
 
-CONFIG = TrainConfig()
+CONFIG = TrainConfig(adapter="full", learning_rate=1e-5, vision_learning_rate=1e-5)
 PAIRS = 4  # of TRL's batches
 ARGUMENTS: dict[str, Any] = {
     "learning_rate": 1e-5, "lr_scheduler_type": "constant", "logging_steps": 1,
@@ -78,7 +81,7 @@ class PackedTrainer(ListTrainer):
     ) -> Tensor:
         if self.repeat_reference:
             ranked = self.train_dataset[self.state.global_step]
-            compute_reference_logps(model, [collate_lists([ranked], PAD)], "cpu")
+            compute_rows(self.list_policy, [ranked], PAD)
         return super().training_step(model, inputs, *args, **kwargs)
 
 
@@ -86,15 +89,13 @@ def build_packed(shape: Shape, num_steps: int, work: Path, cached: bool = False)
     model, processor = build_model(), build_processor()
     lists = Lists(num_steps, shape, processor)
 
-    def batches() -> Iterator[TrainBatch]:
-        for index in range(num_steps):
-            yield collate_lists([lists[index]], PAD)
-
+    policy = ListPolicy(model)
+    references = [compute_rows(policy, [lists[index]], PAD)[0] for index in range(num_steps)]
     trainer = PackedTrainer(
-        model=model,
+        model=policy,
         args=TrainingArguments(str(work), max_steps=num_steps, **ARGUMENTS),
-        train_dataset=ListsWithReference(lists, compute_reference_logps(model, batches(), "cpu")),
-        data_collator=Collator(PAD, CONFIG.micro_batch_tokens),
+        train_dataset=ListsWithReference(lists, references),
+        data_collator=Collator(PAD, CONFIG.micro_batch_lists, CONFIG.micro_batch_tokens),
         list_config=CONFIG,
         validation=None,
     )

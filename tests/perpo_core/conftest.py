@@ -59,9 +59,10 @@ def trainable(tmp_path_factory, policy, processor):
 @pytest.fixture
 def training_events(monkeypatch) -> list[dict[str, Any]]:
     """What the training child would tell its parent; threads as in the child."""
-    from perpo_core.train import child
+    from perpo_core.train import child, history, references
 
     told: list[dict[str, Any]] = []
-    monkeypatch.setattr(child, "emit", lambda event, **fields: told.append({event: fields}))
+    for module in (child, history, references):
+        monkeypatch.setattr(module, "emit", lambda event, **fields: told.append({event: fields}))
     torch.set_num_threads(1)
     return told

@@ -13,8 +13,8 @@ from torch import Tensor
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.perpo import compute_perpo_loss
 from perpo_core.train.data import RankedList, collate_lists
+from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import PackableList
-from perpo_core.train.trainer import compute_list_batch
 from schemas.config import TrainConfig
 from tests.perpo_core.tiny_families import PAD
 
@@ -52,7 +52,7 @@ def compute_grads(model: Any, batch: ListBatch) -> Tensor:
 
 def assert_same(model: Any, lists: Sequence[RankedList], tolerance: float) -> None:
     """Log-probabilities, loss and gradients within a relative tolerance."""
-    packed = compute_list_batch(model, collate_lists(lists, PAD))
+    packed = compute_list_batch(ListPolicy(model), collate_lists(lists, PAD))
     separate = compute_reference(model, lists, packed)
     assert separate.logps_PG.std() > 1
     assert torch.allclose(packed.logps_PG, separate.logps_PG, rtol=tolerance, atol=0)

@@ -17,9 +17,9 @@ from perpo_core.generate.greedy import generate_greedily
 from perpo_core.policy import check
 from perpo_core.train import attention, child, families, logps
 from perpo_core.train.data import RankedList, collate_lists
-from perpo_core.train.model import find_language_linears
+from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import Branch, PackableList
-from perpo_core.train.trainer import compute_list_batch
+from perpo_core.train.parts import find_language_linears
 from tests.perpo_core.separately import assert_same
 from tests.perpo_core.tiny_families import FAMILIES, IMAGE, PAD, build_tiny, build_tiny_lists
 
@@ -110,8 +110,8 @@ def test_an_unknown_family_trains_on_separate_sequences(name, monkeypatch):
         f"how {name} models number positions is not in perpo_core.train.families"
     )
     assert_same(model, lists, 1e-9)
-    logps_PG = compute_list_batch(model, collate_lists(lists, PAD)).logps_PG
-    other_PG = compute_list_batch(model, collate_lists(lists, 7)).logps_PG
+    logps_PG = compute_list_batch(ListPolicy(model), collate_lists(lists, PAD)).logps_PG
+    other_PG = compute_list_batch(ListPolicy(model), collate_lists(lists, 7)).logps_PG
     assert torch.allclose(logps_PG, other_PG, rtol=1e-12)  # padding does not matter
 
 
@@ -137,10 +137,10 @@ def test_layers_without_attention_and_dropout_are_obstacles():
 
 def test_a_run_says_that_answers_cannot_share_their_prompt(training_events):
     model = build_tiny("llava")
-    child.report_obstacle(model)
+    child.report_obstacle(ListPolicy(model))
     assert training_events == []
     model.get_decoder().config.sliding_window = 4
-    child.report_obstacle(model)
+    child.report_obstacle(ListPolicy(model))
     assert training_events == [
         {
             "log": {
@@ -161,7 +161,7 @@ def test_answering_goes_on_as_before(name):
     lists = build_tiny_lists(name, model, ANSWERS)
     prompts = [(list(packable.prefix_ids), packable.vision) for packable in lists]
     before = answer(model, prompts)
-    compute_list_batch(model, collate_lists(rank(lists), PAD))
+    compute_list_batch(ListPolicy(model), collate_lists(rank(lists), PAD))
     assert model.get_decoder().config._attn_implementation == attention.NAME
     assert answer(model, prompts) == before
     ids = torch.tensor([[5, 6, 7, PAD], [8, 9, 10, 11]])
@@ -184,4 +184,4 @@ def test_an_attention_that_knows_no_layout_fails(monkeypatch):
     for implementation in ("sdpa", "eager"):
         model.set_attn_implementation(implementation)
         with pytest.raises(RuntimeError):
-            compute_list_batch(model, batch)
+            compute_list_batch(ListPolicy(model), batch)

@@ -10,8 +10,8 @@ from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.sources.digits import compose_scene, encode_png
 from perpo_core.train.data import RankedList, collate_lists, encode_prompt, split_by_tokens
 from perpo_core.train.families import build_positions
+from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import Branch, ListLengths, PackableList, pack_lists
-from perpo_core.train.trainer import compute_list_batch
 from tests.perpo_core.separately import assert_same
 from tests.perpo_core.tiny_families import keep_precision
 
@@ -51,9 +51,9 @@ def test_packed_equals_separate(processor, lists, dtype, tolerance):
 def test_a_list_does_not_see_the_other_lists_of_its_batch(processor, lists):
     model = build_model(processor, seed=1).double().eval()
     pad_id = processor.tokenizer.pad_token_id
-    together = compute_list_batch(model, collate_lists(lists, pad_id)).logps_PG
+    together = compute_list_batch(ListPolicy(model), collate_lists(lists, pad_id)).logps_PG
     for row, ranked in enumerate(lists):
-        alone = compute_list_batch(model, collate_lists([ranked], pad_id)).logps_PG
+        alone = compute_list_batch(ListPolicy(model), collate_lists([ranked], pad_id)).logps_PG
         assert torch.allclose(together[row, : alone.shape[1]], alone[0], rtol=1e-12)
 
 

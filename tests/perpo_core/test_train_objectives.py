@@ -13,14 +13,14 @@ import torch
 from perpo_core import train
 from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin import build_model
-from perpo_core.policy.resolve import resolve_references
 from perpo_core.train import child
 from perpo_core.train.data import CroppedLists, RankedList, RankedLists, collate_lists
+from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.model import load_policy
-from perpo_core.train.trainer import compute_list_batch
+from perpo_core.train.references import References
 from schemas.config import TrainConfig
-from schemas.run import PolicyRef, TrainJob
-from tests.perpo_core.training import NUM_LISTS, TRAIN, build_trainer, read_points
+from schemas.run import PolicyRef
+from tests.perpo_core.training import NUM_LISTS, TRAIN, build_job, build_trainer, read_points
 
 pytestmark = pytest.mark.usefixtures("training_events")
 LN2 = math.log(2)
@@ -75,8 +75,9 @@ def test_crops_stand_where_the_best_answers_do(lists, processor, policy):
         replace(lists[0], rewards_G=[0.9, 0.9], crop=crops[1]),
     ]
     pad_id = processor.tokenizer.pad_token_id
-    batch = compute_list_batch(model.eval(), collate_lists(members, pad_id))
-    (first, _), (second, third) = compute_list_batch(model, collate_lists(crops, pad_id)).logps_PG
+    start = ListPolicy(model).eval()
+    batch = compute_list_batch(start, collate_lists(members, pad_id))
+    (first, _), (second, third) = compute_list_batch(start, collate_lists(crops, pad_id)).logps_PG
     assert batch.crop_logps_PG is not None and batch.ref_crop_logps_PG is not None
     expected = [[0.0, first.item(), 0.0], [second.item(), third.item(), 0.0]]
     torch.testing.assert_close(batch.crop_logps_PG.detach(), torch.tensor(expected))
@@ -114,10 +115,12 @@ def test_further_references_reach_the_loss(trainable, other_policy, processor, t
     config = TrainConfig(**TRAIN, objective="mrpo", extra_references=[str(other_policy.folder)])
     job = build_job(trainable, tmp_path, config)
     lists = RankedLists(job.preferences_file, processor)
-    lists.extra_ref_logps_KPG = [child._compute_extra_reference(job, other_policy)]
+    start, _ = child.load_model(job, job.policy)
+    references = References(processor.tokenizer.pad_token_id, "float32", config)
+    child.attach_references(start, lists, processor, references, job)
     model, _ = load_policy(other_policy.folder, "float32")
     batch = collate_lists([lists[0], lists[1]], processor.tokenizer.pad_token_id)
-    expected = compute_list_batch(model.eval(), batch)
+    expected = compute_list_batch(ListPolicy(model).eval(), batch)
     assert expected.extra_ref_logps_KPG is not None
     assert expected.extra_ref_logps_KPG.shape == (1, *expected.logps_PG.shape)
     torch.testing.assert_close(expected.extra_ref_logps_KPG[0], expected.logps_PG.detach())
@@ -134,18 +137,6 @@ def test_mrpo_trains_with_a_further_reference(
     losses = [point["loss"] for point in result["history"]]
     assert len(losses) == 4 and losses[0] != pytest.approx(LN2, abs=1e-4)
     assert losses[-1] < losses[0]
-
-
-def build_job(trainable: Any, folder: Any, config: TrainConfig) -> TrainJob:
-    context, samples, preferences = trainable
-    return TrainJob(
-        config=context.config.model_copy(update={"train": config}),
-        policy=context.policy,
-        extra_references=resolve_references(config),
-        samples_file=context.store.path(samples, "samples.parquet"),
-        preferences_file=context.store.path(preferences, "preferences.parquet"),
-        folder=folder,
-    )
 
 
 def test_the_key_holds_the_content_of_further_references(trainable, other_policy, tmp_path):

@@ -11,8 +11,8 @@ from transformers import (
     TrainerCallback,
 )
 
-from perpo_core.train import child
 from perpo_core.train.checkpoints import find_checkpoint
+from perpo_core.train.history import read_history
 from perpo_core.train.trainer import ListTrainer
 from tests.perpo_core.small_lists import ScriptedValidation
 from tests.perpo_core.training import (
@@ -69,7 +69,7 @@ def test_a_resumed_run_is_the_straight_run(trainable, tmp_path, changes, killed_
     again = build(True)
     again.train(resume_from_checkpoint=checkpoint)
     assert same_weights(copy_weights(again.model), copy_weights(straight.model))
-    ours, theirs = (child.read_history(t.state.log_history) for t in (again, straight))
+    ours, theirs = (read_history(t.state.log_history) for t in (again, straight))
     assert ours == theirs
     assert len(ours[0]) == NUM_STEPS and len(ours[1]) == 1 + NUM_STEPS
 

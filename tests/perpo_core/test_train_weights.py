@@ -14,8 +14,10 @@ from transformers import (
 )
 
 from perpo_core.keys import hash_file
-from perpo_core.train import child
-from perpo_core.train.model import choose_trained, find_language_linears, load_policy, save_policy
+from perpo_core.train.history import choose_step, read_history
+from perpo_core.train.list_policy import ListPolicy
+from perpo_core.train.model import choose_trained, load_policy, save_policy
+from perpo_core.train.parts import find_language_linears
 from perpo_core.train.trainer import ListTrainer
 from schemas.artifact import ValidationPoint
 from schemas.config import TrainConfig
@@ -48,26 +50,26 @@ def test_adapters_sit_on_every_language_linear_and_on_nothing_else(policy):
         assert not any(part in name for name in trained)
 
 
-@pytest.mark.parametrize("train_vision", [False, True])
-def test_full_training_leaves_the_vision_tower_alone_unless_told(policy, train_vision):
+@pytest.mark.parametrize("rate", [None, 1e-6])
+def test_full_training_leaves_the_vision_tower_alone_unless_told(policy, rate):
     model, _ = load_policy(policy.folder, "float32")
-    config = TrainConfig(adapter="full", train_vision=train_vision)
+    config = TrainConfig(adapter="full", vision_learning_rate=rate)
     for name, weight in choose_trained(model, config).named_parameters():
-        assert weight.requires_grad == (train_vision or "vision_model" not in name), name
+        assert weight.requires_grad == (rate is not None or "vision_model" not in name), name
 
 
 def test_a_merged_folder_gives_the_adapters_logits(policy, tmp_path):
     model, processor = load_policy(policy.folder, "float32")
     wrapped = choose_trained(model, TrainConfig(**(TRAIN | LORA)))
-    start = compute_logits(wrapped, processor)
+    start = compute_logits(wrapped.policy, processor)
     torch.manual_seed(0)
     with torch.no_grad():
         for name, weight in wrapped.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.05)
-    adapted = compute_logits(wrapped, processor)
+    adapted = compute_logits(wrapped.policy, processor)
     assert (adapted - start).abs().max() > 0.1
-    save_policy(wrapped, policy.folder, tmp_path / "model")
+    save_policy(wrapped, policy.folder, "float32", tmp_path / "model", tmp_path / "adapter")
     merged, merged_processor = load_policy(tmp_path / "model", "float32")
     assert (compute_logits(merged, merged_processor) - adapted).abs().max() < 1e-3
     assert merged.lm_head.weight is merged.get_input_embeddings().weight
@@ -100,13 +102,13 @@ def test_the_best_checkpoint_comes_back(trainable, tmp_path, changes):
     assert len(measured) == 1 + NUM_STEPS
     assert not same_weights(measured[2], measured[4])
     assert same_weights(copy_weights(trainer.model), measured[2])
-    _, points = child.read_history(trainer.state.log_history)
+    _, points = read_history(trainer.state.log_history)
     assert [(point.step, point.mean_reward) for point in points] == [
         (0, 0.1), (1, 0.2), (2, 0.9), (3, 0.9), (4, 0.3),
     ]  # fmt: skip
-    assert child.choose_step(points) == trainer.state.best_global_step == 2
+    assert choose_step(points) == trainer.state.best_global_step == 2
     if not changes:
-        assert trainer.model.lm_head.weight is trainer.model.get_input_embeddings().weight
+        assert trainer.model.base.lm_head.weight is trainer.model.base.get_input_embeddings().weight
 
 
 def test_a_last_step_off_the_beat_is_measured_too(trainable, tmp_path):
@@ -114,7 +116,7 @@ def test_a_last_step_off_the_beat_is_measured_too(trainable, tmp_path):
         trainable, tmp_path, ScriptedValidation([0.1, 0.2, 0.3]), eval_every_steps=3
     )
     trainer.train()
-    _, points = child.read_history(trainer.state.log_history)
+    _, points = read_history(trainer.state.log_history)
     assert [point.step for point in points] == [0, 3, 4]
     assert trainer.state.best_global_step == 4
 
@@ -144,9 +146,9 @@ def tiny_family(name: str) -> Any:
 def test_full_checkpoints_load_whatever_names_the_family_saves_under(tmp_path, family):
     model = AutoModelForImageTextToText.from_config(tiny_family(family))
     trainer = ListTrainer(
-        model=model,
+        model=ListPolicy(model),
         args=TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True),
-        list_config=TrainConfig(),
+        list_config=TrainConfig(adapter="full"),
         validation=None,
     )
     saved = copy_weights(model)
@@ -184,4 +186,4 @@ def test_the_step_that_is_chosen(rewards, step):
         ValidationPoint(step=10 * number, mean_reward=reward, per_task={})
         for number, reward in enumerate(rewards)
     ]
-    assert child.choose_step(points) == step
+    assert choose_step(points) == step

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from perpo_core.generate.greedy import generate_greedily
 from perpo_core.generate.prompts import iter_prompts
 from perpo_core.train.data import encode_prompt
+from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.model import load_policy
 from perpo_core.train.validation import ValidationReward, _share_out
 
@@ -65,8 +66,9 @@ def test_validation_is_the_mean_of_the_tasks_and_leaves_the_mode(trainable, proc
     monkeypatch.setattr("perpo_core.train.validation.generate_greedily", lambda *args: texts)
     boxes: list[Any] = [s.target["box"] for s in validation._samples if s.task == "grounding"]
     areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]  # IoU with the whole image
-    reading = validation.measure(model.train())
-    assert model.training
+    policy = ListPolicy(model).train()
+    reading = validation.measure(policy)
+    assert policy.training and model.training
     expected = {"counting": 1.0, "grounding": sum(areas) / 3, "ocr": 0.0}
     assert reading.per_task == pytest.approx(expected)
     assert reading.mean_reward == pytest.approx(sum(expected.values()) / 3)

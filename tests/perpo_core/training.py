@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from transformers import (
     TrainerCallback,
 )
 
-from perpo_core.train import child
+from perpo_core.train import build, child, sidecars
 from perpo_core.train.data import RankedLists
-from perpo_core.train.model import choose_trained, load_policy
+from perpo_core.train.history import read_history
+from perpo_core.train.references import References
 from perpo_core.train.trainer import ListTrainer
 from schemas.config import TrainConfig
+from schemas.run import TrainJob
 from tests.perpo_core.small_lists import ScriptedValidation
 
 SOURCE = {
@@ -40,19 +43,33 @@ def build_trainer(
     **changes: Any,
 ) -> Any:
     """As the child's main builds it."""
-    context, _, preferences = setting
     config = TrainConfig(**(TRAIN | changes))
-    torch.manual_seed(config.seed)
-    model, processor = load_policy(context.policy.folder, "float32")
-    lists = RankedLists(context.store.path(preferences, "preferences.parquet"), processor)
-    child.attach_references(model, lists, processor, config)
-    trainer = child.build_trainer(
-        choose_trained(model, config), lists, validation or ScriptedValidation(),  # type: ignore[arg-type]
+    job = build_job(setting, work, config)
+    model, processor = child.load_model(job, job.policy)
+    lists = RankedLists(job.preferences_file, processor)
+    references = References(processor.tokenizer.pad_token_id, "float32", config)
+    child.attach_references(model, lists, processor, references, job)
+    trainer = build.build_trainer(
+        model, lists, validation or ScriptedValidation(),  # type: ignore[arg-type]
         processor, config, work, not resumed,
     )  # fmt: skip
     for callback in callbacks:
         trainer.add_callback(callback)
     return trainer
+
+
+def build_job(setting: Any, folder: Path, config: TrainConfig) -> TrainJob:
+    """As the stage's run builds it."""
+    context, samples, preferences = setting
+    context = replace(context, config=context.config.model_copy(update={"train": config}))
+    return TrainJob(
+        config=context.config,
+        policy=context.policy,
+        references=sidecars.list_jobs(context, preferences, folder / "references"),
+        samples_file=context.store.path(samples, "samples.parquet"),
+        preferences_file=context.store.path(preferences, "preferences.parquet"),
+        folder=folder,
+    )
 
 
 def copy_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -64,4 +81,4 @@ def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
 
 
 def read_points(trainer: ListTrainer) -> list[dict[str, float]]:
-    return [point.model_dump() for point in child.read_history(trainer.state.log_history)[0]]
+    return [point.model_dump() for point in read_history(trainer.state.log_history)[0]]

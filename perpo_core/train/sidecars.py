@@ -1,0 +1,105 @@
+"""Reference log-probabilities as artifacts of their own: what they are keyed by, and their commit.
+
+    <store>/references/<key>/logps.parquet     one row a list (schemas.arrow.REFERENCES)
+
+A key covers the lists, the reference's content, the precision it is computed in and, for crops,
+how they are drawn: nothing else of the train section, so that changing it leaves the table valid.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from perpo_core.keys import compute_digest
+from perpo_core.keys import compute_key as compute_stage_key
+from perpo_core.policy.resolve import resolve_base, resolve_references
+from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from perpo_core.store import describe_file
+from schemas.artifact import Counts, PreferenceSet, ReferenceSet
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, ReferenceJob
+
+KIND = "references"
+VERSION = 1
+FILE = "logps.parquet"
+
+
+def compute_key(
+    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
+) -> str:
+    """Lists, reference, precision, crops."""
+    train = config.train
+    settings = {
+        "policy_digest": reference.digest,
+        "dtype": config.policy.dtype,
+        "quantize": train.quantize,
+        "crop_seed": train.seed if crops else None,
+    }
+    return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
+
+
+def list_jobs(
+    context: StageContext, preferences: PreferenceSet, folder: Path
+) -> list[ReferenceJob]:
+    """Every reference the objective may ask for; those in the store are known.
+
+    Tables that are not there are written below `folder` by the child, and committed from there.
+    """
+    config, start = context.config, context.policy
+    named = {"start": start}
+    if config.train.reference == "base":
+        named["base"] = resolve_base(config.policy)
+    for number, reference in enumerate(resolve_references(config.train), start=1):
+        named[f"extra-{number}"] = reference
+    jobs = []
+    for name, reference in named.items():
+        for crops in (False, True) if name in ("start", "base") else (False,):
+            jobs.append(_build_job(context, preferences, folder, name, reference, crops))
+    return jobs
+
+
+def _build_job(
+    context: StageContext,
+    preferences: PreferenceSet,
+    folder: Path,
+    name: str,
+    reference: PolicyRef,
+    crops: bool,
+) -> ReferenceJob:
+    key = compute_key(context.config, preferences, reference, crops)
+    found = context.store.find(KIND, key, context.log)
+    name = f"{name}-crops" if crops else name
+    file = context.store.path(found, FILE) if found else folder / f"{name}.parquet"
+    return ReferenceJob(
+        name=name, policy=reference, crops=crops, key=key, file=file, known=found is not None
+    )
+
+
+def commit(
+    context: StageContext, preferences: PreferenceSet, job: ReferenceJob, device: str
+) -> ReferenceSet:
+    """Move a table that the child has written into the store."""
+    started = time.monotonic()
+    workspace = context.open_workspace(KIND, job.key)
+    shutil.move(job.file, workspace.folder / FILE)
+    num_lists = sum(preferences.num_lists.values())
+    files = [describe_file(workspace.folder / FILE, FILE, num_rows=num_lists)]
+    config = context.config
+    return context.store.commit(
+        ReferenceSet(
+            stage="train",
+            key=job.key,
+            digest=compute_digest(files),
+            files=files,
+            counts=Counts(num_in=num_lists, num_kept=num_lists),
+            parents=as_parents(preferences),
+            producer=describe_producer(config.train.seed, config.train.threads, device),
+            created_at=utc_now(),
+            seconds=time.monotonic() - started,
+            attempt=workspace.attempt,
+            policy_digest=job.policy.digest,
+            crops=job.crops,
+        )
+    )

@@ -1,0 +1,83 @@
+"""Training in two processes (torchrun, gloo) is training in one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from perpo_core import collect, train
+from perpo_core.process import ChildFailed
+from perpo_core.stage import find_or_make
+from perpo_core.train.loader import StepSampler
+from tests.perpo_core.small_lists import commit_lists
+from tests.perpo_core.small_store import build_context
+from tests.perpo_core.training import LORA, NUM_LISTS, SOURCE, TRAIN
+
+# Steps of 3, 3 and 1 lists: in the last one the second process has none.
+SETTINGS = TRAIN | {"batch_lists": 3, "micro_batch_lists": 1, "epochs": 1, "patience": 9}
+
+
+def run_stage(root: Path, policy: Any, processor: Any, **changes: Any) -> Any:
+    """(context, checkpoint) of a training on real prompts, whose last weights are the result."""
+    source = SOURCE | {"validation": {}}
+    context = replace(
+        build_context(root, source=source, train=SETTINGS | changes), policy=policy
+    )
+    samples = find_or_make(context, collect).artifact
+    preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
+    return context, find_or_make(context, train, samples, preferences).artifact
+
+
+@pytest.mark.parametrize("changes", [{"conditional_weight": 0.5}, LORA], ids=["crops", "lora"])
+def test_two_processes_train_as_one(tmp_path, policy, processor, changes):
+    runs = [
+        run_stage(tmp_path / str(number), policy, processor, processes=number, **changes)
+        for number in (1, 2)
+    ]
+    alone, together = (checkpoint for _, checkpoint in runs)
+    assert len(alone.history) == len(together.history) == 3
+    for one, two in zip(alone.history, together.history, strict=True):
+        assert two.loss == pytest.approx(one.loss, rel=1e-5)
+        assert two.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
+        assert two.reward_margin == pytest.approx(one.reward_margin, abs=1e-4)
+    weights, others = (
+        load_file(context.store.path(checkpoint, "model/model.safetensors"))
+        for context, checkpoint in runs
+    )
+    start = load_file(policy.folder / "model.safetensors")
+    moved = sum((weights[name] - start[name]).double().norm() ** 2 for name in start) ** 0.5
+    apart = sum((weights[name] - others[name]).double().norm() ** 2 for name in start) ** 0.5
+    assert moved > 0.01
+    assert apart < 1e-2 * moved
+
+
+def test_an_error_in_one_process_ends_all_and_is_said(tmp_path, policy, processor):
+    with pytest.raises(ChildFailed, match="is not finite at step"):
+        run_stage(tmp_path, policy, processor, processes=2, learning_rate=1.0, max_grad_norm=1e6,
+                  epochs=40, eval_every_steps=1000)  # fmt: skip
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_out_every_step(monkeypatch, world):
+    """Each list once an epoch, steps of the same lists whatever the number of processes."""
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    shares = []
+    for rank in range(world):
+        monkeypatch.setenv("RANK", str(rank))
+        sampler = StepSampler(num_lists=10, batch_lists=4, seed=3)
+        sampler.set_epoch(2)
+        assert len(sampler) == 3
+        shares.append(list(sampler))
+    steps = [sorted(sum(members, [])) for members in zip(*shares, strict=True)]
+    assert sorted(sum(steps, [])) == list(range(10))
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    whole = StepSampler(num_lists=10, batch_lists=4, seed=3)
+    whole.set_epoch(2)
+    assert steps == [sorted(step) for step in whole]
+    assert [len(step) for step in whole] == [4, 4, 2]
+    assert list(whole) != list(StepSampler(num_lists=10, batch_lists=4, seed=3))
