@@ -92,13 +92,13 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ('[source]\nkind = "jsonl"\nfiles = ["a"]\nsed = 1', "unknown key source.sed (value 1); "
          "did you mean source.seed?"),
         ("train = 3", "train = 3 is not allowed; allowed: a section"),
-        ("[train]\nprocesses = 16", "train: batch_lists (8) must be at least processes (16), a list "
-         "for each"),
+        ("[train]\nprocesses = 16", "train: batch_lists (8) must be at least processes (16), "
+         "a list for each"),
         ('[train]\nadapter = "full"\nquantize = "nf4"', "train: quantize = nf4 trains adapters on "
          "frozen 4-bit weights; set adapter = lora or quantize = none"),
         ('[train]\nreference = "base"\nreference_logps = "sampled"', "train: reference_logps = "
-         "sampled are those of the policy that sampled the answers, which is reference = start; set "
-         "that or reference_logps = computed"),
+         "sampled are those of the policy that sampled the answers, which is reference = start; "
+         "set that or reference_logps = computed"),
         ('[train]\nobjective = "mrpo"', "train: objective mrpo needs extra_references, at least "
          "one; with none it is dpo"),
         ('[train]\nextra_references = ["/a"]', "train: extra_references are read by objective mrpo "

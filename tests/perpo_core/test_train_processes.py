@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ SETTINGS = TRAIN | {"batch_lists": 3, "micro_batch_lists": 1, "epochs": 1, "pati
 def run_stage(root: Path, policy: Any, processor: Any, **changes: Any) -> Any:
     """(context, checkpoint) of a training on real prompts, whose last weights are the result."""
     source = SOURCE | {"validation": {}}
-    context = replace(
-        build_context(root, source=source, train=SETTINGS | changes), policy=policy
-    )
+    context = replace(build_context(root, source=source, train=SETTINGS | changes), policy=policy)
     samples = find_or_make(context, collect).artifact
     preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
     return context, find_or_make(context, train, samples, preferences).artifact
@@ -72,8 +71,8 @@ def test_processes_share_out_every_step(monkeypatch, world):
         sampler.set_epoch(2)
         assert len(sampler) == 3
         shares.append(list(sampler))
-    steps = [sorted(sum(members, [])) for members in zip(*shares, strict=True)]
-    assert sorted(sum(steps, [])) == list(range(10))
+    steps = [sorted(chain(*members)) for members in zip(*shares, strict=True)]
+    assert sorted(chain(*steps)) == list(range(10))
     monkeypatch.delenv("RANK")
     monkeypatch.delenv("WORLD_SIZE")
     whole = StepSampler(num_lists=10, batch_lists=4, seed=3)

@@ -43,11 +43,12 @@ def build_trainer(
     **changes: Any,
 ) -> Any:
     """As the child's main builds it."""
+    dtype = changes.pop("dtype", "float32")
     config = TrainConfig(**(TRAIN | changes))
-    job = build_job(setting, work, config)
+    job = build_job(setting, work, config, dtype)
     model, processor = child.load_model(job, job.policy)
     lists = RankedLists(job.preferences_file, processor)
-    references = References(processor.tokenizer.pad_token_id, "float32", config)
+    references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
     trainer = build.build_trainer(
         model, lists, validation or ScriptedValidation(),  # type: ignore[arg-type]
@@ -58,10 +59,12 @@ def build_trainer(
     return trainer
 
 
-def build_job(setting: Any, folder: Path, config: TrainConfig) -> TrainJob:
+def build_job(setting: Any, folder: Path, config: TrainConfig, dtype: str = "float32") -> TrainJob:
     """As the stage's run builds it."""
     context, samples, preferences = setting
-    context = replace(context, config=context.config.model_copy(update={"train": config}))
+    policy = context.config.policy.model_copy(update={"dtype": dtype})
+    whole = context.config.model_copy(update={"train": config, "policy": policy})
+    context = replace(context, config=whole)
     return TrainJob(
         config=context.config,
         policy=context.policy,
