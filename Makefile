@@ -57,7 +57,9 @@ format: $(READY)  ## rewrite the code as lint wants it
 types: $(READY)  ## mypy
 	@$(BIN)/mypy
 
-lock: $(READY)  ## resolve pyproject.toml again into infra/cpu.lock and infra/gpu.lock
+# Not $(READY): the environment may lack just what is about to be locked. It only takes its uv.
+lock:  ## resolve pyproject.toml again into infra/cpu.lock and infra/gpu.lock
+	@test -x $(BIN)/uv || infra/setup.sh $(EXTRA) || test -x $(BIN)/uv
 	@infra/lock.sh $(ARGS)
 
 clean:  ## remove caches and build files; .venv and the store stay

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from perpo_core.check_training import check_training
 from perpo_core.collect import compute_samples_key
 from perpo_core.findings import Finding, Level
 from perpo_core.policy.check import check_policy_folder, load_special_tokens, load_tokenizer
@@ -40,7 +41,7 @@ def check_run(config: RefreshConfig, policy_folder: Path | None = None) -> list[
         findings += of_policy
         folder = None if has_errors(of_policy) else folder
     if folder is not None:
-        findings += check_references(config, folder)
+        findings += check_training(config, folder)
     return findings + list(check_source(config, folder))
 
 
@@ -72,29 +73,6 @@ def check_disk(config: RefreshConfig) -> list[Finding]:
             )
         ]
     return [Finding("ok", f"store: {free_gb:.1f} GB free at {place}")]
-
-
-def check_references(config: RefreshConfig, policy_folder: Path) -> list[Finding]:
-    """Further references: there, complete, and with the policy's tokens, which they score."""
-    from perpo_core.policy.resolve import resolve_references
-
-    try:
-        folders = [reference.folder for reference in resolve_references(config.train)]
-    except (OSError, ValueError) as error:
-        return [Finding("error", f"reference: {error}")]
-    findings = []
-    for folder in folders:
-        of_reference = check_policy_folder(folder)
-        findings += of_reference
-        if not has_errors(of_reference) and not _share_tokens(folder, policy_folder):
-            findings.append(
-                Finding(
-                    "error",
-                    f"reference {folder}: its tokens are not those of the policy (tokenizer.json "
-                    "differs or is missing); name a model with the same tokenizer",
-                )
-            )
-    return findings
 
 
 def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> Iterator[Finding]:
@@ -180,13 +158,6 @@ def _find_policy(config: RefreshConfig) -> tuple[Path | None, list[Finding]]:
         return resolve_policy(config.policy, Store(config.store)).folder, []
     except (OSError, ValueError) as error:
         return None, [Finding("error", f"policy: {error}")]
-
-
-def _share_tokens(folder: Path, other_folder: Path) -> bool:
-    tokenizer, other = load_tokenizer(folder), load_tokenizer(other_folder)
-    if tokenizer is None or other is None:
-        return False
-    return tokenizer.get_vocab() == other.get_vocab()
 
 
 def _holds_samples(config: RefreshConfig, key: str) -> bool:

@@ -237,6 +237,9 @@ class TrainConfig(Section):
     """Order of the lists, initial adapters, crops of the conditional term."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads of training; unused on a GPU."""
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = ["tensorboard"]
+    """Who else is told loss and metrics. tensorboard writes to the store's folder tensorboard; the
+    others' packages and accounts are one's own, and they may reach out."""
     progress_timeout_s: float = Field(default=1800, gt=0, le=86_400)
     """Training is ended when it reports nothing for this long."""
 

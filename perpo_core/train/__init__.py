@@ -7,6 +7,7 @@ A killed run resumes from its last checkpoint, which lies in the workspace until
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from perpo_core.environment import CPU_TRAINING_ENV, build_child_env
@@ -23,7 +24,7 @@ from schemas.run import PolicyRef, TrainJob
 KIND = "checkpoint"
 VERSION = 2
 CHILD = "perpo_core.train.child"
-NOT_IN_KEY = {"threads", "processes", "progress_timeout_s", "extra_references"}
+NOT_IN_KEY = {"threads", "processes", "progress_timeout_s", "trackers", "extra_references"}
 
 
 def compute_key(
@@ -46,6 +47,11 @@ def compute_key(
         "extra_reference_digests": [ref.digest for ref in resolve_references(train)],
     }
     return compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
+
+
+def find_curves(context: StageContext, key: str) -> Path:
+    """Where TensorBoard's files of a training go: `tensorboard --logdir STORE/tensorboard`."""
+    return context.store.root / "tensorboard" / f"{context.config.name}-{key[:12]}"
 
 
 def run(
@@ -78,7 +84,11 @@ def run(
         on_event=on_event,
         log=context.log,
         progress_timeout_s=config.progress_timeout_s,
-        env={**build_child_env(max(1, config.threads // config.processes)), **CPU_TRAINING_ENV},
+        env={
+            **build_child_env(max(1, config.threads // config.processes)),
+            **CPU_TRAINING_ENV,
+            "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
+        },
         log_path=workspace.folder / "train.log",
         processes=config.processes,
     )

@@ -75,7 +75,7 @@ def build_arguments(
         data_seed=config.seed,
         full_determinism=False,
         remove_unused_columns=False,
-        report_to="none",
+        report_to=list(config.trackers),
         disable_tqdm=True,
         restore_callback_states_from_checkpoint=True,  # patience goes on where it was
         use_cpu=not torch.cuda.is_available(),

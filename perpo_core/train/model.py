@@ -61,11 +61,17 @@ def load_for_training(
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, dtype),
-        llm_int8_skip_modules=[*PROJECTORS, *TOWERS, "lm_head"],
+        llm_int8_skip_modules=[f"model.{name}" for name in (*PROJECTORS, *TOWERS)] + ["lm_head"],
     )
-    return load_policy(
+    model, processor = load_policy(
         policy.folder, dtype, quantization_config=quantization, device_map={"": device}
     )
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            # Else a CPU repacks the weights at the first answer, and gradients through them vanish
+            # without a word from then on (bitsandbytes 0.50).
+            module.support_avx512bf16_for_cpu = False
+    return model, processor
 
 
 def choose_trained(model: Any, config: TrainConfig) -> ListPolicy:

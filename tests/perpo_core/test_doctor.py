@@ -189,6 +189,28 @@ def test_further_references_are_held_against_the_policy(tmp_path: Path, policy: 
     assert "train.extra_references = " in missing and "neither a folder nor a model" in missing
 
 
+def test_the_base_is_held_against_the_policy_where_it_is_the_reference(
+    tmp_path: Path, policy: Path
+) -> None:
+    other = shutil.copytree(policy, tmp_path / "other")
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(other / "tokenizer.json"))
+    based = PolicyConfig(base=str(other))
+    errors = [
+        _find(_build(tmp_path, policy=based, train=TrainConfig(reference=name)), policy, "error")
+        for name in ("start", "base")
+    ]
+    assert errors[0] == []
+    assert f"reference {other}: its tokens are not those of the policy" in errors[1][0]
+
+
+def test_packages_that_are_the_users_to_install(tmp_path: Path, policy: Path) -> None:
+    train = TrainConfig(trackers=["tensorboard", "mlflow"])
+    [error] = _find(_build(tmp_path, train=train), policy, "error")
+    assert error == (
+        "train.trackers: mlflow needs the package mlflow; pip install it, or change this"
+    )
+
+
 def _drop(name: str) -> Any:
     return lambda folder: (folder / name).unlink()
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from perpo_core import collect, train
 from perpo_core.keys import hash_folder
@@ -159,6 +160,18 @@ def test_the_stage_keeps_the_start_when_nothing_beats_it(trainable):
     assert [args for args in done if args[2] == "steps"] == [(n, 4, "steps") for n in (1, 2, 3, 4)]
     assert not (folder.parent / "work").exists()
     assert find_or_make(context, train, samples, preferences).reused
+
+
+def test_curves_are_there_for_tensorboard(trainable):
+    context, samples, preferences = trainable
+    settings = context.config.train.model_copy(update={"trackers": ["tensorboard"], "seed": 3})
+    context = replace(context, config=context.config.model_copy(update={"train": settings}))
+    checkpoint = find_or_make(context, train, samples, preferences).artifact
+    curves = EventAccumulator(str(train.find_curves(context, checkpoint.key)))
+    curves.Reload()
+    losses = [(event.step, event.value) for event in curves.Scalars("train/loss")]
+    assert losses == [(point.step, pytest.approx(point.loss)) for point in checkpoint.history]
+    assert {"train/grad_norm", "eval/reward"} <= set(curves.Tags()["scalars"])
 
 
 @pytest.mark.slow

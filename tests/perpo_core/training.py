@@ -28,7 +28,7 @@ SOURCE = {
 }
 TRAIN: dict[str, Any] = {
     "adapter": "full", "learning_rate": 1e-4, "schedule": "constant", "batch_lists": 4,
-    "micro_batch_lists": 2, "epochs": 2, "eval_every_steps": 1, "threads": 1,
+    "micro_batch_lists": 2, "epochs": 2, "eval_every_steps": 1, "threads": 1, "trackers": [],
 }  # fmt: skip
 LORA: dict[str, Any] = {"adapter": "lora", "lora_rank": 8, "lora_alpha": 16, "learning_rate": 1e-3}
 NUM_LISTS, NUM_STEPS = 7, 4  # two epochs of a batch of 4 and one of 3
