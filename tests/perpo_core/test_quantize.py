@@ -8,6 +8,7 @@ from typing import Any
 import bitsandbytes as bnb
 import pytest
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 
 from perpo_core.train.model import choose_trained, load_for_training, load_policy, save_policy
 from schemas.config import TrainConfig
@@ -52,7 +53,7 @@ def test_gradients_after_answering_are_those_of_the_dense_weights(policy):
     narrow, _ = load_for_training(policy, "float32", config, torch.device("cpu"))
     dense, _ = load_policy(policy.folder, "float32")
     for name, module in narrow.named_modules():
-        if isinstance(module, bnb.nn.Linear4bit):
+        if isinstance(module, Linear4bit):
             weight: Any = module.weight
             wide = bnb.functional.dequantize_4bit(weight.data, weight.quant_state)
             dense.get_parameter(f"{name}.weight").data.copy_(wide)
