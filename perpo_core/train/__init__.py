@@ -20,7 +20,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, TrainJob
 
 KIND = "checkpoint"
-VERSION = 1
+VERSION = 2
 CHILD = "perpo_core.train.child"
 NOT_IN_KEY = {"threads", "progress_timeout_s", "extra_references"}
 

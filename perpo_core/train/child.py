@@ -13,6 +13,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArgumen
 
 from perpo_core.child import emit, load_job
 from perpo_core.objectives.combine import find_needs
+from perpo_core.objectives.metrics import LIST_METRICS
 from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.data import (
     CroppedLists,
@@ -201,10 +202,9 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
             loss=entry["loss"],
             grad_norm=float(entry.get("grad_norm", 0.0)),
             learning_rate=entry["learning_rate"],
-            reward_margin=entry["reward_margin"],
-            reward_accuracy=entry["reward_accuracy"],
-            best_logp_change=entry["best_logp_change"],
-            worst_logp_change=entry["worst_logp_change"],
+            metrics={name: entry[name] for name in LIST_METRICS if name in entry},
+            tokens_per_second=entry["tokens_per_second"],
+            peak_memory_gb=entry["peak_memory_gb"],
         )
         for entry in log
         if "loss" in entry

@@ -7,7 +7,6 @@ and a loss that is not finite stops the run with the lists named.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,10 @@ from transformers import Trainer
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.combine import compute_loss_P
-from perpo_core.objectives.metrics import compute_list_metrics
 from perpo_core.objectives.pairs import find_best
 from perpo_core.train.data import RankedList, TrainBatch, collate_lists, split_by_tokens
 from perpo_core.train.logps import compute_token_logps, sum_by_answer
+from perpo_core.train.meters import StepMeters
 from perpo_core.train.validation import ValidationReward
 from schemas.config import TrainConfig
 
@@ -85,8 +84,8 @@ class ListTrainer(Trainer):
         super().__init__(**kwargs)
         self._list_config = list_config
         self._validation = validation
-        self._sums: dict[str, float] = defaultdict(float)
-        self._num_lists = 0
+        self._meters = StepMeters(list_config)
+        self.add_callback(self._meters)  # it pauses while the Trainer evaluates and saves
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the lists of the whole step
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int | None:
@@ -114,7 +113,7 @@ class ListTrainer(Trainer):
         lists = compute_list_batch(model, batch)
         loss_P = compute_loss_P(lists, self._list_config)
         self._refuse_nonfinite(loss_P, inputs["list_ids"])
-        self._collect_metrics(lists, batch.num_lists)
+        self._meters.add(lists, batch)
         loss = loss_P.sum() / (num_items_in_batch or batch.num_lists)
         return (loss, {}) if return_outputs else loss
 
@@ -130,16 +129,9 @@ class ListTrainer(Trainer):
                 f"(sample_id {', '.join(bad[:3])}); lower train.learning_rate or look at these rows"
             )
 
-    def _collect_metrics(self, lists: ListBatch, num_lists: int) -> None:
-        for name, value in compute_list_metrics(lists, self._list_config.beta).items():
-            self._sums[name] += float(value)
-        self._num_lists += num_lists
-
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        if "loss" in logs and self._num_lists:
-            logs |= {name: value / self._num_lists for name, value in self._sums.items()}
-            self._sums.clear()
-            self._num_lists = 0
+        if "loss" in logs:
+            logs |= self._meters.read()
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -15,6 +15,7 @@ from perpo_core.train.data import RankedLists
 from perpo_core.train.model import choose_trained, load_policy
 from perpo_core.train.trainer import ListTrainer
 from schemas.config import TrainConfig
+from tests.history import keep_reproducible
 from tests.perpo_core.small_lists import ScriptedValidation
 
 SOURCE = {
@@ -63,5 +64,8 @@ def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def read_points(trainer: ListTrainer) -> list[dict[str, float]]:
-    return [point.model_dump() for point in child.read_history(trainer.state.log_history)[0]]
+def read_points(trainer: ListTrainer) -> list[dict[str, Any]]:
+    """The logged steps, metrics beside the loss, without what two equal trainings differ in."""
+    history, _ = child.read_history(trainer.state.log_history)
+    rows = [point.model_dump(exclude_none=True) for point in keep_reproducible(history)]
+    return [row | row.pop("metrics") for row in rows]
