@@ -216,6 +216,9 @@ class TrainConfig(Section):
     """Validation prompts a measurement, shared out over the tasks."""
     patience: int = Field(default=4, ge=1, le=1000)
     """Stop after this many measurements without a better one."""
+    displacement_nats: float = Field(default=1.0, gt=0, le=1e6)
+    """Warn when the best answers are on average less likely than under the reference by more than
+    this, nats."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Order of the lists, initial adapters, crops of the conditional term."""
     threads: int = Field(default=2, ge=1, le=256)

@@ -22,7 +22,7 @@ from schemas.run import PolicyRef, TrainJob
 KIND = "checkpoint"
 VERSION = 2
 CHILD = "perpo_core.train.child"
-NOT_IN_KEY = {"threads", "progress_timeout_s", "extra_references"}
+NOT_IN_KEY = {"threads", "progress_timeout_s", "extra_references", "displacement_nats"}
 
 
 def compute_key(

@@ -180,7 +180,7 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
         return train.compute_key(config, context.policy, samples, preferences)
 
     base = key_of()
-    assert key_of(train=TRAIN | {"threads": 2}) == base
+    assert key_of(train=TRAIN | {"threads": 2, "displacement_nats": 9.0}) == base
     assert key_of(generate={"processes": 7}) == base
     others: list[Any] = [
         {"train": TRAIN | {"beta": 0.2}}, {"train": TRAIN | {"seed": 1}},
