@@ -71,8 +71,12 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         keys, values = get_args(annotation)
         return f"a table of {describe_allowed(keys)} = {describe_allowed(values)}"
     if get_origin(annotation) is list:
-        return f"a list of {LIST_MEMBERS[get_args(annotation)[0]]}{bounds}"
+        return f"a list of {_describe_members(get_args(annotation)[0])}{bounds}"
     return f"{PLAIN_TYPES.get(annotation, 'a path')}{bounds}"
+
+
+def _describe_members(annotation: Any) -> str:
+    return LIST_MEMBERS.get(annotation) or describe_allowed(annotation)
 
 
 def _describe_model(model: type[BaseModel], prefix: str, note: str) -> Iterator[ConfigField]:

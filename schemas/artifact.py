@@ -126,19 +126,24 @@ class ReferenceSet(Artifact):
 
 
 class TrainPoint(Frozen):
-    """One logged training step."""
+    """One logged training step.
+
+    Its last two fields are measurements of the machine: they differ where everything else of two
+    trainings is the same.
+    """
 
     step: int
     loss: float
     grad_norm: float
+    """Before clipping."""
     learning_rate: float
-    reward_margin: float
-    """Mean of beta*(s_best - s_worst) over the lists of the step, nats."""
-    reward_accuracy: float
-    """Share of answer pairs with different rewards that the policy orders as the rewards do."""
-    best_logp_change: float
-    """Mean log-probability of the best answer minus its reference, nats."""
-    worst_logp_change: float
+    metrics: dict[str, float]
+    """Means over the lists of the step, by the names of perpo_core/objectives/metrics.py; without
+    those that a reference is needed for, where the objective needs none."""
+    tokens_per_second: float | None = None
+    """Packed tokens, prompts and images included, over wall time without evaluation and saving."""
+    peak_memory_gb: float | None = None
+    """Most memory so far, GB: of tensors on the GPU, or of the process on a CPU."""
 
 
 class ValidationPoint(Frozen):

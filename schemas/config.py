@@ -217,6 +217,8 @@ class TrainConfig(Section):
     """How the learning rate falls afterwards."""
     weight_decay: float = Field(default=0.0, ge=0, le=1)
     """AdamW weight decay."""
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    """How long AdamW remembers the size of gradients; short runs want less (mDPO: 0.98)."""
     max_grad_norm: float = Field(default=1.0, gt=0, le=1e6)
     """Gradients are scaled down to this norm."""
     epochs: float = Field(default=1.0, gt=0, le=1000)
@@ -233,6 +235,9 @@ class TrainConfig(Section):
     """Validation prompts a measurement, shared out over the tasks."""
     patience: int = Field(default=4, ge=1, le=1000)
     """Stop after this many measurements without a better one."""
+    displacement_nats: float = Field(default=1.0, gt=0, le=1e6)
+    """Warn when the best answers are on average less likely than under the reference by more than
+    this, nats."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Order of the lists, initial adapters, crops of the conditional term."""
     threads: int = Field(default=2, ge=1, le=256)

@@ -63,6 +63,8 @@ class Report(Frozen):
     headroom_closed: dict[Task, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
     promotion: PromotionSummary | None = None
+    warnings: list[str] = []
+    """What a person should look into before trusting this training, a sentence each."""
     stages: dict[StageName, StageSummary]
     counts: dict[StageName, Counts]
     """Rows in, kept and dropped by reason, of every stage that finished."""

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import compute_margins, compute_pair_loss, find_better
+from perpo_core.objectives.ranking import compute_rank_shares
 from schemas.config import TrainConfig
 
 
@@ -42,7 +43,7 @@ def compute_lambda_weights(batch: ListBatch) -> Tensor:
 
 def compute_discount_gaps(scores_PG: Tensor, mask_PG: Tensor) -> Tensor:
     """|1 / log(1 + tau(i)) - 1 / log(1 + tau(j))|, mean over the ways to break ties: [P, G, G]."""
-    shares_PGR, num_tied_PG = _compute_rank_shares(scores_PG, mask_PG)
+    shares_PGR, num_tied_PG = compute_rank_shares(scores_PG, mask_PG)
     ranks_R = torch.arange(1, scores_PG.shape[1] + 1, device=scores_PG.device)
     discounts_R = 1 / (1 + ranks_R).double().log()
     gaps_RR = (discounts_R[:, None] - discounts_R[None, :]).abs()
@@ -51,19 +52,6 @@ def compute_discount_gaps(scores_PG: Tensor, mask_PG: Tensor) -> Tensor:
     tied_PGG = scores_PG[:, :, None] == scores_PG[:, None, :]
     among_tied_PG = num_tied_PG.double() / (num_tied_PG - 1).clamp(min=1)
     return torch.where(tied_PGG, gaps_PGG * among_tied_PG[:, :, None], gaps_PGG)
-
-
-def _compute_rank_shares(scores_PG: Tensor, mask_PG: Tensor) -> tuple[Tensor, Tensor]:
-    """([P, G, R] probability that answer i has rank r, ties broken at random; [P, G] tied with i).
-
-    R = G ranks; an answer ties with itself.
-    """
-    above_PGG = (scores_PG[:, None, :] > scores_PG[:, :, None]) & mask_PG[:, None, :]
-    tied_PGG = (scores_PG[:, None, :] == scores_PG[:, :, None]) & mask_PG[:, None, :]
-    num_above_PG1, num_tied_PG1 = above_PGG.sum(2, True), tied_PGG.sum(2, True).clamp(min=1)
-    places_R = torch.arange(scores_PG.shape[1], device=scores_PG.device)
-    within_PGR = (places_R >= num_above_PG1) & (places_R < num_above_PG1 + num_tied_PG1)
-    return within_PGR / num_tied_PG1.double(), num_tied_PG1.squeeze(2)
 
 
 def compute_lipo_lambda_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

@@ -29,6 +29,11 @@ def find_best(batch: ListBatch) -> Tensor:
     return batch.mask_PG & ~find_better(batch).any(1)
 
 
+def find_worst(batch: ListBatch) -> Tensor:
+    """[P, G] True for the answers that share a list's lowest reward."""
+    return batch.mask_PG & ~find_better(batch).any(2)
+
+
 def find_chosen(batch: ListBatch) -> Tensor:
     """[P, G] True for the best answers, where there is a worse one: the preferred of a list."""
     return find_best(batch) & find_better(batch).any(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,31 @@ class Plot:
     keys: tuple[Key, ...] = ()
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One or two metrics of the training steps that share a plot."""
+
+    title: str
+    note: str
+    names: tuple[str, ...]
+    keys: tuple[Key, ...] = ()
+
+
+BEST_AND_WORST = (Key("best answer", "accent"), Key("worst answer", "warm", "dashed"))
+CURVES = (
+    Curve("Loss", "mean of the step", ("loss",)),
+    Curve("Order", "of the answers by log-ratio, against their rewards",
+          ("rewards/accuracies", "list/kendall_tau"),
+          (Key("pairs in order", "accent"), Key("Kendall's tau", "warm", "dashed"))),
+    Curve("NDCG", "of the lists in the order of log-ratios", ("list/ndcg",)),
+    Curve("Margin", "beta times log-ratio, best over worst answer", ("rewards/margins",)),
+    Curve("Log-probability change", "against the reference, nats",
+          ("logps/chosen_change", "logps/rejected_change"), BEST_AND_WORST),
+    Curve("KL", "reference to policy, estimated on the lists, nats", ("kl",)),
+    Curve("Gradient norm", "before clipping", ("grad_norm",)),
+)  # fmt: skip
+
+
 def build_training_plots(checkpoint: Checkpoint) -> list[Plot]:
     """Validation by checkpoint and the curves of the training steps, as far as there are any."""
     plots = []
@@ -51,41 +77,28 @@ def build_training_plots(checkpoint: Checkpoint) -> list[Plot]:
 
 
 def _plot_history(history: Sequence[TrainPoint]) -> list[Plot]:
-    changes = (Key("best answer", "accent"), Key("worst answer", "warm", "dashed"))
-    return [
-        _plot_curve(history, "Loss", "mean of the step", ["loss"]),
-        _plot_curve(history, "Reward accuracy", "pairs ordered as the rewards order them",
-                    ["reward_accuracy"], percent=True),
-        _plot_curve(history, "Margin", "best over worst answer, nats", ["reward_margin"]),
-        _plot_curve(history, "Log-probability change", "against the reference, nats",
-                    ["best_logp_change", "worst_logp_change"], keys=changes),
-        _plot_curve(history, "Gradient norm", "before clipping", ["grad_norm"]),
-    ]  # fmt: skip
-
-
-def _plot_curve(
-    history: Sequence[TrainPoint],
-    title: str,
-    note: str,
-    fields: list[str],
-    keys: tuple[Key, ...] = (),
-    percent: bool = False,
-) -> Plot:
+    numbers = [{"loss": p.loss, "grad_norm": p.grad_norm, **p.metrics} for p in history]
     steps = np.array([point.step for point in history])
+    return [
+        _plot_curve(curve, steps, {name: [row[name] for row in numbers] for name in curve.names})
+        for curve in CURVES
+        if all(name in row for name in curve.names for row in numbers)
+    ]
+
+
+def _plot_curve(curve: Curve, steps: np.ndarray, values: dict[str, list[float]]) -> Plot:
     styles = ((ACCENT, "-"), (BASE, "--"))
 
     def draw(axes: Axes) -> None:
-        for name, (colour, line) in zip(fields, styles[: len(fields)], strict=True):
-            values = np.array([getattr(point, name) for point in history])
-            _draw_smoothed(axes, steps, values, colour, line)
+        for name, (colour, line) in zip(curve.names, styles, strict=False):
+            _draw_smoothed(axes, steps, np.array(values[name]), colour, line)
         _label_steps(axes)
-        if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        if len(fields) > 1:
+        if len(curve.names) > 1:
             axes.axhline(0, color=MUTED, linewidth=0.8)
 
-    svg = draw_svg(f"train-{fields[0].replace('_', '-')}", f"{title}, {note}, by step", draw)
-    return Plot(title, note, svg, keys)
+    name = re.sub("[^a-z]", "-", curve.names[0])
+    svg = draw_svg(f"train-{name}", f"{curve.title}, {curve.note}, by step", draw)
+    return Plot(curve.title, curve.note, svg, curve.keys)
 
 
 def _draw_smoothed(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from perpo_core.metrics import LOWER_IS_BETTER
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
+from perpo_core.train.displacement import find_displacement
 from schemas.artifact import Metric, Promotion
 from schemas.base import TASKS, Task
 from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary
@@ -84,6 +85,7 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         validation=evaluation.validation if evaluation else {},
         headroom_closed=evaluation.headroom_closed if evaluation else {},
         promotion=_summarise_promotion(promotion),
+        warnings=_list_warnings(run, artifacts),
         stages={
             stage: StageSummary(
                 seconds=record.seconds, reused=record.reused, key=record.key, digest=record.digest
@@ -95,6 +97,16 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         versions=merge_versions(artifacts),
         producers={stage: artifact.producer for stage, artifact in artifacts.by_stage.items()},
     )
+
+
+def _list_warnings(run: RunRecord, artifacts: RunArtifacts) -> list[str]:
+    """What the training curves say against the training."""
+    if artifacts.checkpoint is None:
+        return []
+    steps = [point.step for point in artifacts.checkpoint.validation]
+    limit_nats = run.config.train.displacement_nats
+    warning = find_displacement(artifacts.checkpoint.history, steps, limit_nats)
+    return [warning] if warning else []
 
 
 def _summarise_promotion(promotion: Promotion | None) -> PromotionSummary | None:

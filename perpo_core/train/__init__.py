@@ -24,7 +24,10 @@ from schemas.run import PolicyRef, TrainJob
 KIND = "checkpoint"
 VERSION = 2
 CHILD = "perpo_core.train.child"
-NOT_IN_KEY = {"threads", "processes", "progress_timeout_s", "trackers", "extra_references"}
+NOT_IN_KEY = {
+    "threads", "processes", "progress_timeout_s", "trackers", "displacement_nats",
+    "extra_references",
+}  # fmt: skip
 
 
 def compute_key(

@@ -30,7 +30,7 @@ def build_trainer(
     """A trainer that saves, evaluates and remembers the best checkpoint at the same steps."""
     num_steps = max(1, math.ceil(math.ceil(len(lists) / config.batch_lists) * config.epochs))
     measured = len(validation) > 0
-    callbacks: list[TrainerCallback] = [Reporter(num_steps)]
+    callbacks: list[TrainerCallback] = [Reporter(num_steps, config.displacement_nats)]
     if measured:
         callbacks.append(EarlyStoppingCallback(config.patience))
     pad_id = processor.tokenizer.pad_token_id
@@ -60,7 +60,7 @@ def build_arguments(
         warmup_steps=math.ceil(config.warmup_share * num_steps),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        adam_beta2=0.98,
+        adam_beta2=config.adam_beta2,
         logging_steps=1,
         save_strategy="steps",
         save_steps=every,

@@ -7,23 +7,30 @@ from typing import Any
 from transformers import TrainerCallback
 
 from perpo_core.child import emit
+from perpo_core.objectives.metrics import LIST_METRICS
+from perpo_core.train.displacement import describe_displacement
 from schemas.artifact import TrainPoint, ValidationPoint
 
 
 class Reporter(TrainerCallback):
-    """Turns the Trainer's log into events for the parent."""
+    """Turns the Trainer's log into events for the parent, and warns of displacement."""
 
-    def __init__(self, num_steps: int) -> None:
-        self._num_steps = num_steps
+    def __init__(self, num_steps: int, displacement_nats: float) -> None:
+        self._num_steps, self._displacement_nats = num_steps, displacement_nats
+        self._since_reading: list[TrainPoint] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         del args, control, kwargs
         if logs and "loss" in logs:
+            self._since_reading += read_history(state.log_history[-1:])[0]
             emit("progress", done=state.global_step, total=self._num_steps, unit="steps",
                  loss=logs["loss"])  # fmt: skip
         if logs and "eval_reward" in logs:
             emit("log", message=f"step {state.global_step}: validation reward "
                  f"{logs['eval_reward']:.4f}")  # fmt: skip
+            if warning := describe_displacement(self._since_reading, self._displacement_nats):
+                emit("log", message=warning)
+            self._since_reading.clear()
 
 
 def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[ValidationPoint]]:
@@ -34,10 +41,9 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
             loss=entry["loss"],
             grad_norm=float(entry.get("grad_norm", 0.0)),
             learning_rate=entry["learning_rate"],
-            reward_margin=entry["reward_margin"],
-            reward_accuracy=entry["reward_accuracy"],
-            best_logp_change=entry["best_logp_change"],
-            worst_logp_change=entry["worst_logp_change"],
+            metrics={name: entry[name] for name in LIST_METRICS if name in entry},
+            tokens_per_second=entry["tokens_per_second"],
+            peak_memory_gb=entry["peak_memory_gb"],
         )
         for entry in log
         if "loss" in entry

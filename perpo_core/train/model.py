@@ -31,8 +31,10 @@ from perpo_core.train.parts import (
 from schemas.config import TrainConfig
 from schemas.run import PolicyRef
 
+# Of a base folder, what belongs to its own weights, in whatever format they lie beside each other.
 WEIGHT_FILES = (
-    "*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json",
+    "*.safetensors", "*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.gguf", "*.index.json",
+    "config.json", "generation_config.json",
 )  # fmt: skip
 
 

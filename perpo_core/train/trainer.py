@@ -7,7 +7,6 @@ validation answers, and a loss that is not finite stops the run with the lists n
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,12 +16,11 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
-from perpo_core.objectives import ListBatch
 from perpo_core.objectives.combine import compute_loss_P
-from perpo_core.objectives.metrics import compute_list_metrics
 from perpo_core.train.checkpoints import load_trained, save_trained
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.loader import StepLoader, StepSampler
+from perpo_core.train.meters import StepMeters
 from perpo_core.train.parts import group_parameters
 from perpo_core.train.ranks import gather, get_world_size
 from perpo_core.train.validation import ValidationReward
@@ -40,9 +38,10 @@ class ListTrainer(Trainer):
         self.list_policy = self.model
         self._list_config = list_config
         self._validation = validation
-        self._sums: dict[str, float] = defaultdict(float)
-        self._num_lists = 0
+        self._meters = StepMeters(list_config)
+        self.add_callback(self._meters)  # it pauses while the Trainer evaluates and saves
         self._filler: dict[str, Any] | None = None
+        self._step_ids: list[str] = []
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the lists of the whole step
 
     # Lists
@@ -69,6 +68,7 @@ class ListTrainer(Trainer):
         one that counts nothing.
         """
         parts = list(inputs["parts"])
+        self._step_ids = [list_id for part in parts for list_id in part["list_ids"]]
         num_parts = max(gather(len(parts)))
         parts += [self._get_filler()] * (num_parts - len(parts))
         losses = []
@@ -101,7 +101,7 @@ class ListTrainer(Trainer):
         loss = get_world_size() * loss_P.sum() / (num_items_in_batch or batch.num_lists)
         if inputs.get("counts", True):
             self._refuse_nonfinite(loss_P, inputs["list_ids"])
-            self._collect_metrics(lists, batch.num_lists)
+            self._meters.add(lists, batch)
         else:
             loss = 0.0 * loss
         return (loss, {}) if return_outputs else loss
@@ -113,29 +113,26 @@ class ListTrainer(Trainer):
             if not finite
         ]
         if bad:
-            raise ValueError(
-                f"the loss of {len(bad)} lists is not finite at step {self.state.global_step} "
-                f"(sample_id {', '.join(bad[:3])}); lower train.learning_rate or look at these rows"
-            )
+            raise ValueError(self._describe_nonfinite(f"the loss of {len(bad)} lists", bad))
 
-    def _collect_metrics(self, lists: ListBatch, num_lists: int) -> None:
-        for name, value in compute_list_metrics(lists, self._list_config.beta).items():
-            self._sums[name] += float(value)
-        self._num_lists += num_lists
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        """Before the optimiser step, which a gradient that is not finite would ruin."""
+        norm = super()._clip_grad_norm(model)
+        if not torch.isfinite(torch.as_tensor(norm)):
+            ids = [list_id for share in gather(self._step_ids) for list_id in share]
+            raise ValueError(self._describe_nonfinite(f"the gradient of {len(ids)} lists", ids))
+        return norm
+
+    def _describe_nonfinite(self, what: str, list_ids: Sequence[str]) -> str:
+        return (
+            f"{what} is not finite at step {self.state.global_step} (sample_id "
+            f"{', '.join(list_ids[:3])}); lower train.learning_rate or look at these rows"
+        )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
-            logs |= self._drain_metrics()
+            logs |= self._meters.read()
         super().log(logs, *args, **kwargs)
-
-    def _drain_metrics(self) -> dict[str, float]:
-        """Means over the lists of all processes since the last call."""
-        shares = gather((dict(self._sums), self._num_lists))
-        self._sums.clear()
-        self._num_lists = 0
-        names = {name: None for sums, _ in shares for name in sums}
-        num_lists = sum(number for _, number in shares)
-        return {name: sum(sums.get(name, 0.0) for sums, _ in shares) / num_lists for name in names}
 
     # Steps
 

@@ -71,5 +71,5 @@ def test_a_refresh_of_a_few_prompts_on_the_real_shapes(tmp_path: Path) -> None:
     assert num_lists >= 2, said
     assert [point.step for point in checkpoint.history] == list(range(1, num_lists + 1))
     assert checkpoint.chosen_step == num_lists
-    assert checkpoint.history[0].best_logp_change == pytest.approx(0, abs=1e-3)
+    assert checkpoint.history[0].metrics["logps/chosen_change"] == pytest.approx(0, abs=1e-3)
     assert all(point.grad_norm > 0 for point in checkpoint.history)

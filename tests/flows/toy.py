@@ -149,8 +149,8 @@ METRIC = Metric(base=0.5, trained=0.6, delta=0.1, delta_low=0.05, delta_high=0.1
 WORSE = Metric(base=0.2, trained=0.3, delta=0.1, delta_low=0.05, delta_high=0.15, n=100)
 METRICS = {"grounding": {"acc_at_50": METRIC, "sampled_reward": METRIC}}
 POINT = TrainPoint(
-    step=1, loss=0.69, grad_norm=1, learning_rate=1e-5, reward_margin=0, reward_accuracy=0.5,
-    best_logp_change=0, worst_logp_change=0,
+    step=1, loss=0.69, grad_norm=1, learning_rate=1e-5,
+    metrics={"rewards/accuracies": 0.5, "rewards/margins": 0.0, "logps/chosen_change": 0.0},
 )  # fmt: skip
 DIGEST = "a" * 64
 
@@ -169,7 +169,8 @@ TOY_STAGES: dict[StageName, Any] = {
     ),
     "train": build_stage(
         "train", Checkpoint, ("model.parquet",), policy_digest=DIGEST, base_policy_digest=DIGEST,
-        chosen_step=1, history=[POINT, POINT.model_copy(update={"step": 2, "loss": 0.6})],
+        chosen_step=1, reference_difference_nats=0,
+        history=[POINT, POINT.model_copy(update={"step": 2, "loss": 0.6})],
         validation=[ValidationPoint(step=1, mean_reward=0.5, per_task={"grounding": 0.5})],
     ),
     "evaluate": build_stage(

@@ -205,6 +205,7 @@ def build_checkpoint(store: Store, samples: SampleSet, preferences: AnyArtifact)
         policy_digest=TRAINED,
         base_policy_digest=POLICY,
         chosen_step=75,
+        reference_difference_nats=0.0,
         history=[_build_point(step, rng) for step in range(1, 126)],
         validation=[
             ValidationPoint(
@@ -223,16 +224,25 @@ def build_checkpoint(store: Store, samples: SampleSet, preferences: AnyArtifact)
 
 def _build_point(step: int, rng: np.random.Generator) -> TrainPoint:
     progress = 1 - np.exp(-step / 40)
-    noise = rng.normal(0, 1, 6)
+    noise = rng.normal(0, 1, 8)
+    margin, best = 0.9 * progress + 0.15 * noise[2], 0.8 * progress + 0.3 * noise[4]
+    metrics = {
+        "rewards/margins": margin,
+        "rewards/accuracies": np.clip(0.5 + 0.21 * progress + 0.03 * noise[3], 0, 1),
+        "logps/chosen_change": best,
+        "logps/rejected_change": best - 10 * margin,
+        "list/ndcg": np.clip(0.82 + 0.11 * progress + 0.015 * noise[6], 0, 1),
+        "list/kendall_tau": np.clip(0.4 * progress + 0.06 * noise[7], -1, 1),
+        "kl": abs(1.6 * progress**2 + 0.2 * progress * noise[5]),
+    }
     return TrainPoint(
         step=step,
         loss=float(0.693 - 0.09 * progress + 0.02 * noise[0]),
         grad_norm=float(abs(1.4 - 0.5 * progress + 0.3 * noise[1])),
         learning_rate=2e-4,
-        reward_margin=float(0.9 * progress + 0.15 * noise[2]),
-        reward_accuracy=float(np.clip(0.5 + 0.21 * progress + 0.03 * noise[3], 0, 1)),
-        best_logp_change=float(0.8 * progress + 0.3 * noise[4]),
-        worst_logp_change=float(-6 * progress + 0.8 * noise[5]),
+        metrics={name: float(value) for name, value in metrics.items()},
+        tokens_per_second=5200.0,
+        peak_memory_gb=3.1,
     )
 
 

@@ -42,6 +42,7 @@ def commit_checkpoint(context: StageContext, folder: Path, name: str) -> Checkpo
             policy_digest=hash_folder(model),
             base_policy_digest=context.policy.digest,
             chosen_step=1,
+            reference_difference_nats=0.0,
             history=[],
             validation=[],
         )

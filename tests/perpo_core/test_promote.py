@@ -52,6 +52,7 @@ def build_round(
         policy_digest=compute_hash(name),
         base_policy_digest=base_policy,
         chosen_step=1,
+        reference_difference_nats=0,
         history=[],
         validation=[],
     )

@@ -18,6 +18,7 @@ from perpo_core.train.references import References
 from perpo_core.train.trainer import ListTrainer
 from schemas.config import TrainConfig
 from schemas.run import TrainJob
+from tests.history import keep_reproducible
 from tests.perpo_core.small_lists import ScriptedValidation
 
 SOURCE = {
@@ -83,5 +84,8 @@ def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def read_points(trainer: ListTrainer) -> list[dict[str, float]]:
-    return [point.model_dump() for point in read_history(trainer.state.log_history)[0]]
+def read_points(trainer: ListTrainer) -> list[dict[str, Any]]:
+    """The logged steps, metrics beside the loss, without what two equal trainings differ in."""
+    history, _ = read_history(trainer.state.log_history)
+    rows = [point.model_dump(exclude_none=True) for point in keep_reproducible(history)]
+    return [row | row.pop("metrics") for row in rows]
