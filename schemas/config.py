@@ -194,6 +194,13 @@ class TrainConfig(Section):
     """With adapter = full: train the vision tower too."""
     learning_rate: float = Field(default=5e-6, gt=0, le=1)
     """Peak learning rate (PerPO: 5e-6 for 7B models; small models want more)."""
+    projector_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak rate of the projector (PerPO: 5e-6); None: frozen with adapter = lora, learning_rate
+    with full."""
+    vision_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak rate of the vision tower (PerPO: 5e-7 for pages, none for boxes); None: frozen."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, more time."""
     warmup_share: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps in which the learning rate rises."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
