@@ -174,6 +174,26 @@ def report(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
 
 
 @app.command()
+def export(
+    run: RunArgument,
+    folder: Annotated[
+        Path, typer.Argument(help="Where it is written; must not exist, or be empty.")
+    ],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The LoRA adapter alone, in PEFT's format.")
+    ] = False,
+    store: StoreOption = STORE,
+) -> None:
+    """Write what a run trained as a folder for transformers and vLLM, with a model card."""
+    with explaining_errors():
+        from flows.records import load_records
+        from perpo_core.export import export_run
+
+        opened, record = find_run(run, store)
+        print(export_run(opened, record, load_records(opened), folder, adapter, log=print))
+
+
+@app.command()
 def doctor(
     config: ConfigArgument = None,
     overrides: SetOption = None,

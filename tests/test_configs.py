@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perpo_core.configuration import load_config
-from schemas.config import JsonlSource
+from perpo_core.doctor import check_settings
+from schemas.config import JsonlSource, RefreshConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "infra" / "configs").rglob("*.toml"))
+
+
+# What the run scripts of github.com/ningerhhh/PerPO pass (e39a24a, run/*.sh), their arguments'
+# defaults aside: (grounding on LLaVA-1.5-7B, pages on LLaVA-NeXT).
+PAPER: dict[str, tuple[Any, Any]] = {
+    "policy.dtype": ("bfloat16", "bfloat16"),
+    "policy.max_model_len": (2048, 4096),
+    "generate.num_candidates": (20, 5),
+    "lists.list_size": (20, 5),
+    "lists.min_gap": ({"grounding": 0.8}, {"ocr": 0.04}),
+    "train.objective": ("perpo", "perpo"),
+    "train.beta": (0.1, 0.1),
+    "train.gamma": (0.5, 0.5),
+    "train.adapter": ("lora", "lora"),
+    "train.lora_rank": (128, 128),
+    "train.lora_alpha": (256, 256),
+    "train.learning_rate": (5e-6, 5e-6),
+    "train.projector_learning_rate": (5e-6, 5e-6),
+    "train.vision_learning_rate": (None, 5e-7),
+    "train.schedule": ("cosine", "cosine"),
+    "train.warmup_share": (0.0, 0.0),
+    "train.weight_decay": (0.0, 0.0),
+    "train.epochs": (1.0, 1.0),
+    "train.batch_lists": (2, 1),
+    "train.micro_batch_lists": (2, 1),
+    "train.gradient_checkpointing": (True, True),
+    "train.seed": (42, 42),
+}
+BOX_FORMATS = {"llava-1.5-7b-grounding": "norm1_padded", "qwen2.5-vl-3b": "pixels_resized"}
+READY_MADE = ["llava-1.5-7b-grounding", "llava-next-ocr", "qwen2.5-vl-3b"]
+
+
+def load(name: str) -> RefreshConfig:
+    return load_config(next(path for path in CONFIGS if path.stem == name), [])
+
+
+def read(config: RefreshConfig, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(config, section), name)
 
 
 def test_there_are_configurations() -> None:
@@ -23,9 +64,36 @@ def test_it_loads(path: Path) -> None:
 
 
 def test_photos_names_the_sample_cases_where_they_are() -> None:
-    config = load_config(next(path for path in CONFIGS if path.name == "photos.toml"), [])
+    config = load("photos")
     assert isinstance(config.source, JsonlSource)
     samples = CONFIGS[0].parents[3] / "shared" / "samples"
     if not samples.is_dir():
         pytest.skip("the sample cases are not beside this repository")
     assert all(file.is_file() for file in config.source.files)
+
+
+@pytest.mark.parametrize("key", PAPER)
+def test_the_papers_numbers_are_the_papers(key: str) -> None:
+    grounding, pages = PAPER[key]
+    assert read(load("llava-1.5-7b-grounding"), key) == grounding
+    assert read(load("llava-next-ocr"), key) == pages
+
+
+@pytest.mark.parametrize("name", READY_MADE)
+def test_a_ready_made_configuration_agrees_with_itself(name: str) -> None:
+    config = load(name)
+    assert [finding.level for finding in check_settings(config)] == ["ok"]
+    assert isinstance(config.source, JsonlSource)
+    assert all(file.parent.name == "data" for file in config.source.files)
+    assert config.policy.box_format == BOX_FORMATS.get(name, "norm1")
+    assert config.promote.min_gain.keys() | config.promote.max_loss <= config.lists.min_gap.keys()
+
+
+@pytest.mark.parametrize("name", READY_MADE[:2])
+def test_every_number_of_the_papers_configurations_has_its_comment(name: str) -> None:
+    """A value of the paper says so; a value of ours says why."""
+    path = next(path for path in CONFIGS if path.stem == name)
+    lines = path.read_text().partition("[policy]")[2].partition("[promote]")[0].splitlines()
+    plain = ("objective = ", "adapter = ", "model = ")
+    for line in lines:
+        assert not line or line[0] in "[#" or line.startswith(plain) or "  # " in line, line

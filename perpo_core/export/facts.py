@@ -1,0 +1,52 @@
+"""What a model card is built from: one run's record and artifacts, and what the base states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from perpo_core.export.origin import Origin
+from perpo_core.report.load import RunArtifacts
+from schemas.artifact import Checkpoint
+from schemas.base import TASKS, Task
+from schemas.config import RefreshConfig
+from schemas.run import RunRecord
+
+ARXIV_ID = "2502.04371"
+MODEL_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """All that a card says comes from here."""
+
+    run: RunRecord
+    artifacts: RunArtifacts
+    checkpoint: Checkpoint
+    origin: Origin
+    is_adapter: bool = False
+    """The folder holds a LoRA adapter, not the merged model."""
+    licence: dict[str, str] = field(default_factory=dict)
+    """What the base's own card states; {} leaves it to the user."""
+
+    @property
+    def config(self) -> RefreshConfig:
+        return self.run.config
+
+    @property
+    def is_start_kept(self) -> bool:
+        """No checkpoint beat the start on validation, so that these are the start's weights."""
+        return self.checkpoint.chosen_step == 0
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that the run's samples hold; all of them where the samples are gone."""
+        samples = self.artifacts.samples
+        if samples is None:
+            return list(TASKS)
+        named = {name.partition("/")[0] for name, rows in samples.per_split.items() if rows}
+        return [task for task in TASKS if task in named]
+
+    @property
+    def start_name(self) -> str:
+        """What an adapter goes onto: the base, or the result of an earlier round."""
+        return "START_POLICY" if self.origin.earlier_runs else self.origin.name

@@ -1,0 +1,64 @@
+"""Where a run's start policy comes from, by a name that means something on another machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
+from perpo_core.store import Store
+from schemas.artifact import Checkpoint
+from schemas.run import RunRecord
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that training goes back to."""
+
+    name: str
+    """A hub id, "builtin", or the last component of a folder; never a path."""
+    revision: str | None = None
+    """The hub's commit, where the model came from there."""
+    is_on_hub: bool = False
+    earlier_runs: tuple[str, ...] = ()
+    """Runs between that model and this run's start, the nearest first ("promoted")."""
+
+
+def find_origin(store: Store, run: RunRecord, records: Sequence[RunRecord]) -> Origin:
+    """The start of the run, or of the earlier rounds whose result it starts from."""
+    chain = [run]
+    while chain[-1].config.policy.model == "promoted":
+        earlier = _find_maker(store, chain[-1], [r for r in records if r not in chain])
+        if earlier is None:
+            break
+        chain.append(earlier)
+    return _name_start(chain[-1], tuple(record.run_id for record in chain[1:]))
+
+
+def _find_maker(store: Store, run: RunRecord, others: list[RunRecord]) -> RunRecord | None:
+    """The latest earlier run that trained what this run starts from."""
+    made = (other for other in reversed(others) if other.started_at < run.started_at)
+    return next((o for o in made if _load_trained_digest(store, o) == run.policy_digest), None)
+
+
+def _load_trained_digest(store: Store, run: RunRecord) -> str | None:
+    """What the run trained; None if nothing new, or no longer in the store."""
+    stage = run.stages.get("train")
+    artifact = store.load(stage.kind, stage.key) if stage else None
+    if stage is None or not isinstance(artifact, Checkpoint) or artifact.digest != stage.digest:
+        return None
+    return artifact.policy_digest if artifact.chosen_step else None
+
+
+def _name_start(run: RunRecord, earlier_runs: tuple[str, ...]) -> Origin:
+    model, folder = run.config.policy.model, run.policy_folder
+    if model == "promoted":  # nothing was promoted yet, or its run is gone
+        model = "builtin" if folder.name == BUILTIN_FOLDER.name else model
+    if f"models--{model.replace('/', '--')}" in folder.parts:  # the hub's local cache
+        revision = folder.name if COMMIT.fullmatch(folder.name) else None
+        return Origin(model, revision, is_on_hub=True, earlier_runs=earlier_runs)
+    return Origin(Path(model).name, earlier_runs=earlier_runs)
