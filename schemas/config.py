@@ -251,12 +251,22 @@ class TrainConfig(Section):
     processes: int = Field(default=1, ge=1, le=1024)
     """Training processes side by side (torchrun), each with its own GPU or its share of threads."""
 
+    sharding: Literal["none", "fsdp"] = "none"
+    """fsdp: the processes share out weights, gradients and optimiser states (FSDP2), after each has
+    loaded the model once; for models whose training does not fit one GPU."""
+
     @model_validator(mode="after")
     def _check_combinations(self) -> TrainConfig:
         if self.batch_lists < self.processes:
             raise ValueError(
                 f"batch_lists ({self.batch_lists}) must be at least processes ({self.processes}), "
                 "a list for each"
+            )
+        if self.sharding != "none" and (self.processes == 1 or self.quantize != "none"):
+            raise ValueError(
+                f"sharding = {self.sharding} shares out what 2 or more processes train (processes "
+                f"= {self.processes}), with quantize = none ({self.quantize}); set these or "
+                "sharding = none"
             )
         if self.quantize != "none" and self.adapter != "lora":
             raise ValueError(

@@ -36,7 +36,7 @@ def build_trainer(
     pad_id = processor.tokenizer.pad_token_id
     return ListTrainer(
         model=model,
-        args=build_arguments(config, work, num_steps, measured, measure_start),
+        args=build_arguments(config, work, num_steps, measured, measure_start, model.layer_name),
         train_dataset=lists,
         eval_dataset=lists if measured else None,  # evaluate() answers its own prompts
         data_collator=Collator(pad_id, config.micro_batch_lists, config.micro_batch_tokens),
@@ -47,9 +47,17 @@ def build_trainer(
 
 
 def build_arguments(
-    config: TrainConfig, work: Path, num_steps: int, measured: bool, measure_start: bool
+    config: TrainConfig,
+    work: Path,
+    num_steps: int,
+    measured: bool,
+    measure_start: bool,
+    layer_name: str,
 ) -> TrainingArguments:
-    """The library's arguments; an optimiser step is one batch of its, whose parts are ours."""
+    """The library's arguments; an optimiser step is one batch of its, whose parts are ours.
+
+    `layer_name` is the class of the decoder's layers, each of which is sharded as one.
+    """
     every = min(config.eval_every_steps, num_steps)
     arguments = TrainingArguments(
         output_dir=str(work),
@@ -81,6 +89,8 @@ def build_arguments(
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=True,  # a part without images leaves the projector alone
         dataloader_pin_memory=False,
+        fsdp="full_shard" if config.sharding == "fsdp" else None,
+        fsdp_config={"version": 2, "transformer_layer_cls_to_wrap": [layer_name]},
     )
     arguments._n_gpu = min(1, arguments.n_gpu)  # DataParallel cannot split packed lists
     return arguments

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 TRAINED_FILE = "trained.safetensors"
 
 
-def save_trained(model: nn.Module, checkpoint: Path) -> None:
-    """The weights that training changes, under the model's own names and in their own precision."""
-    trained = {name: weight.detach().contiguous() for name, weight in _list_trained(model)}
+def save_trained(
+    model: nn.Module, checkpoint: Path, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """The weights that training changes, under the model's own names and in their own precision.
+
+    `state` holds them whole where the model's own are sharded.
+    """
+    trained = {
+        name: (weight if state is None else state[name]).detach().contiguous()
+        for name, weight in _list_trained(model)
+    }
     checkpoint.mkdir(parents=True, exist_ok=True)
     save_file(trained, checkpoint / TRAINED_FILE)
 
@@ -25,7 +36,7 @@ def save_trained(model: nn.Module, checkpoint: Path) -> None:
 @torch.no_grad()
 def load_trained(model: nn.Module, checkpoint: Path) -> None:
     """The inverse of save_trained; raises ValueError where the checkpoint is of another setting."""
-    saved = load_file(checkpoint / TRAINED_FILE)
+    saved: dict[str, Any] = load_file(checkpoint / TRAINED_FILE)
     trained = dict(_list_trained(model))
     if saved.keys() != trained.keys():
         different = sorted(saved.keys() ^ trained.keys())
@@ -33,8 +44,9 @@ def load_trained(model: nn.Module, checkpoint: Path) -> None:
             f"{checkpoint} holds other weights than are trained now ({different[0]}, and "
             f"{len(different) - 1} more); remove {checkpoint.parent} to train from the start"
         )
-    for name, weight in trained.items():
-        weight.copy_(saved[name])
+    # Also into sharded weights; the frozen ones are not in the file.
+    options = StateDictOptions(full_state_dict=True, strict=False)
+    set_model_state_dict(model, saved, options=options)
 
 
 def _list_trained(model: nn.Module) -> list[tuple[str, Tensor]]:

@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from perpo_core.child import emit, load_job
 from perpo_core.objectives.combine import find_needs
 from perpo_core.train.build import build_trainer
-from perpo_core.train.checkpoints import find_checkpoint
+from perpo_core.train.checkpoints import find_checkpoint, load_trained
 from perpo_core.train.data import CroppedLists, RankedLists
 from perpo_core.train.families import find_obstacle
 from perpo_core.train.history import choose_step, read_history
@@ -128,14 +128,24 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
             # The same digest: its answers are known already.
             shutil.copytree(job.policy.folder, folder)
         else:
-            dtype = job.config.policy.dtype
-            save_policy(trainer.list_policy, job.policy.folder, dtype, folder, adapter)
+            policy = trainer.list_policy
+            if job.config.train.sharding != "none":
+                policy = load_chosen(job, trainer)
+            save_policy(policy, job.policy.folder, job.config.policy.dtype, folder, adapter)
         shutil.rmtree(job.folder / "work", ignore_errors=True)
     return {
         "chosen_step": chosen,
         "history": [point.model_dump() for point in history],
         "validation": [point.model_dump() for point in points],
     }
+
+
+def load_chosen(job: TrainJob, trainer: ListTrainer) -> ListPolicy:
+    """The chosen checkpoint's weights, whole, in a model of its own."""
+    model, _ = load_model(job, job.policy)
+    step = trainer.state.best_global_step or trainer.state.global_step
+    load_trained(model, job.folder / "work" / f"checkpoint-{step}")
+    return model
 
 
 if __name__ == "__main__":

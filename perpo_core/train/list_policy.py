@@ -34,6 +34,17 @@ class ListPolicy(nn.Module):
         return self.policy.get_base_model() if isinstance(self.policy, PeftModel) else self.policy
 
     @property
+    def layer_name(self) -> str:
+        """The class of the decoder's layers."""
+        return type(self.base.get_decoder().layers[0]).__name__
+
+    def generate(self, **inputs: Any) -> Tensor:
+        """Answers as the policy gives them; through here, so that sharded weights are gathered."""
+        with self.precision():
+            answers: Tensor = self.policy.generate(**inputs)
+        return answers
+
+    @property
     def device(self) -> torch.device:
         device: torch.device = self.policy.device
         return device

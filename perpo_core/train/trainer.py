@@ -162,8 +162,8 @@ class ListTrainer(Trainer):
     # Checkpoints: what is trained and nothing else; no pickle of the arguments
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        del state_dict
-        save_trained(self.list_policy, Path(output_dir or str(self.args.output_dir)))
+        folder = Path(output_dir or str(self.args.output_dir))
+        save_trained(self.list_policy, folder, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         del model

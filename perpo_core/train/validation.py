@@ -62,14 +62,17 @@ class ValidationReward:
         """Answer every prompt greedily and score the answers, each process its share."""
         was_training = model.training
         model.eval()
-        with model.precision():
-            texts = generate_greedily(
-                model.policy, self._tokenizer, take_turns(self._prompts),
-                self._config.generate.max_tokens, self._banned_ids,
-            )  # fmt: skip
+        # Sharded weights are gathered by all processes at once: then all answer the same prompts.
+        shared = self._config.train.sharding == "none"
+        texts = generate_greedily(
+            model, self._tokenizer, take_turns(self._prompts) if shared else self._prompts,
+            self._config.generate.max_tokens, self._banned_ids,
+        )  # fmt: skip
         model.train(was_training)
+        if shared:
+            texts = gather_turns(texts)
         rewards: dict[Task, list[float]] = defaultdict(list)
-        for sample, text in zip(self._samples, gather_turns(texts), strict=True):
+        for sample, text in zip(self._samples, texts, strict=True):
             rewards[sample.task].append(self._score(sample, text))
         per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
         return Reading(sum(per_task.values()) / len(per_task), per_task)

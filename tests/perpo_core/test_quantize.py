@@ -14,10 +14,7 @@ from perpo_core.train.model import choose_trained, load_for_training, load_polic
 from schemas.config import TrainConfig
 from tests.perpo_core.training import LORA, TRAIN, build_trainer, copy_weights, read_points
 
-pytestmark = [
-    pytest.mark.usefixtures("training_events"),
-    pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning"),
-]
+pytestmark = pytest.mark.usefixtures("training_events")
 
 
 def test_quantized_training_is_merged_into_the_weights_as_they_were(trainable, policy, tmp_path):

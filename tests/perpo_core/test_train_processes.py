@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from torch import Tensor
 
 from perpo_core import collect, train
 from perpo_core.process import ChildFailed
@@ -22,20 +24,29 @@ from tests.perpo_core.training import LORA, NUM_LISTS, SOURCE, TRAIN
 SETTINGS = TRAIN | {"batch_lists": 3, "micro_batch_lists": 1, "epochs": 1, "patience": 9}
 
 
-def run_stage(root: Path, policy: Any, processor: Any, **changes: Any) -> Any:
-    """(context, checkpoint) of a training on real prompts, whose last weights are the result."""
-    source = SOURCE | {"validation": {}}
+def run_stage(
+    root: Path, policy: Any, processor: Any, validation: Any = None, **changes: Any
+) -> Any:
+    """(context, checkpoint) of a training; without validation, the last weights are the result."""
+    source = SOURCE | {"validation": validation or {}}
     context = replace(build_context(root, source=source, train=SETTINGS | changes), policy=policy)
     samples = find_or_make(context, collect).artifact
     preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
     return context, find_or_make(context, train, samples, preferences).artifact
 
 
-@pytest.mark.parametrize("changes", [{"conditional_weight": 0.5}, LORA], ids=["crops", "lora"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"conditional_weight": 0.5}, id="crops"),
+        pytest.param(LORA, id="lora", marks=pytest.mark.slow),
+        pytest.param({"sharding": "fsdp"}, id="sharded", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_train_as_one(tmp_path, policy, processor, changes):
     runs = [
-        run_stage(tmp_path / str(number), policy, processor, processes=number, **changes)
-        for number in (1, 2)
+        run_stage(tmp_path / str(number), policy, processor, processes=number, **settings)
+        for number, settings in ((1, changes | {"sharding": "none"}), (2, changes))
     ]
     alone, together = (checkpoint for _, checkpoint in runs)
     assert len(alone.history) == len(together.history) == 3
@@ -43,15 +54,42 @@ def test_two_processes_train_as_one(tmp_path, policy, processor, changes):
         assert two.loss == pytest.approx(one.loss, rel=1e-5)
         assert two.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
         assert two.metrics == pytest.approx(one.metrics, rel=1e-3, abs=1e-4)
-    weights, others = (
+    weights, others = load_weights(runs)
+    moved = compute_distance(weights, load_file(policy.folder / "model.safetensors"))
+    assert moved > 0.01
+    assert compute_distance(weights, others) < 1e-2 * moved
+
+
+def load_weights(runs: Any) -> list[dict[str, Tensor]]:
+    """The weights that each of the runs chose."""
+    return [
         load_file(context.store.path(checkpoint, "model/model.safetensors"))
         for context, checkpoint in runs
+    ]
+
+
+def compute_distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    return math.sqrt(sum((a[name] - b[name]).double().square().sum().item() for name in a))
+
+
+@pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.slow), "fsdp"])
+def test_two_processes_choose_the_checkpoint_of_one(tmp_path, policy, processor, sharding):
+    """Each answers its share of the validation prompts, or all answer all of sharded weights."""
+    runs = [
+        run_stage(
+            tmp_path / str(number), policy, processor, SOURCE["validation"], processes=number,
+            sharding=chosen, learning_rate=3e-3, adapter="full",
+        )
+        for number, chosen in ((1, "none"), (2, sharding))
+    ]  # fmt: skip
+    alone, together = (checkpoint for _, checkpoint in runs)
+    assert together.validation == alone.validation
+    assert len(alone.validation) == 4
+    assert together.chosen_step == alone.chosen_step > 0
+    weights, others = load_weights(runs)
+    assert compute_distance(weights, others) < 0.05 * compute_distance(
+        weights, load_file(policy.folder / "model.safetensors")
     )
-    start = load_file(policy.folder / "model.safetensors")
-    moved = sum((weights[name] - start[name]).double().norm() ** 2 for name in start) ** 0.5
-    apart = sum((weights[name] - others[name]).double().norm() ** 2 for name in start) ** 0.5
-    assert moved > 0.01
-    assert apart < 1e-2 * moved
 
 
 def test_an_error_in_one_process_ends_all_and_is_said(tmp_path, policy, processor):
