@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from perpo_core.objectives import ListBatch
@@ -75,6 +75,10 @@ class PackedTrainer(ListTrainer):
 
     repeat_reference = True
     train_dataset: ListsWithReference
+
+    def get_train_dataloader(self) -> Any:
+        """The lists in their order, as the other engines take them."""
+        return DataLoader(self.train_dataset, collate_fn=self.data_collator)
 
     def training_step(
         self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any

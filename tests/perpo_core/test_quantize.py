@@ -1,19 +1,22 @@
-"""QLoRA: 4 bits under the adapters alone, right gradients, full precision at the end."""
+"""QLoRA: 4 bits under the adapters alone, right gradients, full precision at the end.
+
+On a CPU too, where bitsandbytes is installed. The CPU lock leaves it out: PEFT would import it, for
+seconds, in every training that does not use it.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-import bitsandbytes as bnb
 import pytest
 import torch
-from bitsandbytes.nn.modules import Linear4bit
 
 from perpo_core.train.model import choose_trained, load_for_training, load_policy, save_policy
 from schemas.config import TrainConfig
 from tests.perpo_core.training import LORA, TRAIN, build_trainer, copy_weights, read_points
 
+bnb = pytest.importorskip("bitsandbytes", reason="it comes with make setup EXTRA=gpu")
 pytestmark = pytest.mark.usefixtures("training_events")
 
 
@@ -50,7 +53,7 @@ def test_gradients_after_answering_are_those_of_the_dense_weights(policy):
     narrow, _ = load_for_training(policy, "float32", config, torch.device("cpu"))
     dense, _ = load_policy(policy.folder, "float32")
     for name, module in narrow.named_modules():
-        if isinstance(module, Linear4bit):
+        if isinstance(module, bnb.nn.Linear4bit):
             weight: Any = module.weight
             wide = bnb.functional.dequantize_4bit(weight.data, weight.quant_state)
             dense.get_parameter(f"{name}.weight").data.copy_(wide)
