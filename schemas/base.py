@@ -27,3 +27,9 @@ class Frozen(BaseModel):
     """Immutable; unknown keys are an error; NaN and infinity are not numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Section(Frozen):
+    """A section of the configuration; docstrings under fields become their descriptions."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.config import Section
+from schemas.base import Section
 
 
 class DialogueStage(Section):

@@ -37,7 +37,7 @@ from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
 from perpo_core.train.trainer import ListTrainer
 from schemas.bootstrap import BootstrapConfig, DialogueStage
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 LOG_FILE = "bootstrap.jsonl"
 Note = Callable[[dict[str, Any]], None]

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 Need = Literal["reference", "crop", "extra_references"]
 Invariance = Literal["reward_affine", "reward_order", "reference_shift"]

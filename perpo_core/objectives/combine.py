@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from perpo_core.objectives import OBJECTIVES, TERMS
 from perpo_core.objectives.base import ListBatch, Need
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_loss_P(lists: ListBatch, config: TrainConfig) -> Tensor:
     """Loss of each list: [P]."""
-    loss_P = OBJECTIVES[config.objective].compute_loss_P(lists, config)
+    return torch.stack(list(compute_loss_parts(lists, config).values())).sum(0)
+
+
+def compute_loss_parts(lists: ListBatch, config: TrainConfig) -> dict[str, Tensor]:
+    """What the loss of each list adds up from, weights included: name -> [P]."""
+    objective = OBJECTIVES[config.objective]
+    parts_P: dict[str, Tensor] = {config.objective: objective.compute_loss_P(lists, config)}
     for name, term in TERMS.items():
         if weight := getattr(config, name):
-            loss_P = loss_P + weight * term.compute_loss_P(lists, config)
-    return loss_P
+            parts_P[name.removesuffix("_weight")] = weight * term.compute_loss_P(lists, config)
+    return parts_P
+
+
+def list_parts(config: TrainConfig) -> list[str]:
+    """The names of the loss's parts."""
+    terms = [name.removesuffix("_weight") for name in TERMS if getattr(config, name)]
+    return [config.objective, *terms]
 
 
 def find_needs(config: TrainConfig) -> frozenset[Need]:

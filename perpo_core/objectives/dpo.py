@@ -30,7 +30,7 @@ from perpo_core.objectives.pairs import (
     find_better,
     weigh_alike,
 )
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_dpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

@@ -30,7 +30,7 @@ from torch import Tensor
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import compute_margins, compute_pair_loss, find_better
 from perpo_core.objectives.ranking import compute_rank_shares
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_lambda_weights(batch: ListBatch) -> Tensor:

@@ -19,7 +19,7 @@ from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.dpo import compute_dpo_loss
 from perpo_core.objectives.terms.anchor import compute_anchor_loss
 from perpo_core.objectives.terms.conditional import compute_conditional_loss
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_mdpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

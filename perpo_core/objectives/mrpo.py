@@ -37,7 +37,7 @@ from perpo_core.objectives.pairs import (
     find_better,
     weigh_alike,
 )
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_mrpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

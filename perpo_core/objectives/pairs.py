@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from perpo_core.objectives.base import ListBatch
-from schemas.config import PairChoice
+from schemas.train_config import PairChoice
 
 
 def find_better(batch: ListBatch) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import compute_margins, compute_pair_loss, find_better
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_pair_weights(batch: ListBatch, gamma: float) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import compute_margins, find_better
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_choice_losses(batch: ListBatch, beta: float) -> Tensor:

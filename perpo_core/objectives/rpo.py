@@ -24,7 +24,7 @@ from torch import Tensor
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.dpo import compute_dpo_loss
 from perpo_core.objectives.pairs import PAIR_CHOICES, find_better, weigh_alike
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_rpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

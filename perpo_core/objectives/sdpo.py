@@ -22,7 +22,7 @@ from torch import Tensor
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import find_best
 from perpo_core.objectives.plackett_luce import compute_choice_losses
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_sdpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

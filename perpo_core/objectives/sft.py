@@ -17,7 +17,7 @@ from torch import Tensor
 
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import find_best
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_sft_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

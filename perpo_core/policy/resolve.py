@@ -14,8 +14,9 @@ from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.promote import load_promoted
 from perpo_core.store import Store
-from schemas.config import PolicyConfig, TrainConfig
+from schemas.config import PolicyConfig
 from schemas.run import PolicyRef
+from schemas.train_config import TrainConfig
 
 
 def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:

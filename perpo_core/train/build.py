@@ -15,7 +15,7 @@ from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
 from perpo_core.train.trainer import ListTrainer
 from perpo_core.train.validation import ValidationReward
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def build_trainer(

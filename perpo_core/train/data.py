@@ -35,6 +35,11 @@ class RankedList:
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
 
+    @property
+    def num_tokens(self) -> int:
+        """Of the forward passes that its loss needs."""
+        return self.packable.lengths.total + (self.crop.num_tokens if self.crop else 0)
+
 
 class RankedLists(Dataset[RankedList]):
     """Rows of preferences.parquet; images are decoded when a list is asked for."""
@@ -197,12 +202,11 @@ def split_by_tokens(lists: Sequence[RankedList], max_tokens: int) -> list[list[R
     parts: list[list[RankedList]] = []
     room = 0
     for ranked in lists:
-        num_tokens = ranked.packable.lengths.total
-        if num_tokens > room or not parts:
+        if ranked.num_tokens > room or not parts:
             parts.append([])
             room = max_tokens
         parts[-1].append(ranked)
-        room -= num_tokens
+        room -= ranked.num_tokens
     return parts
 
 

@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 from perpo_core.child import emit
 from perpo_core.objectives.metrics import LIST_METRICS
 from perpo_core.train.displacement import describe_displacement
+from perpo_core.train.meters import LOSS_PART
 from schemas.artifact import TrainPoint, ValidationPoint
 
 
@@ -41,7 +42,7 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
             loss=entry["loss"],
             grad_norm=float(entry.get("grad_norm", 0.0)),
             learning_rate=entry["learning_rate"],
-            metrics={name: entry[name] for name in LIST_METRICS if name in entry},
+            metrics={name: entry[name] for name in entry if is_metric(name)},
             tokens_per_second=entry["tokens_per_second"],
             peak_memory_gb=entry["peak_memory_gb"],
         )
@@ -62,6 +63,11 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
         if "eval_reward" in entry
     ]
     return history, validation
+
+
+def is_metric(name: str) -> bool:
+    """Whether it is one of ours among what the Trainer logs."""
+    return name in LIST_METRICS or name.startswith(LOSS_PART)
 
 
 def choose_step(points: list[ValidationPoint]) -> int:

@@ -8,6 +8,7 @@ policy is measured on the validation split and while a checkpoint is written.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from perpo_core.objectives import ListBatch
-from perpo_core.objectives.combine import find_needs
+from perpo_core.objectives.combine import find_needs, list_parts
 from perpo_core.objectives.metrics import LIST_METRICS, WITHOUT_REFERENCE, compute_list_metrics
 from perpo_core.train.data import TrainBatch
 from perpo_core.train.ranks import gather
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
+LOSS_PART = "loss/"  # and the name of the objective or term, where the loss has several
 GIGA = 1e9  # a GB is 10^9 bytes
 
 
@@ -35,13 +37,18 @@ class StepMeters(TrainerCallback):
     def __init__(self, config: TrainConfig) -> None:
         self._beta = config.beta
         has_reference = "reference" in find_needs(config)
-        self._names = tuple(LIST_METRICS) if has_reference else WITHOUT_REFERENCE
+        self._list_names = tuple(LIST_METRICS) if has_reference else WITHOUT_REFERENCE
+        parts = list_parts(config)
+        self._part_names = parts if len(parts) > 1 else []
+        self._names = [*self._list_names, *(f"{LOSS_PART}{name}" for name in self._part_names)]
         self._clear()
 
-    def add(self, lists: ListBatch, batch: TrainBatch) -> None:
-        """Count the lists of one forward pass."""
-        sums = compute_list_metrics(lists, self._beta)
-        self._sums = self._sums + torch.stack([sums[name] for name in self._names])
+    def add(self, lists: ListBatch, batch: TrainBatch, parts_P: Mapping[str, Tensor]) -> None:
+        """Count the lists of one forward pass; `parts_P` is what their losses add up from."""
+        metrics = compute_list_metrics(lists, self._beta)
+        sums = [metrics[name] for name in self._list_names]
+        sums += [parts_P[name].detach().sum() for name in self._part_names]
+        self._sums = self._sums + torch.stack(sums)
         self._num_lists += batch.num_lists
         self._num_tokens += count_tokens(batch)
 

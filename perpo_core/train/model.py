@@ -28,8 +28,8 @@ from perpo_core.train.parts import (
     find_language_linears,
     name_part,
 )
-from schemas.config import TrainConfig
 from schemas.run import PolicyRef
+from schemas.train_config import TrainConfig
 
 # Of a base folder, what belongs to its own weights, in whatever format they lie beside each other.
 WEIGHT_FILES = (

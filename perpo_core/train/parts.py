@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 Part = Literal["language", "projector", "vision"]
 

@@ -21,8 +21,8 @@ from perpo_core.train.data import CroppedLists, RankedLists, collate_lists, spli
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.ranks import gather_turns, get_rank, take_turns
 from schemas.arrow import REFERENCES
-from schemas.config import TrainConfig
 from schemas.run import ReferenceJob
+from schemas.train_config import TrainConfig
 
 Lists = RankedLists | CroppedLists
 VERIFIED_LISTS = 4

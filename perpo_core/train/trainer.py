@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Trainer
 
-from perpo_core.objectives.combine import compute_loss_P
+from perpo_core.objectives.combine import compute_loss_parts
 from perpo_core.train.checkpoints import load_trained, save_trained
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.loader import StepLoader, StepSampler
@@ -24,7 +24,7 @@ from perpo_core.train.meters import StepMeters
 from perpo_core.train.parts import group_parameters
 from perpo_core.train.ranks import gather, get_world_size
 from perpo_core.train.validation import ValidationReward
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 class ListTrainer(Trainer):
@@ -96,12 +96,13 @@ class ListTrainer(Trainer):
     ) -> Any:
         batch = inputs["batch"].to(self.args.device)
         lists = compute_list_batch(model, batch)
-        loss_P = compute_loss_P(lists, self._list_config)
+        parts_P = compute_loss_parts(lists, self._list_config)
+        loss_P = torch.stack(list(parts_P.values())).sum(0)
         # Distributed wrappers average gradients over the processes.
         loss = get_world_size() * loss_P.sum() / (num_items_in_batch or batch.num_lists)
         if inputs.get("counts", True):
             self._refuse_nonfinite(loss_P, inputs["list_ids"])
-            self._meters.add(lists, batch)
+            self._meters.add(lists, batch, parts_P)
         else:
             loss = 0.0 * loss
         return (loss, {}) if return_outputs else loss

@@ -35,7 +35,7 @@ from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
 from perpo_core.train.references import compute_rows
 from perpo_core.train.trainer import ListTrainer
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.benchmarks.llava import PAD, Lists, Shape, build_model, build_processor, make_example
 
 CONFIG = TrainConfig(adapter="full", learning_rate=1e-5, vision_learning_rate=1e-5)

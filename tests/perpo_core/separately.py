@@ -15,7 +15,7 @@ from perpo_core.objectives.perpo import compute_perpo_loss
 from perpo_core.train.data import RankedList, collate_lists
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import PackableList
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.tiny_families import PAD
 
 CONFIG = TrainConfig(beta=0.5)

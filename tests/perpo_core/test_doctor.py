@@ -18,8 +18,9 @@ from perpo_core.doctor import check_run, has_errors
 from perpo_core.policy.check import check_policy_folder
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.store import Store
-from schemas.config import GenerateConfig, PolicyConfig, RefreshConfig, TrainConfig
+from schemas.config import GenerateConfig, PolicyConfig, RefreshConfig
 from schemas.run import PolicyRef
+from schemas.train_config import TrainConfig
 from tests.perpo_core.cases import make_row, write_source
 
 TEMPLATE = (

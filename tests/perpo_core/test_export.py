@@ -23,8 +23,8 @@ from perpo_core.keys import hash_file
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.store import LEFTOVER_AGE_S, Store
 from perpo_core.train.model import choose_trained, load_policy, save_policy
-from schemas.config import TrainConfig
 from schemas.run import RunRecord
+from schemas.train_config import TrainConfig
 from tests.perpo_core.exportable import read_tree, with_checkpoint, with_config
 from tests.perpo_core.report_fixture import build_run
 

@@ -55,6 +55,14 @@ def test_metrics_that_need_a_reference_are_logged_where_there_is_one(
     assert [set(point.metrics) for point in history] == [names] * 2
 
 
+def test_the_parts_of_a_loss_add_up(trainable, tmp_path):
+    weights = {"nll_weight": 0.3, "conditional_weight": 0.5, "anchor_weight": 0.25}
+    for point in train(trainable, tmp_path, **weights):
+        parts = {name: value for name, value in point.metrics.items() if name.startswith("loss/")}
+        assert set(parts) == {"loss/perpo", "loss/nll", "loss/conditional", "loss/anchor"}
+        assert sum(parts.values()) == pytest.approx(point.loss, rel=1e-5)
+
+
 @pytest.mark.parametrize("micro_batch_lists", [1, 2, 8])
 def test_a_step_logs_the_mean_over_its_lists(trainable, tmp_path, micro_batch_lists):
     """Before the first update the policy is the reference; the best answer stands first."""

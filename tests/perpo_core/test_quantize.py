@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from perpo_core.train.model import choose_trained, load_for_training, load_policy, save_policy
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.training import LORA, TRAIN, build_trainer, copy_weights, read_points
 
 bnb = pytest.importorskip("bitsandbytes", reason="it comes with make setup EXTRA=gpu")

@@ -20,8 +20,9 @@ from perpo_core.store import Store
 from perpo_core.train import child, references
 from perpo_core.train.data import RankedLists
 from perpo_core.train.references import References, read_table, write_table
-from schemas.config import PolicyConfig, TrainConfig
+from schemas.config import PolicyConfig
 from schemas.run import PolicyRef, ReferenceJob
+from schemas.train_config import TrainConfig
 from tests.history import keep_reproducible
 from tests.perpo_core.small_lists import commit_lists
 from tests.perpo_core.small_store import build_context

@@ -9,8 +9,8 @@ from perpo_core.report import write_report
 from perpo_core.report.plots import CURVES
 from perpo_core.store import Store
 from schemas.artifact import Checkpoint
-from schemas.config import TrainConfig
 from schemas.run import RunRecord
+from schemas.train_config import TrainConfig
 from tests.perpo_core.report_fixture import build_run
 
 

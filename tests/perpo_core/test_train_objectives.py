@@ -14,12 +14,18 @@ from perpo_core import train
 from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin import build_model
 from perpo_core.train import child
-from perpo_core.train.data import CroppedLists, RankedList, RankedLists, collate_lists
+from perpo_core.train.data import (
+    CroppedLists,
+    RankedList,
+    RankedLists,
+    collate_lists,
+    split_by_tokens,
+)
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.model import load_policy
 from perpo_core.train.references import References
-from schemas.config import TrainConfig
 from schemas.run import PolicyRef
+from schemas.train_config import TrainConfig
 from tests.perpo_core.training import NUM_LISTS, TRAIN, build_job, build_trainer, read_points
 
 pytestmark = pytest.mark.usefixtures("training_events")
@@ -84,6 +90,18 @@ def test_crops_stand_where_the_best_answers_do(lists, processor, policy):
     assert batch.ref_crop_logps_PG.tolist() == [[0.0, -3.0, 0.0], [-1.0, -2.0, 0.0]]
     batch.crop_logps_PG.sum().backward()
     assert model.lm_head.weight.grad.abs().sum() > 0
+
+
+def test_a_forward_pass_has_room_for_its_crops(lists, processor):
+    ranked = replace(lists[0], crop=CroppedLists(lists, processor, seed=0)[0])
+    whole, crop = lists[0].packable.lengths, ranked.crop.packable.lengths
+    assert ranked.num_tokens == whole.total + crop.total > lists[0].num_tokens
+    for room, parts in (
+        (whole.total, 2),
+        (2 * ranked.num_tokens - 1, 2),
+        (2 * ranked.num_tokens, 1),
+    ):
+        assert len(split_by_tokens([ranked, ranked], room)) == parts
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.parts import name_part
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.tiny_families import FAMILIES, build_tiny
 from tests.perpo_core.training import LORA, TRAIN, build_trainer, copy_weights, read_points
 

@@ -20,7 +20,7 @@ from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.parts import find_language_linears
 from perpo_core.train.trainer import ListTrainer
 from schemas.artifact import ValidationPoint
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.small_lists import ScriptedValidation
 from tests.perpo_core.training import (
     LORA,

@@ -16,8 +16,8 @@ from perpo_core.train.data import RankedLists
 from perpo_core.train.history import read_history
 from perpo_core.train.references import References
 from perpo_core.train.trainer import ListTrainer
-from schemas.config import TrainConfig
 from schemas.run import TrainJob
+from schemas.train_config import TrainConfig
 from tests.history import keep_reproducible
 from tests.perpo_core.small_lists import ScriptedValidation
 

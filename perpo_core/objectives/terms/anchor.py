@@ -18,7 +18,7 @@ from torch.nn.functional import softplus
 
 from perpo_core.objectives.base import ListBatch, Objective
 from perpo_core.objectives.pairs import find_chosen
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 
 def compute_anchor_loss(batch: ListBatch, config: TrainConfig) -> Tensor:

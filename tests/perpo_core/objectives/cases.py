@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from perpo_core.objectives import OBJECTIVES, TERMS, ListBatch, Objective
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 
 LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
 NUM_EXTRA = 2

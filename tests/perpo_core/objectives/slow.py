@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.objectives.cases import Case
 
 Scalars = Sequence[Any]  # tensors of shape ()

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from perpo_core.objectives import OBJECTIVES, TERMS
 from perpo_core.objectives.pairs import PAIR_CHOICES
-from schemas.config import ObjectiveName, PairChoice, TrainConfig
+from schemas.train_config import ObjectiveName, PairChoice, TrainConfig
 from tests.perpo_core.objectives.cases import (
     EXAMPLES,
     LOSSES,

@@ -21,7 +21,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.combine import compute_loss_P
-from schemas.config import TrainConfig
+from schemas.train_config import TrainConfig
 from tests.perpo_core.objectives.cases import build_config
 
 BETA = 0.3

@@ -1,0 +1,169 @@
+"""The train section of the configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from schemas.base import Section
+
+ObjectiveName = Literal[
+    "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
+]  # fmt: skip
+PairChoice = Literal["best_worst", "best_rest", "adjacent", "all"]
+
+
+class TrainConfig(Section):
+    """Training on the ranked lists."""
+
+    objective: ObjectiveName = "perpo"
+    """perpo: all pairs, weighted by reward gap; plackett_luce: likelihood of the ranking;
+    lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
+    chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
+    best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
+    sft: likelihood of the best answer."""
+    beta: float = Field(default=0.1, gt=0, le=100)
+    """Strength of the pull towards the reference (PerPO: 0.1)."""
+    gamma: float = Field(default=0.5, ge=0, le=10)
+    """perpo: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards
+    alike."""
+    pairs: PairChoice = "best_worst"
+    """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
+    worse one; adjacent: neighbours by reward; all: every two of different rewards."""
+    rpo_eta: float = Field(default=0.2, ge=0, le=100)
+    """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
+    cumulative)."""
+    rpo_nll: Literal["averaged", "cumulative"] = "averaged"
+    """rpo: that likelihood a token, or of the whole answer and times beta."""
+    mrpo_clip: float = Field(default=0.1, ge=0, le=1)
+    """mrpo: how far a further reference may lie from the start policy, as a share of its
+    log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    reference: Literal["start", "base"] = "start"
+    """What the policy is held to: the policy this round starts from, or policy.base."""
+    reference_logps: Literal["computed", "sampled"] = "computed"
+    """computed: the reference's log-probabilities by a forward pass, once, kept in the store;
+    sampled: with reference = start, those the sampler reported of its own answers (at whatever
+    temperature: they are the model's own), compared with a forward of a few lists."""
+    extra_references: list[str] = Field(default=[], max_length=8)
+    """mrpo: further frozen references beside the start policy, folders or cached hub ids of models
+    with the policy's tokenizer; relative folders are relative to the working directory."""
+    nll_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times -log p(best answer)/its length: holds the best answer's likelihood up."""
+    conditional_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times mDPO's conditional term: the best answer with the image against the same
+    answer with a crop of it, a second and shorter forward pass (mDPO: 1, included in mdpo)."""
+    anchor_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times mDPO's anchor: the best answer's likelihood shall not fall below the
+    reference's (mDPO: 1, included in mdpo)."""
+    adapter: Literal["lora", "full"] = "lora"
+    """Train low-rank adapters on the language model, or every weight."""
+    lora_rank: int = Field(default=128, ge=1, le=4096)
+    """Rank of the adapters (PerPO: 128)."""
+    lora_alpha: int = Field(default=256, ge=1, le=65_536)
+    """Scale of the adapters (PerPO: 256)."""
+    quantize: Literal["none", "nf4"] = "none"
+    """nf4, with adapter = lora: the language model's frozen weights in 4 bits (QLoRA, arXiv
+    2305.14314); the result is merged into the weights as they were."""
+    learning_rate: float = Field(default=5e-6, gt=0, le=1)
+    """Peak learning rate (PerPO: 5e-6 for 7B models; small models want more)."""
+    projector_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak learning rate of what joins vision tower and language model (PerPO: 5e-6). None: with
+    adapter = lora it is frozen, with full it trains at learning_rate."""
+    vision_learning_rate: float | None = Field(default=None, gt=0, le=1)
+    """Peak learning rate of the vision tower (PerPO on pages: 5e-7). None: it is frozen."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    warmup_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps in which the learning rate rises."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls afterwards."""
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    """AdamW weight decay."""
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    """How long AdamW remembers the size of gradients; short runs want less (mDPO: 0.98)."""
+    max_grad_norm: float = Field(default=1.0, gt=0, le=1e6)
+    """Gradients are scaled down to this norm."""
+    epochs: float = Field(default=1.0, gt=0, le=1000)
+    """Passes over the lists."""
+    batch_lists: int = Field(default=8, ge=1, le=4096)
+    """Lists an optimiser step, over all processes."""
+    micro_batch_lists: int = Field(default=8, ge=1, le=4096)
+    """Lists a forward pass at most; the gradient of a step does not depend on it."""
+    micro_batch_tokens: int = Field(default=16_384, ge=1, le=1_000_000_000)
+    """Tokens a forward pass at most; a longer list runs alone."""
+    eval_every_steps: int = Field(default=50, ge=1, le=1_000_000)
+    """Steps between checkpoints, each measured on the validation split."""
+    eval_prompts: int = Field(default=384, ge=1, le=1_000_000)
+    """Validation prompts a measurement, shared out over the tasks."""
+    patience: int = Field(default=4, ge=1, le=1000)
+    """Stop after this many measurements without a better one."""
+    displacement_nats: float = Field(default=1.0, gt=0, le=1e6)
+    """Warn when the best answers are on average less likely than under the reference by more than
+    this, nats."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Order of the lists, initial adapters, crops of the conditional term."""
+    threads: int = Field(default=2, ge=1, le=256)
+    """CPU threads of training; unused on a GPU."""
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = ["tensorboard"]
+    """Who else is told loss and metrics. tensorboard writes to the store's folder tensorboard; the
+    others' packages and accounts are one's own, and they may reach out."""
+    progress_timeout_s: float = Field(default=1800, gt=0, le=86_400)
+    """Training is ended when it reports nothing for this long."""
+
+    processes: int = Field(default=1, ge=1, le=1024)
+    """Training processes side by side (torchrun), each with its own GPU or its share of threads."""
+
+    sharding: Literal["none", "fsdp"] = "none"
+    """fsdp: the processes share out weights, gradients and optimiser states (FSDP2), after each has
+    loaded the model once; for models whose training does not fit one GPU."""
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> TrainConfig:
+        if self.batch_lists < self.processes:
+            raise ValueError(
+                f"batch_lists ({self.batch_lists}) must be at least processes ({self.processes}), "
+                "a list for each"
+            )
+        if self.sharding != "none" and (self.processes == 1 or self.quantize != "none"):
+            raise ValueError(
+                f"sharding = {self.sharding} shares out what 2 or more processes train (processes "
+                f"= {self.processes}), with quantize = none ({self.quantize}); set these or "
+                "sharding = none"
+            )
+        if self.quantize != "none" and self.adapter != "lora":
+            raise ValueError(
+                f"quantize = {self.quantize} trains adapters on frozen 4-bit weights; set adapter "
+                "= lora or quantize = none"
+            )
+        if self.reference_logps == "sampled" and self.reference != "start":
+            raise ValueError(
+                "reference_logps = sampled are those of the policy that sampled the answers, which "
+                "is reference = start; set that or reference_logps = computed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> TrainConfig:
+        if self.objective == "mrpo" and not self.extra_references:
+            raise ValueError(
+                "objective mrpo needs extra_references, at least one; with none it is dpo"
+            )
+        if self.objective != "mrpo" and self.extra_references:
+            raise ValueError(
+                f"extra_references are read by objective mrpo alone, not by {self.objective}; "
+                "remove them"
+            )
+        if "promoted" in self.extra_references:
+            raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if self.objective == "mdpo" and self.pairs != "best_worst":
+            raise ValueError(
+                "objective mdpo compares best_worst; for other pairs set objective = dpo, "
+                "conditional_weight = 1 and anchor_weight = 1"
+            )
+        if self.objective == "mdpo" and (self.conditional_weight or self.anchor_weight):
+            raise ValueError(
+                "objective mdpo has its conditional and anchor terms already, with weight 1; for "
+                "other weights set objective = dpo"
+            )
+        return self
