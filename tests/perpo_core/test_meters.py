@@ -45,7 +45,7 @@ def train(setting: Any, *args: Any, **changes: Any) -> list[Any]:
     [
         ({}, set(LIST_METRICS)),
         ({"objective": "sft"}, set(WITHOUT_REFERENCE)),
-        ({"objective": "sft", "anchor_weight": 0.5}, set(LIST_METRICS)),
+        ({"objective": "sft", "anchor_weight": 0.5}, {*LIST_METRICS, "loss/sft", "loss/anchor"}),
     ],
 )
 def test_metrics_that_need_a_reference_are_logged_where_there_is_one(
