@@ -6,6 +6,7 @@ in bfloat16; what is frozen stays as it is. `describe_precision` names the combi
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -126,11 +127,25 @@ def save_policy(
     if isinstance(policy, PeftModel):
         trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
         if all(name_part(name) == "language" for name in trained):
-            policy.save_pretrained(str(adapter_folder))
+            _save_adapter(policy, base.name, adapter_folder)
         policy = _merge(policy, base, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     policy.to(getattr(torch, dtype)).save_pretrained(folder)
     _copy_other_files(base, folder)
+
+
+def _save_adapter(policy: PeftModel, base_name: str, folder: Path) -> None:
+    """In PEFT's format, the same bytes in every process and on every machine.
+
+    PEFT writes a set in whatever order it has, the base's folder, and a card of its own.
+    """
+    policy.save_pretrained(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text())
+    settings["target_modules"] = sorted(settings["target_modules"])
+    settings["base_model_name_or_path"] = base_name
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -81,7 +82,10 @@ def test_adapters_are_saved_as_peft_where_they_are_all(policy, tmp_path):
         save_policy(wrapped, policy.folder, "float32", folder / "model", folder / "adapter")
         assert (folder / "adapter").exists() == (name == "alone")
     files = {path.name for path in (tmp_path / "alone" / "adapter").iterdir()}
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= files
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    settings = json.loads((tmp_path / "alone" / "adapter" / "adapter_config.json").read_text())
+    assert settings["target_modules"] == sorted(settings["target_modules"])  # PEFT has a set
+    assert settings["base_model_name_or_path"] == policy.folder.name
 
 
 # Precision

@@ -1,0 +1,296 @@
+"""`make chaos`: kill -9 at random, over and over, and nothing is lost, doubled or different.
+
+A small whole refresh runs against a real Prefect server. At random moments one of flow (the whole
+process group of the command), engine (vLLM), trainer or server is killed; a killed server is
+started again, and so is the command, until enough was killed. Whenever a refresh is through, its
+artifacts are compared with those of an undisturbed one and another begins in an empty store. The
+last line is one JSON object, {"kills", "resumes", "rows_lost", "rows_doubled", "orphans",
+"identical"}; "by_victim" besides says who was killed how often.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+
+from perpo_core.keys import hash_file
+from perpo_core.store import Store
+from schemas.base import StageName
+from tests.flows.whole import (
+    COMMAND_TIMEOUT_S,
+    GONE_TIMEOUT_S,
+    MARK,
+    PERPO,
+    build_env,
+    find_marked,
+    list_digests,
+    load_artifact,
+    load_latest,
+    load_report,
+    run_perpo,
+    write_config,
+)
+
+VICTIMS = {"engine": "perpo_core.generate.child", "trainer": "perpo_core.train.child"}
+KINDS = ("flow", "engine", "trainer", "server")
+SERVER_START_TIMEOUT_S = 120
+PARTS = ("metrics", "validation", "counts")  # of report.json
+ROW_KEYS: dict[StageName, tuple[str, ...]] = {
+    "generate": ("prompt_id", "index"), "score": ("sample_id", "index"),
+    "materialize": ("sample_id",),
+}  # fmt: skip
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="perpo-chaos-") as folder:
+        tally = run_chaos(Path(folder), arguments.kills, random.Random(arguments.seed))
+    print(json.dumps(tally))
+    sys.exit(0 if is_clean(tally) else 1)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def is_clean(tally: dict[str, Any]) -> bool:
+    """Whether nothing was lost, doubled, left behind or different."""
+    bad = tally["rows_lost"] + tally["rows_doubled"] + tally["orphans"]
+    return bad == 0 and tally["identical"]
+
+
+def run_chaos(folder: Path, num_kills: int, rng: random.Random) -> dict[str, Any]:
+    """Refreshes with that many kills among them, and what came of it."""
+    expected, duration_s = run_undisturbed(folder / "undisturbed")
+    say(f"undisturbed: {duration_s:.0f} s")
+    tally: dict[str, Any] = {
+        "kills": 0, "resumes": 0, "rows_lost": 0, "rows_doubled": 0, "orphans": 0,
+        "identical": True, "by_victim": Counter(),
+    }  # fmt: skip
+    round_number = 0
+    with Server(folder / "server") as server:
+        while tally["kills"] < num_kills:
+            store = run_disturbed(folder / str(round_number), server, duration_s, num_kills, rng,
+                                  tally)  # fmt: skip
+            compare(store, expected, tally)
+            round_number += 1
+    return tally
+
+
+def run_undisturbed(folder: Path) -> tuple[Path, float]:
+    """(store, seconds) of a refresh that nobody disturbs."""
+    folder.mkdir()
+    config, store = write_config(folder)
+    started_s = time.monotonic()
+    run_perpo("refresh", config)
+    return store, time.monotonic() - started_s
+
+
+def run_disturbed(
+    folder: Path,
+    server: Server,
+    duration_s: float,
+    num_kills: int,
+    rng: random.Random,
+    tally: dict[str, Any],
+) -> Path:
+    """The same command until it is through, killed in between; its store."""
+    folder.mkdir()
+    config, store = write_config(folder)
+    while True:
+        server.ensure()
+        mark = uuid.uuid4().hex
+        disturb = tally["kills"] < num_kills
+        with run_marked(mark, server, config, folder / "refresh.log") as process:
+            victim = kill_something(process, mark, server, duration_s, rng) if disturb else None
+            if victim:
+                tally["kills"] += 1
+                tally["by_victim"][victim] += 1
+            process.wait(COMMAND_TIMEOUT_S)
+        tally["orphans"] += count_orphans(mark)
+        record = load_latest(store)
+        say(f"kill {tally['kills']}: {victim or 'nobody'}, the command ended with "
+            f"{process.returncode}, stages {list(record.stages) if record else []}")  # fmt: skip
+        if process.returncode == 0:
+            return store
+        assert victim, (folder / "refresh.log").read_text()[-3000:]
+        tally["resumes"] += 1
+
+
+@contextmanager
+def run_marked(
+    mark: str, server: Server, config: Path, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A refresh that reports to the server; whatever happens, it is gone afterwards."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [PERPO, "refresh", str(config)], stdout=out, stderr=subprocess.STDOUT,
+            env=build_env(**{MARK: mark}) | {"PREFECT_API_URL": server.url},
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def kill_something(
+    process: subprocess.Popen[bytes], mark: str, server: Server, duration_s: float,
+    rng: random.Random,
+) -> str | None:  # fmt: skip
+    """Kill one of them at a random moment of a run; None if it ended before that.
+
+    An engine or a trainer is waited for, since each lives for a part of the run only.
+    """
+    kind = rng.choice(KINDS)
+    moment_s = time.monotonic() + rng.uniform(0, duration_s)
+    while process.poll() is None and time.monotonic() < moment_s + COMMAND_TIMEOUT_S:
+        time.sleep(0.05)
+        found = find_victim(process, mark, server, kind)
+        if found and (time.monotonic() >= moment_s or kind in VICTIMS):
+            if kind in VICTIMS:
+                time.sleep(rng.uniform(0, duration_s / 4))
+            with suppress(ProcessLookupError):
+                os.kill(found, signal.SIGKILL) if kind in VICTIMS else os.killpg(
+                    found, signal.SIGKILL
+                )
+                return kind
+    return None
+
+
+def find_victim(
+    process: subprocess.Popen[bytes], mark: str, server: Server, kind: str
+) -> int | None:
+    """The process, or leader of the group, to kill."""
+    if kind == "flow":
+        return process.pid
+    if kind == "server":
+        return server.pid
+    for candidate in find_marked(mark):
+        with suppress(psutil.Error):
+            line = candidate.cmdline()
+            if VICTIMS[kind] in line and "perpo_core.supervisor" not in line:
+                return candidate.pid
+    return None
+
+
+def count_orphans(mark: str) -> int:
+    """Processes of an ended command that are still there after a grace."""
+    deadline_s = time.monotonic() + GONE_TIMEOUT_S
+    while (left := list(find_marked(mark))) and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return len(left)
+
+
+def compare(store: Path, expected: Path, tally: dict[str, Any]) -> None:
+    """Add what is missing, double or different in a store to the tally."""
+    for stage, key in ROW_KEYS.items():
+        rows, wanted = (read_keys(s, stage, key) for s in (store, expected))
+        tally["rows_lost"] += len(wanted.keys() - rows.keys())
+        tally["rows_doubled"] += sum(count - 1 for count in rows.values())
+    report, wanted_report = load_report(store), load_report(expected)
+    same = {part: report[part] == wanted_report[part] for part in PARTS}
+    same |= {
+        stage: digest == list_digests(wanted_report)[stage]
+        for stage, digest in list_digests(report).items()
+    }
+    same["preferences.parquet"] = hash_preferences(store) == hash_preferences(expected)
+    if different := [part for part, equal in same.items() if not equal]:
+        say(f"different: {', '.join(different)}")
+        tally["identical"] = False
+
+
+def read_keys(store: Path, stage: StageName, key: tuple[str, ...]) -> Counter[tuple[Any, ...]]:
+    """How often each row is there."""
+    artifact = load_artifact(store, stage)
+    files = [f.path for f in artifact.files if not f.path.startswith("dropped")]
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for name in files:
+        table = pq.read_table(Store(store).path(artifact, name), columns=list(key)).to_pydict()
+        rows.update(zip(*(table[column] for column in key), strict=True))
+    return rows
+
+
+def hash_preferences(store: Path) -> str:
+    return hash_file(Store(store).path(load_artifact(store, "materialize"), "preferences.parquet"))
+
+
+class Server:
+    """A Prefect server in a process group of its own, started again when it is gone."""
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir()
+        self._home = home
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._port = listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}/api"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def ensure(self) -> None:
+        """Running, and answering."""
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        deadline_s = time.monotonic() + SERVER_START_TIMEOUT_S
+        while not self._answers():
+            assert time.monotonic() < deadline_s, (self._home / "server.log").read_text()[-3000:]
+            time.sleep(0.2)
+
+    def _start(self) -> None:
+        own = {"PREFECT_HOME": str(self._home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
+                   "--port", str(self._port), "--no-ui"]  # fmt: skip
+        with (self._home / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=build_env(**own), start_new_session=True
+            )
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
