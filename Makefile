@@ -9,12 +9,12 @@ READY := .venv/ready-$(EXTRA)
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh seeds test test-slow bench-train lint format types lock clean
+.PHONY: help setup refresh seeds test test-slow chaos bench-train lint format types lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo
-	@echo 'ARGS="..." is passed on by refresh, tests and bench-train; PYTHON=... names another Python 3.11.'
+	@echo 'ARGS="..." is passed on by refresh, tests, chaos and bench-train; PYTHON=... names another Python 3.11.'
 
 setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
 
@@ -41,6 +41,9 @@ test: $(READY)  ## quick tests (MARKS="gpu" and the like choose others)
 
 test-slow: $(READY)  ## tests that take minutes
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not postgres and not browser" $(ARGS)
+
+chaos: $(READY)  ## random kills over whole refreshes; about half an hour (ARGS="--kills 5")
+	@$(BIN)/python -m tests.flows.chaos $(ARGS)
 
 bench-train: $(READY)  ## speed and memory of training against separate sequences and TRL
 	@$(BIN)/python -m tests.benchmarks.train_speed $(ARGS)
