@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from flows.records import new_run_id, write_record
+from flows.records import load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import AnyArtifact
@@ -105,12 +105,14 @@ class Runner:
         write_record(self.store, self.record)
 
     def report(self) -> None:
-        """Write report.html and report.json of what the run has."""
+        """Write report.html and report.json of what the run has, and the page of all runs."""
         from perpo_core.report import write_report  # matplotlib is slow to import
+        from perpo_core.report.trends import write_trends
 
         get_watcher().note("writing the report")
         path = write_report(self.store, self.record)
         self.update(report=path.absolute().relative_to(self.store.root))
+        write_trends(self.store, load_records(self.store))
         publish_report(path)
         get_watcher().note("")
 
