@@ -72,9 +72,8 @@ def approve(run: RunArgument, store: StoreOption = STORE) -> None:
         opened = Store(store)
         record = load_record(opened, run)
         with share_store(opened):
-            moved = approve_run(opened, record, print)
+            print(describe_pointer(approve_run(opened, record, print)))
             write_report(opened, record)
-        print(describe_pointer(moved))
 
 
 @app.command()
@@ -91,8 +90,8 @@ def reject(run: RunArgument, store: StoreOption = STORE) -> None:
         record = load_record(opened, run)
         with share_store(opened):
             reject_run(opened, record)
+            print(f"the policy of {record.run_id} is not promoted; the promoted policy stays")
             write_report(opened, record)
-        print(f"the policy of {record.run_id} is not promoted; the promoted policy stays")
 
 
 @app.command()

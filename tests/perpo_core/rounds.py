@@ -9,6 +9,7 @@ from perpo_core import promote
 from perpo_core.keys import compute_hash
 from perpo_core.stage import StageContext, as_parents, find_or_make
 from perpo_core.store import describe_file, write_atomic
+from schemas.arrow import PREDICTIONS
 from schemas.artifact import Checkpoint, EvalReport, Metric, Promotion
 from schemas.run import RunRecord, StageRecord
 from tests.perpo_core.small_store import POLICY_DIGEST, common_fields
@@ -53,9 +54,10 @@ def build_round(
         history=[],
         validation=[],
     )
-    path = context.store.folder("evaluation", key) / "predictions.parquet"
-    write_atomic(path, name.encode())
-    fields = common_fields("evaluate", "evaluation", 1, [describe_file(path, path.name)])
+    table = PREDICTIONS.empty_table().replace_schema_metadata({"made of": name})
+    workspace = context.store.open_workspace("evaluation", key)
+    file = workspace.write_table("predictions.parquet", table)
+    fields = common_fields("evaluate", "evaluation", 1, [file])
     evaluation = EvalReport(
         **(fields | {"key": key, "parents": as_parents(checkpoint)}),
         metrics={},
