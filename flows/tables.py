@@ -137,6 +137,10 @@ def describe_status(store: Store, record: RunRecord) -> str:
     """The recorded status; a run that says running while nobody runs it was killed."""
     if record.status == "running" and not is_locked(store, record.config.name):
         return "killed"
+    entry = record.stages.get("promote")
+    promotion = store.load(entry.kind, entry.key) if entry else None
+    if isinstance(promotion, Promotion) and find_answer(store, promotion) == "waiting":
+        return f"{record.status}, waiting for approval"
     return record.status
 
 

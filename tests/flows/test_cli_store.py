@@ -89,6 +89,7 @@ def test_a_waiting_run_says_how_to_answer_and_its_report_follows_the_answer(
 ) -> None:
     store = build_rounds(tmp_path, approval=True).store
     assert "Waiting for approval" in invoke(store.root, "show", "run-first").stdout
+    assert invoke(store.root, "runs").stdout.count("completed, waiting for approval") == 2
     assert promoted(store) is None
     done = invoke(store.root, "approve", "run-first")
     assert done.exit_code == 0, done.output
