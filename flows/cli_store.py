@@ -36,7 +36,7 @@ def promotions(store: StoreOption = STORE) -> None:
 @app.command()
 def rollback(
     digest: Annotated[
-        str | None, typer.Argument(help="Of a policy promoted before, or its first characters.")
+        str | None, typer.Argument(help="Of a policy promoted before, or its start; or base.")
     ] = None,
     previous: Annotated[
         bool, typer.Option("--previous", help="What was promoted before the current policy.")

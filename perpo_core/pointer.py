@@ -21,6 +21,7 @@ from schemas.artifact import Checkpoint, Promotion
 from schemas.base import Digest, Frozen
 
 FOLDER = "promoted"
+BASE = "base"  # where the rounds began; no start of a digest, since s is no hexadecimal digit
 MODEL_FOLDER = "model"  # of a checkpoint artifact
 
 
@@ -31,6 +32,8 @@ class Pointer(Frozen):
     folder: str | None
     """The policy's folder, relative to the store; it names the attempt, so it never changes. None:
     where the rounds began, which the configuration names (policy.base)."""
+    base_policy_digest: Digest | None = None
+    """What the policy was trained from; of the first promotion, where the rounds began."""
     checkpoint_key: Digest | None = None
     promotion_key: Digest | None = None
     promotion_attempt: int = 0
@@ -44,6 +47,7 @@ def build_pointer(store: Store, promotion: Promotion, checkpoint: Checkpoint) ->
     return Pointer(
         policy_digest=promotion.policy_digest,
         folder=store.path(checkpoint, MODEL_FOLDER).relative_to(store.root).as_posix(),
+        base_policy_digest=checkpoint.base_policy_digest,
         checkpoint_key=checkpoint.key,
         promotion_key=promotion.key,
         promotion_attempt=promotion.attempt,
@@ -81,7 +85,7 @@ def apply_promotion(
 
 
 def roll_back(store: Store, policy_digest: str) -> Pointer:
-    """Point at a policy that was promoted before, or at where the rounds began, by its digest.
+    """Point at a policy that was promoted before, by its digest, or at "base".
 
     Raises ValueError if none or several have this digest (or start), or if it is gone or damaged.
     """
@@ -89,7 +93,8 @@ def roll_back(store: Store, policy_digest: str) -> Pointer:
     known = [*load_history(store), *([base] if base else [])]
     found = {
         entry.policy_digest: entry for entry in known
-        if policy_digest and entry.policy_digest.startswith(policy_digest)
+        if (policy_digest and entry.policy_digest.startswith(policy_digest))
+        or (policy_digest == BASE and entry.folder is None)
     }  # fmt: skip
     if len(found) != 1:
         raise ValueError(
@@ -142,17 +147,14 @@ def find_line(history: Sequence[Pointer]) -> list[Pointer]:
 
 
 def _find_base(store: Store, history: Sequence[Pointer]) -> Pointer | None:
-    """Where the rounds began: what the first promotion was compared with; None if not known."""
-    known = [entry for entry in history if entry.folder is None]
-    if known:
-        return known[0]
-    key = history[0].checkpoint_key if history else None
-    checkpoint = store.load("checkpoint", key) if key else None
-    if not isinstance(checkpoint, Checkpoint):
+    """Where the rounds began: what the first promotion was trained from; None if not known."""
+    if not history:
         return None
-    return Pointer(
-        policy_digest=checkpoint.base_policy_digest, folder=None, at=checkpoint.created_at
-    )
+    first, digest = history[0], history[0].base_policy_digest
+    if digest is None and first.checkpoint_key:
+        checkpoint = store.load("checkpoint", first.checkpoint_key)
+        digest = checkpoint.base_policy_digest if isinstance(checkpoint, Checkpoint) else None
+    return Pointer(policy_digest=digest, folder=None, at=first.at) if digest else None
 
 
 def _roll_back_to(store: Store, target: Pointer) -> Pointer:

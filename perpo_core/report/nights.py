@@ -140,4 +140,5 @@ def describe_failure(record: RunRecord) -> str:
     """Where and why a run ended, in a sentence."""
     stage = find_stopped_stage(record)
     where = f"stopped in {stage}" if stage else "stopped after its last stage"
-    return f"{record.run_id} {where}" + (f": {record.error}" if record.error else "")
+    why = (record.error or "").partition("\n")[0]  # the rest is a log's last lines
+    return f"{record.run_id} {where}" + (f": {why}" if why else "")

@@ -165,5 +165,10 @@ def test_a_run_leaves_the_page_of_all_runs_beside_its_report(toy_config: Refresh
     record = refresh(toy_config)
     page = (toy_config.store / "reports" / "trends.html").read_text()
     assert f'href="{record.run_id}/report.html"' in page
+    (toy_config.store.parent / "break-train").write_text("input")
+    with pytest.raises(ValueError, match="told to fail"):
+        refresh(toy_config, force_from="train")
+    page = (toy_config.store / "reports" / "trends.html").read_text()
+    assert "stopped in train: toy train was told to fail" in page
     assert record.report is not None
     assert 'href="../trends.html"' in (toy_config.store / record.report).read_text()

@@ -86,6 +86,13 @@ def test_a_decision_applied_before_does_not_undo_it(tmp_path: Path) -> None:
     assert promoted(context.store) == POLICY_DIGEST
 
 
+def test_to_the_base_also_when_the_first_checkpoints_are_gone(context: StageContext) -> None:
+    for entry in load_history(context.store)[:2]:
+        shutil.rmtree(context.store.folder("checkpoint", str(entry.checkpoint_key)))
+    roll_back(context.store, "base")
+    assert promoted(context.store) == POLICY_DIGEST
+
+
 def test_nothing_promoted_yet(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing is promoted"):
         roll_back_to_previous(Store(tmp_path))
