@@ -6,23 +6,27 @@ Exit codes: 0 done, 1 an engine broke, 2 something the user can mend (one senten
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli_common import (
+    OPTIONS,
+    STORE,
+    RunArgument,
+    StoreOption,
+    build_console,
+    explaining_errors,
+    find_run,
+    print_report_path,
+)
+from flows.cli_store import app as store_app
 from schemas.base import StageName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
-
-    from perpo_core.store import Store
     from schemas.config import RefreshConfig
     from schemas.run import RunRecord
 
@@ -33,16 +37,8 @@ app = typer.Typer(
     help="Perceptual Preference Optimization: collect, generate, score, materialize, train, "
     "evaluate, promote.",
 )
+app.add_typer(store_app)
 
-
-@dataclass
-class Options:
-    """What is said before the command."""
-
-    debug: bool = False
-
-
-OPTIONS = Options()
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(help="Configuration file (TOML); the defaults without one.")
@@ -51,11 +47,6 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.beta=0.2."),
 ]
-StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="PERPO_STORE", help="The folder of artifacts and runs.")
-]
-RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
-STORE = Path("store")
 LEVEL_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -263,22 +254,6 @@ def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
     return load_config(config, overrides or [])
 
 
-def find_run(run: str, store: Path) -> tuple[Store, RunRecord]:
-    """The store and the record of a run."""
-    from flows.records import load_record
-    from perpo_core.store import Store
-
-    opened = Store(store)
-    return opened, load_record(opened, run)
-
-
-def build_console() -> Console:
-    """The terminal, or plain wide text for files and pipes."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
-
-
 def run_and_tell(store: Path, run: Callable[[], RunRecord]) -> None:
     """Run a flow with the display on, then print what came of it; the report's path comes last."""
     from flows.display import showing
@@ -291,44 +266,6 @@ def run_and_tell(store: Path, run: Callable[[], RunRecord]) -> None:
         record = run()
     print_run(console, Store(store), record)
     print_report_path(Store(store), record)
-
-
-def print_report_path(store: Store, record: RunRecord) -> None:
-    """The path alone on a line, never wrapped."""
-    if record.report is not None:
-        print(store.root / record.report)
-
-
-@contextmanager
-def explaining_errors() -> Iterator[None]:
-    """What the user can mend is one red sentence and an exit code; bugs keep their trace."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        tell("interrupted; what is finished stays in the store and the same command resumes", 130)
-    except Exception as error:
-        code = find_exit_code(error)
-        if OPTIONS.debug or code is None:
-            raise
-        tell(str(error), code)
-
-
-def find_exit_code(error: Exception) -> int | None:
-    """2 for what the user can mend, 1 for a broken engine, None for a bug."""
-    from pydantic import ValidationError
-
-    from perpo_core.process import ChildFailed
-
-    if isinstance(error, ChildFailed):
-        return 1
-    is_for_user = isinstance(error, ValueError | OSError) and not isinstance(error, ValidationError)
-    return 2 if is_for_user else None
-
-
-def tell(sentence: str, code: int) -> None:
-    """Print to stderr, red in a terminal, and end with the code."""
-    typer.secho(sentence, fg=typer.colors.RED, err=True)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,25 @@
-"""One run of a configuration at a time in a store: a lock that the system frees with the process.
+"""One run of a configuration at a time in a store, and none while its garbage is removed.
 
-Left out: locks across machines; on a shared store the scheduler keeps runs apart.
+<store>/runs/<name>.lock     held by the run of that name
+<store>/runs/.store.lock     shared by all that read or write the store, held alone by a removal
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from perpo_core.locks import try_lock
 from perpo_core.store import Store
 
 
 @contextmanager
 def lock_name(store: Store, name: str) -> Iterator[None]:
     """Hold the lock of a configuration's name; raises ValueError if another process does."""
-    path = _path(store, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as handle:
-        if not _try_lock(handle.fileno()):
+    with share_store(store), _path(store, name).open("a+") as handle:
+        if not try_lock(handle):
             handle.seek(0)
             holder = handle.read().strip() or "unknown"
             raise ValueError(
@@ -33,21 +32,44 @@ def lock_name(store: Store, name: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def share_store(store: Store) -> Iterator[None]:
+    """Keep `perpo gc` away; raises ValueError while it is at work."""
+    path = _path(store, ".store")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        if not try_lock(handle, shared=True):
+            raise ValueError(f"perpo gc is at work in {store.root}; try again when it has ended")
+        yield
+
+
+@contextmanager
+def lock_store(store: Store) -> Iterator[None]:
+    """Hold the whole store alone; raises ValueError while anything runs in it."""
+    path = _path(store, ".store")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as handle:
+        alone = try_lock(handle)
+        running = list_locked(store)
+        if running or not alone:
+            what = f"a run of {running[0]!r}" if running else "another perpo command"
+            raise ValueError(f"{what} is going on in {store.root}; wait until it has ended")
+        yield
+
+
+def list_locked(store: Store) -> list[str]:
+    """The names whose run is going on now."""
+    names = sorted(path.stem for path in (store.root / "runs").glob("[!.]*.lock"))
+    return [name for name in names if is_locked(store, name)]
+
+
 def is_locked(store: Store, name: str) -> bool:
     """Whether a process is running this configuration now."""
     path = _path(store, name)
     if not path.is_file():
         return False
     with path.open("a+") as handle:
-        return not _try_lock(handle.fileno())
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return not try_lock(handle)
 
 
 def _path(store: Store, name: str) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from flows.records import new_run_id, write_record
+from flows.records import load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import AnyArtifact
@@ -105,14 +105,21 @@ class Runner:
         write_record(self.store, self.record)
 
     def report(self) -> None:
-        """Write report.html and report.json of what the run has."""
+        """Write report.html and report.json of what the run has, and the page of all runs."""
         from perpo_core.report import write_report  # matplotlib is slow to import
 
         get_watcher().note("writing the report")
         path = write_report(self.store, self.record)
         self.update(report=path.absolute().relative_to(self.store.root))
+        self.report_trends()
         publish_report(path)
         get_watcher().note("")
+
+    def report_trends(self) -> None:
+        """Write the page of all runs."""
+        from perpo_core.report.trends import write_trends  # matplotlib is slow to import
+
+        write_trends(self.store, load_records(self.store))
 
 
 @contextmanager
@@ -123,6 +130,8 @@ def recording(runner: Runner) -> Iterator[None]:
         yield
     except BaseException as error:  # Ctrl-C too: the record must not say "running" for ever
         runner.update(status="failed", ended_at=utc_now(), error=describe_error(error))
+        if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
+            runner.report_trends()
         raise
 
 

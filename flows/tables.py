@@ -13,6 +13,8 @@ from rich.text import Text
 from flows.display import format_seconds
 from flows.lock import is_locked
 from flows.planning import PlannedStage
+from flows.records import LATEST
+from perpo_core.approvals import Answer, find_answer
 from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store
@@ -33,7 +35,7 @@ def print_run(console: Console, store: Store, record: RunRecord) -> None:
         if isinstance(artifact, EvalReport):
             console.print(build_metrics_table(artifact))
         if isinstance(artifact, Promotion):
-            console.print(describe_promotion(artifact))
+            console.print(describe_promotion(artifact, record.run_id, find_answer(store, artifact)))
     console.print(build_stages_table(record))
 
 
@@ -68,8 +70,15 @@ def _describe_metric(name: str, value: Metric) -> Iterator[str | Text]:
     yield Text(f"{arrow} {reading}", style)
 
 
-def describe_promotion(promotion: Promotion) -> Text:
-    """Whether the policy moved, and which gates held it back."""
+def describe_promotion(
+    promotion: Promotion, run_id: str = LATEST, answer: Answer | None = None
+) -> Text:
+    """Whether the policy moved, who is waited for, and which gates held it back."""
+    if promotion.promoted and answer == "waiting":
+        advice = f"`perpo approve {run_id}` promotes the policy, `perpo reject {run_id}` does not"
+        return Text(f"Waiting for approval: every gate passed. {advice}.", "yellow")
+    if promotion.promoted and answer == "rejected":
+        return Text("Not promoted: every gate passed, and a person rejected it.", "yellow")
     if promotion.promoted:
         return Text("Promoted: every gate passed on the validation split.", "green")
     held = [gate for gate in promotion.gates if not gate.passed]
@@ -128,6 +137,10 @@ def describe_status(store: Store, record: RunRecord) -> str:
     """The recorded status; a run that says running while nobody runs it was killed."""
     if record.status == "running" and not is_locked(store, record.config.name):
         return "killed"
+    entry = record.stages.get("promote")
+    promotion = store.load(entry.kind, entry.key) if entry else None
+    if isinstance(promotion, Promotion) and find_answer(store, promotion) == "waiting":
+        return f"{record.status}, waiting for approval"
     return record.status
 
 

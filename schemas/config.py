@@ -166,6 +166,8 @@ class PromoteConfig(Section):
         "counting": {"greedy_reward": 0.02},
     }
     """Task -> metric -> its mean change must not fall below minus this."""
+    approval: bool = False
+    """true: a promotion whose gates passed waits until a person says `perpo approve RUN`."""
 
 
 class RefreshConfig(Section):

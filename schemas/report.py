@@ -37,6 +37,9 @@ class PromotionSummary(Frozen):
     """The decision and every gate behind it."""
 
     promoted: bool
+    """As the gates decided."""
+    approval: Literal["waiting", "approved", "rejected"] | None = None
+    """With promote.approval the policy moves only when a person approves; None without."""
     gates: list[Gate]
 
 

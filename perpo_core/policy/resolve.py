@@ -11,8 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from perpo_core.keys import hash_folder
+from perpo_core.pointer import find_damage, load_promoted
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.promote import load_promoted
 from perpo_core.store import Store
 from schemas.config import PolicyConfig
 from schemas.run import PolicyRef
@@ -56,17 +56,17 @@ def _find_folder(key: str, model: str) -> Path:
 
 
 def _find_promoted(store: Store) -> Path | None:
-    """The promoted policy's model folder; None before the first promotion."""
+    """The promoted policy's model folder; None where it is the one the rounds began with."""
     promoted = load_promoted(store)
-    if promoted is None:
+    if promoted is None or promoted.folder is None:
         return None
-    folder = store.root / promoted.folder
-    if not folder.is_dir() or hash_folder(folder) != promoted.policy_digest:
+    problem = find_damage(store, promoted)
+    if problem:
         raise ValueError(
-            f"policy.model = promoted points at {folder}, which is missing or no longer what was "
-            "promoted; roll the promotion back or name a policy folder"
+            f"policy.model = promoted, but {problem}; roll the promotion back (`perpo rollback`) "
+            "or name a policy folder"
         )
-    return folder
+    return store.root / promoted.folder
 
 
 def _find_in_hub_cache(key: str, model: str) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from perpo_core.approvals import Answer, find_answer
 from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import (
     AnyArtifact,
@@ -35,6 +36,8 @@ class RunArtifacts:
 
     by_stage: dict[StageName, AnyArtifact] = field(default_factory=dict)
     missing: dict[StageName, str] = field(default_factory=dict)
+    approval: Answer | None = None
+    """Where a person's word on the promotion stands; None where none was asked for."""
 
     def _get(self, stage: StageName, kind: type[T]) -> T | None:
         artifact = self.by_stage.get(stage)
@@ -80,7 +83,9 @@ def load_artifacts(store: Store, run: RunRecord) -> RunArtifacts:
             missing[stage] = found
         else:
             by_stage[stage] = found
-    return RunArtifacts(by_stage, missing)
+    promotion = by_stage.get("promote")
+    approval = find_answer(store, promotion) if isinstance(promotion, Promotion) else None
+    return RunArtifacts(by_stage, missing, approval)
 
 
 def find_stopped_stage(run: RunRecord) -> StageName | None:

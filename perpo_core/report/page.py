@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from perpo_core.frames import build_framer
@@ -46,15 +46,13 @@ MAX_MEGAPIXELS = 1000.0  # of stored images, where the source sets no limit of i
 
 def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Report) -> str:
     """The whole page."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string((FOLDER / "report.html").read_text(encoding="utf-8"))
+    template = build_environment().get_template("report.html")
     list_cards, change_cards, changes = _load_cards(store, run, artifacts)
     scale = compute_scale(report.metrics)
     validation_scale = compute_scale(report.validation)
     return template.render(
-        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),
+        style=load_style(),
+        after_gates=_describe_outcome(report),
         report=report,
         run=run,
         task_labels=TASK_LABELS,
@@ -73,6 +71,32 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         stage_rows=build_stage_rows(run, artifacts),
         settings=build_settings(run.config),
     )
+
+
+def build_environment() -> Environment:
+    """Templates of this folder; everything they show is escaped."""
+    return Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def load_style() -> Markup:
+    """The style sheet that all pages share."""
+    return Markup((FOLDER / "report.css").read_text(encoding="utf-8"))
+
+
+def _describe_outcome(report: Report) -> str:
+    """What became of the promoted policy."""
+    promotion = report.promotion
+    if promotion is None or not promotion.promoted or promotion.approval == "rejected":
+        return "The promoted policy stays where it was."
+    if promotion.approval == "waiting":
+        return f"Every measured gate passed; `perpo approve {report.run_id}` promotes the policy."
+    return "Every measured gate passed, and the promoted policy moved to this checkpoint."
 
 
 def _describe_times(run: RunRecord) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from perpo_core.approvals import Answer
 from perpo_core.metrics import LOWER_IS_BETTER
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.train.displacement import find_displacement
-from schemas.artifact import Metric, Promotion
+from schemas.artifact import Metric
 from schemas.base import TASKS, Task
 from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary
 from schemas.run import RunRecord
@@ -30,6 +31,12 @@ METRIC_LABELS = {
     "greedy_reward": "greedy reward",
     "sampled_reward": "expected reward of samples",
     "best_of_n": "reward of the best of n samples",
+}
+AFTER_GATES: dict[Answer | None, str] = {
+    None: ", so the trained policy is now the promoted one",
+    "approved": " and a person approved, so the trained policy is now the promoted one",
+    "waiting": "; the trained policy waits for a person's approval",
+    "rejected": ", but a person rejected it",
 }
 MINUS = "\u2212"
 HALF_OF_LAST_DIGIT = 0.0005  # of three decimals
@@ -67,7 +74,7 @@ def format_number(value: float) -> str:
 
 def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
     """The content of report.json."""
-    evaluation, promotion = artifacts.evaluation, artifacts.promotion
+    evaluation = artifacts.evaluation
     return Report(
         run_id=run.run_id,
         status=run.status,
@@ -84,7 +91,7 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         metrics=evaluation.metrics if evaluation else {},
         validation=evaluation.validation if evaluation else {},
         headroom_closed=evaluation.headroom_closed if evaluation else {},
-        promotion=_summarise_promotion(promotion),
+        promotion=_summarise_promotion(artifacts),
         warnings=_list_warnings(run, artifacts),
         stages={
             stage: StageSummary(
@@ -109,10 +116,13 @@ def _list_warnings(run: RunRecord, artifacts: RunArtifacts) -> list[str]:
     return [warning] if warning else []
 
 
-def _summarise_promotion(promotion: Promotion | None) -> PromotionSummary | None:
+def _summarise_promotion(artifacts: RunArtifacts) -> PromotionSummary | None:
+    promotion = artifacts.promotion
     if promotion is None:
         return None
-    return PromotionSummary(promoted=promotion.promoted, gates=promotion.gates)
+    return PromotionSummary(
+        promoted=promotion.promoted, approval=artifacts.approval, gates=promotion.gates
+    )
 
 
 def merge_versions(artifacts: RunArtifacts) -> dict[str, str]:
@@ -144,7 +154,7 @@ def compute_verdict(run: RunRecord, artifacts: RunArtifacts) -> str:
         if reading in readings.values()
     ]
     verdict = _capitalise("; ".join(phrases) or "nothing was measured")
-    return f"{verdict}. {_say_promoted(artifacts.promotion)}"
+    return f"{verdict}. {_say_promoted(artifacts)}"
 
 
 def compute_headline(run: RunRecord, artifacts: RunArtifacts) -> str:
@@ -160,7 +170,7 @@ def compute_headline(run: RunRecord, artifacts: RunArtifacts) -> str:
         f"On {value.n:,} held-out {TASK_LABELS[task]} prompts, {label_metric(metric)} "
         f"{_describe_move(format_number(value.base), format_number(value.trained))} "
         f"({format_signed(value.delta)}, 95% interval {format_signed(value.delta_low)} to "
-        f"{format_signed(value.delta_high)}); {_explain_promotion(artifacts.promotion)}."
+        f"{format_signed(value.delta_high)}); {_explain_promotion(artifacts)}."
     )
 
 
@@ -187,19 +197,23 @@ def _explain_no_result(run: RunRecord) -> str:
     return f"{'Failed' if run.status == 'failed' else 'Not finished'}: stopped in {stage}"
 
 
-def _say_promoted(promotion: Promotion | None) -> str:
-    if promotion is None:
+def _say_promoted(artifacts: RunArtifacts) -> str:
+    if artifacts.promotion is None:
         return "No promotion decision."
-    return "Promoted." if promotion.promoted else "Not promoted."
+    if artifacts.promotion.promoted and artifacts.approval == "waiting":
+        return "Waiting for approval."
+    is_promoted = artifacts.promotion.promoted and artifacts.approval != "rejected"
+    return "Promoted." if is_promoted else "Not promoted."
 
 
-def _explain_promotion(promotion: Promotion | None) -> str:
+def _explain_promotion(artifacts: RunArtifacts) -> str:
+    promotion = artifacts.promotion
     if promotion is None:
         return "no promotion decision was made"
     measured = [gate for gate in promotion.gates if gate.measured is not None]
     failed = [gate for gate in measured if not gate.passed]
     if promotion.promoted:
-        return f"all {len(measured)} gates passed, so the trained policy is now the promoted one"
+        return f"all {len(measured)} gates passed{AFTER_GATES[artifacts.approval]}"
     if not failed:
         return "it was not promoted, because its gates could not be measured"
     named = _join([f"{TASK_LABELS[gate.task]} {label_metric(gate.metric)}" for gate in failed])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perpo_core.keys import hash_file
-from perpo_core.promote import load_promoted
+from perpo_core.pointer import load_promoted
 from perpo_core.store import Store
 from schemas.artifact import Checkpoint
 from schemas.base import STAGES, StageName

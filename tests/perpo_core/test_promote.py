@@ -3,85 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from perpo_core import promote
 from perpo_core.keys import compute_hash
-from perpo_core.promote import apply_promotion, compute_gates, decide, load_history, load_promoted
-from perpo_core.stage import StageContext, as_parents, find_or_make
-from perpo_core.store import describe_file, write_atomic
-from schemas.artifact import Checkpoint, EvalReport, Metric, Promotion
+from perpo_core.pointer import apply_promotion, load_history, load_promoted
+from perpo_core.promote import compute_gates, decide
+from perpo_core.stage import StageContext, find_or_make
 from schemas.config import PromoteConfig
-from tests.perpo_core.small_store import POLICY_DIGEST, build_context, common_fields
-
-GATES: dict[str, Any] = {
-    "min_gain": {"grounding": {"sampled_reward": 0.0}},
-    "max_loss": {"ocr": {"greedy_reward": 0.01}},
-}
-
-
-def build_metric(delta: float, spread: float = 0.01) -> Metric:
-    return Metric(
-        base=0.5, trained=0.5 + delta, delta=delta, delta_low=delta - spread,
-        delta_high=delta + spread, n=100,
-    )  # fmt: skip
-
-
-def build_validation(gain: float = 0.05, loss: float = 0.0) -> dict[Any, dict[str, Metric]]:
-    return {
-        "grounding": {"sampled_reward": build_metric(gain)},
-        "ocr": {"greedy_reward": build_metric(-loss), "edit_distance": build_metric(loss)},
-    }
-
-
-def build_round(
-    context: StageContext,
-    name: str,
-    validation: dict[Any, dict[str, Metric]] | None = None,
-    base_policy: str = POLICY_DIGEST,
-) -> tuple[EvalReport, Checkpoint]:
-    """A checkpoint with one file and its evaluation, committed."""
-    key = compute_hash(["checkpoint", name])
-    path = context.store.folder("checkpoint", key) / "model" / "config.json"
-    write_atomic(path, name.encode())
-    fields = common_fields("train", "checkpoint", 1, [describe_file(path, "model/config.json")])
-    checkpoint = Checkpoint(
-        **(fields | {"key": key}),
-        policy_digest=compute_hash(name),
-        base_policy_digest=base_policy,
-        chosen_step=1,
-        reference_difference_nats=0,
-        history=[],
-        validation=[],
-    )
-    path = context.store.folder("evaluation", key) / "predictions.parquet"
-    write_atomic(path, name.encode())
-    fields = common_fields("evaluate", "evaluation", 1, [describe_file(path, path.name)])
-    evaluation = EvalReport(
-        **(fields | {"key": key, "parents": as_parents(checkpoint)}),
-        metrics={},
-        validation=build_validation() if validation is None else validation,
-        headroom_closed={},
-    )
-    return context.store.commit(evaluation), context.store.commit(checkpoint)
-
-
-def make(context: StageContext, evaluation: EvalReport, checkpoint: Checkpoint) -> Promotion:
-    promotion: Promotion = find_or_make(context, promote, evaluation, checkpoint).artifact
-    return promotion
+from tests.perpo_core.rounds import GATES, build_round, build_validation, make, policy_of
+from tests.perpo_core.small_store import build_context
 
 
 def test_passing_gates_move_the_pointer(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
     assert load_promoted(context.store) is None
     promotion = make(context, *build_round(context, "first"))
-    assert promotion.promoted and promotion.policy_digest == compute_hash("first")
+    assert promotion.promoted and promotion.policy_digest == policy_of("first")
     assert promotion.counts.num_kept == 2
     pointer = load_promoted(context.store)
-    assert pointer is not None and pointer.policy_digest == compute_hash("first")
+    assert pointer is not None and pointer.policy_digest == policy_of("first")
     assert pointer.checkpoint_key == compute_hash(["checkpoint", "first"])
+    assert pointer.folder is not None
     assert (context.store.root / pointer.folder / "config.json").read_text() == "first"
     assert load_history(context.store) == [pointer]
 
@@ -120,24 +64,24 @@ def test_a_reused_decision_repairs_a_lost_pointer(tmp_path: Path) -> None:
 def test_a_kill_between_pointer_and_history_is_repaired(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
     make(context, *build_round(context, "first"))
-    evaluation, checkpoint = build_round(context, "second", base_policy=compute_hash("first"))
+    evaluation, checkpoint = build_round(context, "second", base_policy=policy_of("first"))
     history = context.store.root / "promoted" / "history.jsonl"
     one_line = history.read_text()
     promotion = make(context, evaluation, checkpoint)
     history.write_text(one_line)
     apply_promotion(context.store, promotion, checkpoint, context.log)
     digests = [entry.policy_digest for entry in load_history(context.store)]
-    assert digests == [compute_hash("first"), compute_hash("second")]
+    assert digests == [policy_of("first"), policy_of("second")]
 
 
 def test_an_old_decision_does_not_undo_a_later_one(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
     evaluation, checkpoint = build_round(context, "first")
     old = make(context, evaluation, checkpoint)
-    make(context, *build_round(context, "second", base_policy=compute_hash("first")))
+    make(context, *build_round(context, "second", base_policy=policy_of("first")))
     apply_promotion(context.store, old, checkpoint, context.log)
     pointer = load_promoted(context.store)
-    assert pointer is not None and pointer.policy_digest == compute_hash("second")
+    assert pointer is not None and pointer.policy_digest == policy_of("second")
 
 
 def test_promoting_the_current_policy_adds_nothing(tmp_path: Path) -> None:
@@ -157,20 +101,6 @@ def test_a_policy_that_was_not_compared_with_the_current_one_is_said(tmp_path: P
     assert not any("not with the one promoted" in message for message in messages)
     make(context, *build_round(context, "second"))
     assert any("not with the one promoted" in message for message in messages)
-
-
-def test_roll_back(tmp_path: Path) -> None:
-    context = build_context(tmp_path, promote=GATES)
-    make(context, *build_round(context, "first"))
-    evaluation, checkpoint = build_round(context, "second")
-    second = make(context, evaluation, checkpoint)
-    promote.roll_back(context.store, compute_hash("first")[:12])
-    apply_promotion(context.store, second, checkpoint, context.log)  # reused later: stays back
-    pointer = load_promoted(context.store)
-    assert pointer is not None and pointer.policy_digest == compute_hash("first")
-    assert [entry.rolled_back for entry in load_history(context.store)] == [False, False, True]
-    with pytest.raises(ValueError, match="0 promoted policies"):
-        promote.roll_back(context.store, "f" * 64)
 
 
 def test_the_lower_end_decides_about_a_gain() -> None:

@@ -1,0 +1,88 @@
+"""What the commands share: their usual arguments, the console, and errors in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from perpo_core.store import Store
+    from schemas.run import RunRecord
+
+
+@dataclass
+class Options:
+    """What is said before the command."""
+
+    debug: bool = False
+
+
+OPTIONS = Options()
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="PERPO_STORE", help="The folder of artifacts and runs.")
+]
+RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
+STORE = Path("store")
+
+
+def find_run(run: str, store: Path) -> tuple[Store, RunRecord]:
+    """The store and the record of a run."""
+    from flows.records import load_record
+    from perpo_core.store import Store
+
+    opened = Store(store)
+    return opened, load_record(opened, run)
+
+
+def build_console() -> Console:
+    """The terminal, or plain wide text for files and pipes."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
+
+
+def print_report_path(store: Store, record: RunRecord) -> None:
+    """The path alone on a line, never wrapped."""
+    if record.report is not None:
+        print(store.root / record.report)
+
+
+@contextmanager
+def explaining_errors() -> Iterator[None]:
+    """What the user can mend is one red sentence and an exit code; bugs keep their trace."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("interrupted; what is finished stays in the store and the same command resumes", 130)
+    except Exception as error:
+        code = find_exit_code(error)
+        if OPTIONS.debug or code is None:
+            raise
+        tell(str(error), code)
+
+
+def find_exit_code(error: Exception) -> int | None:
+    """2 for what the user can mend, 1 for a broken engine, None for a bug."""
+    from pydantic import ValidationError
+
+    from perpo_core.process import ChildFailed
+
+    if isinstance(error, ChildFailed):
+        return 1
+    is_for_user = isinstance(error, ValueError | OSError) and not isinstance(error, ValidationError)
+    return 2 if is_for_user else None
+
+
+def tell(sentence: str, code: int) -> None:
+    """Print to stderr, red in a terminal, and end with the code."""
+    typer.secho(sentence, fg=typer.colors.RED, err=True)
+    raise typer.Exit(code)

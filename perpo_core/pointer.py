@@ -1,0 +1,211 @@
+"""The "promoted policy": a pointer that the next round samples from, and every move it made.
+
+    <store>/promoted/current.json     where it points now
+    <store>/promoted/history.jsonl    every move, oldest first
+
+Each decision moves the pointer once. A decision that the history knows leaves the pointer alone,
+since a later round or a roll-back may have moved it on purpose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from perpo_core.keys import hash_folder
+from perpo_core.locks import locked
+from perpo_core.stage import utc_now
+from perpo_core.store import Store, write_atomic
+from schemas.artifact import Checkpoint, Promotion
+from schemas.base import Digest, Frozen
+
+FOLDER = "promoted"
+BASE = "base"  # where the rounds began; no start of a digest, since s is no hexadecimal digit
+MODEL_FOLDER = "model"  # of a checkpoint artifact
+
+
+class Pointer(Frozen):
+    """current.json, and one line of history.jsonl."""
+
+    policy_digest: Digest
+    folder: str | None
+    """The policy's folder, relative to the store; it names the attempt, so it never changes. None:
+    where the rounds began, which the configuration names (policy.base)."""
+    base_policy_digest: Digest | None = None
+    """What the policy was trained from; of the first promotion, where the rounds began."""
+    checkpoint_key: Digest | None = None
+    promotion_key: Digest | None = None
+    promotion_attempt: int = 0
+    rolled_back: bool = False
+    """True if a person pointed back here, False if a promotion did."""
+    at: datetime
+
+
+def build_pointer(store: Store, promotion: Promotion, checkpoint: Checkpoint) -> Pointer:
+    """The pointer that a promotion asks for."""
+    return Pointer(
+        policy_digest=promotion.policy_digest,
+        folder=store.path(checkpoint, MODEL_FOLDER).relative_to(store.root).as_posix(),
+        base_policy_digest=checkpoint.base_policy_digest,
+        checkpoint_key=checkpoint.key,
+        promotion_key=promotion.key,
+        promotion_attempt=promotion.attempt,
+        at=promotion.created_at,
+    )
+
+
+def is_applied(store: Store, promotion: Promotion) -> bool:
+    """Whether the pointer was moved by this decision before, or is where it wants it anyway."""
+    current, history = load_promoted(store), load_history(store)
+    identity = (promotion.key, promotion.attempt)
+    known = identity in [(entry.promotion_key, entry.promotion_attempt) for entry in history]
+    recorded = bool(history) and history[-1].policy_digest == promotion.policy_digest
+    already_current = current is not None and current.policy_digest == promotion.policy_digest
+    return (known and current is not None) or (already_current and recorded)
+
+
+def apply_promotion(
+    store: Store, promotion: Promotion, checkpoint: Checkpoint, log: Callable[[str], None]
+) -> None:
+    """Leave the pointer as this decision wants it; call it after a reused decision too.
+
+    Does nothing if the decision was a refusal, was applied before, or names the current policy.
+    """
+    with locked(store.root / FOLDER / ".lock"):
+        if not promotion.promoted or is_applied(store, promotion):
+            return
+        current = load_promoted(store)
+        if current is not None and current.policy_digest != checkpoint.base_policy_digest:
+            log(
+                "the promoted policy was compared with the policy it started from, not with the "
+                f"one promoted until now ({current.policy_digest[:12]})"
+            )
+        _move(store, build_pointer(store, promotion, checkpoint))
+
+
+def roll_back(store: Store, policy_digest: str) -> Pointer:
+    """Point at a policy that was promoted before, by its digest, or at "base".
+
+    Raises ValueError if none or several have this digest (or start), or if it is gone or damaged.
+    """
+    base = _find_base(store, load_history(store))
+    known = [*load_history(store), *([base] if base else [])]
+    found = {
+        entry.policy_digest: entry for entry in known
+        if (policy_digest and entry.policy_digest.startswith(policy_digest))
+        or (policy_digest == BASE and entry.folder is None)
+    }  # fmt: skip
+    if len(found) != 1:
+        raise ValueError(
+            f"{len(found)} promoted policies have a digest that starts with {policy_digest!r}; "
+            f"`perpo promotions` lists those of {store.root}"
+        )
+    return _roll_back_to(store, next(iter(found.values())))
+
+
+def roll_back_to_previous(store: Store) -> Pointer:
+    """Point at what was promoted before the current policy, or at where the rounds began.
+
+    Raises ValueError if the pointer is there already, or if that policy is gone or damaged.
+    """
+    return _roll_back_to(store, find_previous(store))
+
+
+def find_previous(store: Store) -> Pointer:
+    """What was promoted before the current policy; ValueError if there is nothing before it."""
+    history = load_history(store)
+    line = find_line(history)
+    if len(line) > 1:
+        return line[-2]
+    if not line or line[-1].folder is None:
+        raise ValueError(
+            f"nothing is promoted in {store.root}, so there is nothing to roll back; "
+            "`perpo promotions` shows the history"
+        )
+    base = _find_base(store, history)
+    if base is None:
+        raise ValueError(
+            f"the checkpoint that was promoted first in {store.root} is gone, and with it which "
+            "policy the rounds began with; name that policy as policy.model"
+        )
+    return base
+
+
+def find_line(history: Sequence[Pointer]) -> list[Pointer]:
+    """The policies that led to the current one, oldest first: roll-backs undo what they passed."""
+    line: list[Pointer] = []
+    for entry in history:
+        digests = [earlier.policy_digest for earlier in line]
+        if entry.folder is None:
+            line = [entry]
+        elif entry.rolled_back and entry.policy_digest in digests:
+            line = [*line[: digests.index(entry.policy_digest)], entry]
+        else:
+            line.append(entry)
+    return line
+
+
+def _find_base(store: Store, history: Sequence[Pointer]) -> Pointer | None:
+    """Where the rounds began: what the first promotion was trained from; None if not known."""
+    if not history:
+        return None
+    first, digest = history[0], history[0].base_policy_digest
+    if digest is None and first.checkpoint_key:
+        checkpoint = store.load("checkpoint", first.checkpoint_key)
+        digest = checkpoint.base_policy_digest if isinstance(checkpoint, Checkpoint) else None
+    return Pointer(policy_digest=digest, folder=None, at=first.at) if digest else None
+
+
+def _roll_back_to(store: Store, target: Pointer) -> Pointer:
+    problem = find_damage(store, target)
+    if problem:
+        raise ValueError(
+            f"cannot roll back to the policy {target.policy_digest[:12]}: {problem}; choose "
+            "another one of `perpo promotions`"
+        )
+    pointer = target.model_copy(update={"rolled_back": True, "at": utc_now()})
+    with locked(store.root / FOLDER / ".lock"):
+        _move(store, pointer)
+    return pointer
+
+
+def find_damage(store: Store, pointer: Pointer) -> str | None:
+    """What keeps a policy from being used, in words; None if its folder is as it was promoted."""
+    if pointer.folder is None:  # the configuration names it, and a run checks it when it starts
+        return None
+    folder = store.root / pointer.folder
+    if not folder.is_dir():
+        return f"{folder} is gone"
+    if hash_folder(folder) != pointer.policy_digest:
+        return f"{folder} is no longer what was promoted"
+    return None
+
+
+def _move(store: Store, pointer: Pointer) -> None:
+    """The pointer first: after a kill in between the decision is unknown and is applied again."""
+    history = load_history(store)
+    write_atomic(_pointer_path(store), pointer.model_dump_json(indent=2).encode())
+    lines = "".join(entry.model_dump_json() + "\n" for entry in [*history, pointer])
+    write_atomic(_history_path(store), lines.encode())
+
+
+def load_promoted(store: Store) -> Pointer | None:
+    """Which policy is promoted now (current.json); None if none ever was."""
+    path = _pointer_path(store)
+    return Pointer.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def load_history(store: Store) -> list[Pointer]:
+    """Every move of the pointer, oldest first."""
+    path = _history_path(store)
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [Pointer.model_validate_json(line) for line in lines]
+
+
+def _pointer_path(store: Store) -> Path:
+    return store.root / FOLDER / "current.json"
+
+
+def _history_path(store: Store) -> Path:
+    return store.root / FOLDER / "history.jsonl"

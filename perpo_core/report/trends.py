@@ -1,0 +1,181 @@
+"""<store>/reports/trends.html: all runs of a store over time, by name, in one file.
+
+Same look and same rules as a run's report: no script, nothing loaded, everything escaped. A page of
+one name is trends-NAME.html. At most MAX_NAMES names and MAX_RUNS runs of each are shown, the
+newest, so that the page costs a fraction of a second at the end of every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perpo_core.report.nights import Night, describe_failure, list_nights
+from perpo_core.report.page import build_environment, load_style
+from perpo_core.report.plots import Plot
+from perpo_core.report.summary import (
+    PRIMARY_METRICS,
+    TASK_LABELS,
+    Reading,
+    compute_reading,
+    format_signed,
+    label_metric,
+)
+from perpo_core.report.tables import format_duration, format_time
+from perpo_core.report.trend_plots import build_trend_plots, get_metric
+from perpo_core.report.write import REPORTS_FOLDER
+from perpo_core.stage import utc_now
+from perpo_core.store import Store, write_atomic
+from schemas.base import STAGES, TASKS, Task
+from schemas.run import RunRecord
+
+LEAD = (
+    "Base against trained policy on held-out test prompts, run by run. Intervals are 95% of the "
+    "change from base to trained, measured on the same prompts; promoted runs are ringed."
+)
+MAX_RUNS = 60
+MAX_NAMES = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """The main metric of one task in one run."""
+
+    delta: str
+    interval: str
+    reading: Reading
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of the tables."""
+
+    run_id: str
+    started: str
+    page: str | None
+    """The run's report, relative to the page."""
+    outcome: str
+    style: str
+    changes: list[Change | None]
+    differences: tuple[str, ...]
+    times: list[tuple[str, str]]
+    """By stage: time and "made" or "reused"."""
+    whole: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    started: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """All runs of one name, newest first."""
+
+    name: str
+    summary: str
+    plots: list[Plot]
+    tasks: list[Task]
+    rows: list[Row]
+    failures: list[Failure]
+
+
+def write_trends(store: Store, records: Sequence[RunRecord], name: str | None = None) -> Path:
+    """Write the page of all runs, or of those of one name; its path.
+
+    Raises ValueError if there is no such run.
+    """
+    chosen = [record for record in records if name in (None, record.config.name)]
+    if not chosen:
+        what = f"no run of the name {name!r}" if name else "no run"
+        raise ValueError(f"there is {what} in {store.root} yet; `perpo runs` lists them")
+    path = store.root / REPORTS_FOLDER / (f"trends-{name}.html" if name else "trends.html")
+    write_atomic(path, build_trends_page(store, chosen).encode())
+    return path
+
+
+def build_trends_page(store: Store, records: Sequence[RunRecord]) -> str:
+    """The whole page; names in the order of their newest run, the newest first."""
+    names = list(dict.fromkeys(record.config.name for record in reversed(records)))
+    series = [
+        build_series(store, name, [r for r in records if r.config.name == name])
+        for name in names[:MAX_NAMES]
+    ]
+    return build_environment().get_template("trends.html").render(
+        style=load_style(),
+        written_at=format_time(utc_now()),
+        lead=LEAD,
+        others=names[MAX_NAMES:],
+        series=series,
+        stages=STAGES,
+        task_labels=TASK_LABELS,
+        metric_labels={task: label_metric(metric) for task, metric in PRIMARY_METRICS.items()},
+    )  # fmt: skip
+
+
+def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Series:
+    """The runs of one name, given oldest first."""
+    nights = list_nights(store, records[-MAX_RUNS:])
+    tasks = [task for task in TASKS if any(get_metric(night, task) for night in nights)]
+    newest_first = nights[::-1]
+    return Series(
+        name=name,
+        summary=_summarise(nights, len(records)),
+        plots=build_trend_plots(name, nights),
+        tasks=tasks,
+        rows=[_build_row(store, night, tasks, night is nights[0]) for night in newest_first],
+        failures=[
+            Failure(_format_start(night.record), describe_failure(night.record))
+            for night in newest_first
+            if night.outcome == "failed"
+        ],
+    )
+
+
+def _summarise(nights: Sequence[Night], num_runs: int) -> str:
+    promoted = sum(night.outcome == "promoted" for night in nights)
+    failed = sum(night.outcome == "failed" for night in nights)
+    shown = f"the newest {len(nights)} of {num_runs:,} runs" if len(nights) < num_runs else (
+        f"{num_runs:,} run{'s' if num_runs > 1 else ''}"
+    )  # fmt: skip
+    return f"{shown[:1].upper()}{shown[1:]}: {promoted} promoted, {failed} failed."
+
+
+def _build_row(store: Store, night: Night, tasks: Sequence[Task], is_first: bool) -> Row:
+    record = night.record
+    page = f"{record.run_id}/report.html"
+    has_page = (store.root / REPORTS_FOLDER / page).is_file()
+    ended = record.ended_at
+    return Row(
+        run_id=record.run_id,
+        started=_format_start(record),
+        page=page if has_page else None,
+        outcome=night.outcome,
+        style=night.outcome.replace(" ", "-"),
+        changes=[_build_change(night, task) for task in tasks],
+        differences=("the first run shown",) if is_first else night.differences,
+        times=[_describe_stage(record, stage) for stage in STAGES],
+        whole=format_duration((ended - record.started_at).total_seconds()) if ended else "",
+    )
+
+
+def _build_change(night: Night, task: Task) -> Change | None:
+    value = get_metric(night, task)
+    if value is None:
+        return None
+    interval = f"{format_signed(value.delta_low)} to {format_signed(value.delta_high)}"
+    reading = compute_reading(PRIMARY_METRICS[task], value)
+    return Change(format_signed(value.delta), interval, reading)
+
+
+def _describe_stage(record: RunRecord, stage: str) -> tuple[str, str]:
+    entry = record.stages.get(stage)  # type: ignore[call-overload]
+    if entry is None:
+        return "", "made"
+    return ("reused", "reused") if entry.reused else (format_duration(entry.seconds), "made")
+
+
+def _format_start(record: RunRecord) -> str:
+    return f"{record.started_at:%Y-%m-%d %H:%M}"
