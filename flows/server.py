@@ -86,8 +86,8 @@ def listen(port: int) -> socket.socket:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise ValueError(
-            f"port {port} of {HOST} is not free ({os.strerror(error.errno)}); stop what listens there, or "
-            "choose another: make serve PORT=4201, perpo serve --port 4201"
+            f"port {port} of {HOST} is not free ({os.strerror(error.errno)}); stop what listens "
+            "there, or choose another: make serve PORT=4201, perpo serve --port 4201"
         ) from error
 
 

@@ -62,9 +62,7 @@ def serve(
     say("stopped; a run that was going on resumes when it is retried")
 
 
-def prepare(
-    server: Server, prefect_file: Path, home: Path, env: dict[str, str], say: Say
-) -> None:
+def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str], say: Say) -> None:
     """Wait for the server and give it what it needs."""
     server.wait()
     say(f"creating work pool, GPU slot and deployments of {prefect_file}")

@@ -1,4 +1,4 @@
-"""What a server needs before it is of use: work pool, GPU slot, the watch for dead runs, deployments.
+"""What a server needs to be of use: work pool, GPU slot, watch for dead runs, deployments.
 
 Everything is created or brought up to date, so that it may be called again and again.
 """

@@ -31,7 +31,8 @@ def find(name: str) -> dict[str, Any]:
 
 
 def test_every_stage_is_deployed() -> None:
-    assert IDS == ["refresh/nightly", "refresh/on-demand", *(f"{stage}/stage" for stage in STAGES)]
+    stages = [f"{stage}/stage" for stage in STAGES]
+    assert ["refresh/nightly", "refresh/on-demand", *stages] == IDS
     assert all(one["work_pool"] == {"name": POOL} for one in DEPLOYMENTS)
     assert all(one["concurrency_limit"]["limit"] == 1 and one["tags"] for one in DEPLOYMENTS)
 
@@ -44,7 +45,7 @@ def test_its_flow_takes_its_parameters_and_describes_every_one(
     from prefect.utilities.callables import parameter_schema
 
     monkeypatch.chdir(ROOT)
-    flow = load_flow_from_entrypoint(deployment["entrypoint"])
+    flow: Any = load_flow_from_entrypoint(deployment["entrypoint"])
     flow.validate_parameters(deployment["parameters"])
     fields = parameter_schema(flow).properties
     assert set(deployment["parameters"]) <= set(fields)
@@ -60,7 +61,9 @@ def test_nightly_comes_every_night_and_never_twice() -> None:
 
 
 def test_nightly_goes_on_from_the_promoted_policy_and_else_is_the_default() -> None:
-    nightly = tomllib.loads((ROOT / find("refresh/nightly")["parameters"]["config_file"]).read_text())
+    nightly = tomllib.loads(
+        (ROOT / find("refresh/nightly")["parameters"]["config_file"]).read_text()
+    )
     default = tomllib.loads((ROOT / "infra/configs/default.toml").read_text())
     assert nightly == default | {"name": "nightly", "policy": {"model": "promoted"}}
 
