@@ -30,6 +30,10 @@ HOST = "127.0.0.1"
 LASTING = "lasting"
 
 
+class ServerEnded(RuntimeError):
+    """Prefect's server or its worker ended by itself; the message names its log."""
+
+
 class Server:
     """A starting or running server: `url` is known at once, `wait` returns when it answers."""
 
@@ -38,7 +42,7 @@ class Server:
         self.url = build_url(port)
 
     def wait(self) -> None:
-        """Until the server answers; raises RuntimeError if it ended or takes too long."""
+        """Until the server answers; raises ServerEnded if it did, or takes too long."""
         import httpx
 
         deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -49,7 +53,7 @@ class Server:
                     return
                 except httpx.HTTPError:
                     time.sleep(POLL_S)
-        raise RuntimeError(f"Prefect's server did not start; its log is {self.log_path}")
+        raise ServerEnded(f"Prefect's server did not start; its log is {self.log_path}")
 
 
 def build_url(port: int) -> str:

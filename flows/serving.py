@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.lock import lock_file, read_holder
-from flows.server import Server, build_url, start_server
+from flows.server import Server, ServerEnded, build_url, start_server
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
 
@@ -46,10 +46,11 @@ def serve(
     """Serve until SIGINT, SIGTERM or SIGHUP; `with_parent`: or until this process's parent ends.
 
     Raises ValueError, one sentence, if the store is served already, the port is taken or a
-    deployment is refused; RuntimeError if server or worker ended by themselves.
+    deployment is refused; ServerEnded if server or worker ended by themselves.
     """
     if not prefect_file.is_file():
         raise ValueError(f"{prefect_file} is missing; run from a checkout of the repository")
+    parent = os.getppid() if with_parent else None
     home = store.absolute() / HOME
     with stopping_on_signals(), lock_store(home, port):
         say("starting Prefect's server")
@@ -58,7 +59,7 @@ def serve(
             prepare(server, prefect_file, home, env, say)
             with start_worker(home, env) as worker:
                 say(f"Prefect's UI: {server.url.removesuffix('/api')} (store: {store.absolute()})")
-                wait_for_end(server, worker, home, os.getppid() if with_parent else None)
+                wait_for_end(server, worker, home, parent)
     say("stopped; a run that was going on resumes when it is retried")
 
 
@@ -106,15 +107,15 @@ def build_environment(home: Path, server: Server, store: Path) -> dict[str, str]
 def wait_for_end(
     server: Server, worker: subprocess.Popen[bytes], home: Path, parent: int | None
 ) -> None:
-    """Until the parent has ended; raises RuntimeError if server or worker ended by themselves."""
+    """Until the parent has ended; raises ServerEnded if server or worker did."""
     while True:
         time.sleep(POLL_S)
         if parent is not None and os.getppid() != parent:
             return
         if server.process.poll() is not None:
-            raise RuntimeError(f"Prefect's server ended; its log is {server.log_path}")
+            raise ServerEnded(f"Prefect's server ended; its log is {server.log_path}")
         if worker.poll() is not None:
-            raise RuntimeError(f"the worker ended; its log is {home / WORKER_LOG}")
+            raise ServerEnded(f"the worker ended; its log is {home / WORKER_LOG}")
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_TIMEOUT_S = 60.0
@@ -43,7 +44,7 @@ def find_browser() -> str | None:
 class Page:
     """One tab."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.connection, self.numbers = connection, itertools.count(1)
 
     def send(self, method: str, **parameters: Any) -> Any:
@@ -85,10 +86,11 @@ class Page:
             clicks = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **clicks)
 
-    def photograph(self, path: Path, settle_s: float = 2.0) -> None:
-        """Write a PNG, after what moves has come to rest."""
+    def photograph(self, path: Path, height: int, settle_s: float = 2.0) -> None:
+        """Write a PNG of the page's upper part, after what moves has come to rest."""
         time.sleep(settle_s)
-        data = self.send("Page.captureScreenshot", format="png")["data"]
+        clip = {"x": 0, "y": 0, "width": self.run("innerWidth"), "height": height, "scale": 1}
+        data = self.send("Page.captureScreenshot", format="png", clip=clip)["data"]
         path.write_bytes(base64.b64decode(data))
 
 

@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.timeout(400),
     pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
 ]
+HEIGHT = 1160  # of the window
 PAUSE_S = 1.0  # long enough for every stage to have a bar of its own in the graph
 MAX_PICTURE_BYTES = 300_000
 
@@ -35,16 +36,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browsing(tmp_path_factory.mktemp("profile"), 1440, 860) as opened:
+    with browsing(tmp_path_factory.mktemp("profile"), 1440, HEIGHT) as opened:
         yield opened
 
 
-def photograph(page: Page, name: str) -> None:
+def photograph(page: Page, name: str, height: int = 840) -> None:
     folder = os.environ.get("PERPO_PICTURES")
     if folder is None:
         return
     path = Path(folder) / name
-    page.photograph(path)
+    page.photograph(path, height)
     assert path.stat().st_size < MAX_PICTURE_BYTES
 
 
@@ -82,7 +83,7 @@ def test_a_run_has_its_graph_and_artifacts(served: Served, page: Page) -> None:
     name = served.wait_for(run, "Completed")["name"]
     page.open(f"{served.url}/runs/flow-run/{run}")
     page.wait_for_text(name)
-    page.wait_for("document.querySelector('[class*=graph] canvas')")
+    page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
     page.click("Artifacts")
     page.wait_for_text("perpo-report")
     photograph(page, "ui-run.png")
@@ -113,4 +114,4 @@ def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page
     page.open(f"{served.url}/runs/flow-run/{run}?tab=Task+Runs")
     page.click("Task Runs")
     page.wait_for_text("Cached")
-    photograph(page, "ui-retried.png")
+    photograph(page, "ui-retried.png", HEIGHT)
