@@ -72,13 +72,23 @@ def test_a_run_killed_with_its_worker_is_crashed_and_frees_the_gpu(tmp_path: Pat
         served.wait_for(again, "Completed")
 
 
+def find_part(served: Served, name: str) -> list[psutil.Process]:
+    """The server or the worker, without its supervisor; none while it is still being started."""
+    processes = [psutil.Process(pid) for pid in served.find_processes()]
+    commands = {process: process.cmdline() for process in processes}
+    return [
+        process
+        for process, command in commands.items()
+        if name in command and "perpo_core.supervisor" not in command
+    ]
+
+
 @pytest.mark.parametrize("victim", ["flows.server", "worker"])
 def test_when_one_part_dies_all_ends(victim: str, tmp_path: Path) -> None:
     with serving(tmp_path / "store") as served:
-        for pid in served.find_processes():
-            command = psutil.Process(pid).cmdline()
-            if victim in command and "perpo_core.supervisor" not in command:
-                psutil.Process(pid).kill()
+        wait_until(lambda: find_part(served, victim))
+        for process in find_part(served, victim):
+            process.kill()
         said, _ = served.process.communicate(timeout=60)
         assert served.process.returncode != 0
         assert "ended; its log is" in said
