@@ -6,15 +6,17 @@ BIN := .venv/bin
 # cpu or gpu; once chosen it stays, so that `make test` after `make setup EXTRA=gpu` keeps it.
 EXTRA ?= $(shell cat .venv/perpo-extra 2>/dev/null || echo cpu)
 READY := .venv/ready-$(EXTRA)
+PORT ?= 4200
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh seeds test test-slow chaos bench-train lint format types lock clean
+.PHONY: help setup refresh serve seeds test test-slow chaos bench-train lint format types lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 	@echo
-	@echo 'ARGS="..." is passed on by refresh, tests, chaos and bench-train; PYTHON=... names another Python 3.11.'
+	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos and bench-train;'
+	@echo 'PYTHON=... names another Python 3.11.'
 
 setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
 
@@ -29,6 +31,9 @@ $(READY): infra/$(EXTRA).lock infra/uv.lock.txt infra/pip-check.$(EXTRA).txt inf
 
 refresh: $(READY)  ## sample, score, rank, train, evaluate, promote: what is there is reused
 	@$(BIN)/perpo refresh infra/configs/default.toml $(ARGS)
+
+serve: $(READY)  ## a refresh every night, with Prefect's UI (PORT=4200), until Ctrl-C
+	@$(BIN)/perpo serve --port $(PORT) --with-parent $(ARGS)
 
 seeds: $(READY)  ## the default refresh under five training seeds, and what each one gained
 	@for seed in 0 1 2 3 4; do \

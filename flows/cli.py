@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an engine broke, 2 something the user can mend (one senten
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -232,6 +233,24 @@ def bootstrap(
 
         settings = BootstrapConfig(seed=seed, threads=threads)
         print(make_policy(settings, folder, work or Path(f"{folder}-work"), print))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the UI, on 127.0.0.1.")] = 4200,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="End with the process that started this.")
+    ] = False,
+    store: StoreOption = STORE,
+) -> None:
+    """Serve Prefect's UI, the nightly schedule and a worker on this machine until Ctrl-C."""
+    with explaining_errors():
+        from flows.prefect_setup import set_environment
+        from flows.serving import serve as serve_store
+
+        set_environment(console=OPTIONS.debug)
+        say = partial(print, flush=True)  # a log that is followed shows the address at once
+        serve_store(store, port, say=say, with_parent=with_parent)
 
 
 @app.command()

@@ -74,9 +74,10 @@ def find_exit_code(error: Exception) -> int | None:
     """2 for what the user can mend, 1 for a broken engine, None for a bug."""
     from pydantic import ValidationError
 
+    from flows.server import ServerEnded
     from perpo_core.process import ChildFailed
 
-    if isinstance(error, ChildFailed):
+    if isinstance(error, ChildFailed | ServerEnded):
         return 1
     is_for_user = isinstance(error, ValueError | OSError) and not isinstance(error, ValidationError)
     return 2 if is_for_user else None

@@ -1,8 +1,8 @@
 """Prefect as the command line needs it: with the user's server if there is one, else with its own.
 
-Without PREFECT_API_URL (in the environment or in a Prefect profile) a server runs for the time of
-the command. Its database lies in <store>/.prefect, beside the runs it tells of, and
-`PREFECT_HOME=<store>/.prefect prefect server start` shows them in the UI.
+Without PREFECT_API_URL (in the environment or in a Prefect profile) runs report to the server of
+`perpo serve` where the store has one going, else to one for the time of the command. Both have
+their database in <store>/.prefect, beside the runs it tells of: `make serve` shows them in the UI.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.server import start_server
+from flows.serving import HOME, find_served
+from flows.serving_setup import HEARTBEAT_S
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # nothing phones home
@@ -39,7 +41,11 @@ def prefect_for(store: Path, console: bool) -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
-    with start_server((store / ".prefect").absolute()) as server:
+    if served := find_served(store):
+        with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
+            yield
+        return
+    with start_server(store.absolute() / HOME) as server:
         import flows.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 

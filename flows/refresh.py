@@ -39,6 +39,11 @@ def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRe
 
     Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke.
     """
+    return run_refresh(config, force_from)
+
+
+def run_refresh(config: RefreshConfig, force_from: StageName | None) -> RunRecord:
+    """What `refresh` and its deployments (flows/deployed.py) do."""
     with lock_name(Store(config.store), config.name):
         policy = resolve_policy(config.policy, Store(config.store))
         refuse_errors(config, policy)

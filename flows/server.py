@@ -1,15 +1,16 @@
-"""A Prefect server for the time of one command, where the user runs none.
+"""Prefect's server as this package runs it: for the time of one command, or of `perpo serve`.
 
 Prefect would start one by itself; this one differs in three ways. It starts while the command is
 still importing, and the command does not import the server's code (seconds each on a small
 machine). It runs under perpo_core.supervisor, so that it ends with the command even after kill -9.
 And it is out of reach of Ctrl-C, so that the interrupted run is still recorded as such.
 
-`python -m flows.server DESCRIPTOR` is the server itself, on an already listening socket.
+`python -m flows.server DESCRIPTOR [lasting]` is the server itself, on an already listening socket.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -19,11 +20,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perpo_core.supervisor import GRACE_S
+from flows.supervised import build_python_path, supervised
+from perpo_core.environment import DEFAULTS
 
 START_TIMEOUT_S = 120.0  # seconds on an idle machine; a busy one may take many times that
 POLL_S = 0.1
 LOG_FILE = "server.log"
+HOST = "127.0.0.1"
+LASTING = "lasting"
+
+
+class ServerEnded(RuntimeError):
+    """Prefect's server or its worker ended by itself; the message names its log."""
 
 
 class Server:
@@ -31,10 +39,10 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
         self.process, self.log_path = process, log_path
-        self.url = f"http://127.0.0.1:{port}/api"
+        self.url = build_url(port)
 
     def wait(self) -> None:
-        """Until the server answers; raises RuntimeError if it ended or takes too long."""
+        """Until the server answers; raises ServerEnded if it did, or takes too long."""
         import httpx
 
         deadline_s = time.monotonic() + START_TIMEOUT_S
@@ -45,47 +53,74 @@ class Server:
                     return
                 except httpx.HTTPError:
                     time.sleep(POLL_S)
-        raise RuntimeError(f"Prefect's server did not start; its log is {self.log_path}")
+        raise ServerEnded(f"Prefect's server did not start; its log is {self.log_path}")
+
+
+def build_url(port: int) -> str:
+    """The address of a server's API."""
+    return f"http://{HOST}:{port}/api"
 
 
 @contextmanager
-def start_server(home: Path) -> Iterator[Server]:
-    """Start a server with its database in `home`; it ends with the block or with this process."""
+def start_server(home: Path, port: int = 0, lasting: bool = False) -> Iterator[Server]:
+    """Start a server with its database in `home`; it ends with the block or with this process.
+
+    Port 0 is any free one. A lasting server also schedules, watches and shows its UI. Raises
+    ValueError, one sentence, if the port is taken.
+    """
     home.mkdir(parents=True, exist_ok=True)
-    supervisor = [sys.executable, "-m", "perpo_core.supervisor"]
-    with socket.create_server(("127.0.0.1", 0)) as listener, (home / LOG_FILE).open("wb") as log:
-        process = subprocess.Popen(
-            [*supervisor, sys.executable, "-m", "flows.server", str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
+    with listen(port) as listener:
+        bound: int = listener.getsockname()[1]
+        command = ["-m", "flows.server", str(listener.fileno()), *([LASTING] * lasting)]
+        with supervised(
+            command,
+            log_path=home / LOG_FILE,
+            env=build_environment(home, bound if lasting else None),
             pass_fds=[listener.fileno()],
-            start_new_session=True,
-            env=build_environment(home),
-        )
-        port = listener.getsockname()[1]
-    assert process.stdin is not None
+        ) as process:
+            listener.close()  # the server's copy alone keeps the port, and frees it at its end
+            yield Server(process, bound, home / LOG_FILE)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket that listens on this machine only; raises ValueError if the port is taken."""
     try:
-        yield Server(process, port, home / LOG_FILE)
-    finally:
-        process.stdin.close()
-        process.wait(GRACE_S + 10)
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise ValueError(
+            f"port {port} of {HOST} is not free ({os.strerror(error.errno)}); stop what listens "
+            "there, or choose another: make serve PORT=4201, perpo serve --port 4201"
+        ) from error
 
 
-def build_environment(home: Path) -> dict[str, str]:
-    """The server's: its own home, no UI to serve, no address of another server."""
+def build_environment(home: Path, lasting_port: int | None = None) -> dict[str, str]:
+    """The server's: its own home, no address of another server, a UI only where it lasts."""
     own = {"PREFECT_HOME": str(home), "PREFECT_UI_ENABLED": "false"}
+    if lasting_port is not None:
+        own |= {
+            "PREFECT_UI_ENABLED": "true",
+            "PREFECT_UI_API_URL": build_url(lasting_port),
+            # Prefect copies its pages before it serves them: not into the environment's packages.
+            "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # Leases in memory are forgotten by a restart, and a slot without one stays taken.
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+                "prefect.server.concurrency.lease_storage.filesystem"
+            ),
+        }
     inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    return {**inherited, **own, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {**DEFAULTS, **inherited, **own, "PYTHONPATH": build_python_path()}
 
 
 def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    # ephemeral: without the scheduler and its like, which have nothing to do in a server this
-    # short-lived; final: nobody adds routes.
-    app = create_app(ephemeral=True, final=True)
+    # ephemeral: without UI, scheduler and their like, which have nothing to do in a server that
+    # ends with its command; final: nobody adds routes.
+    app = create_app(ephemeral=LASTING not in sys.argv, final=True)
     uvicorn.run(app, fd=int(sys.argv[1]), log_level="error")
 
 

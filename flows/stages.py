@@ -10,6 +10,16 @@ from flows.refresh import continue_run
 from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
 
+DESCRIPTION = """The {stage} stage of a recorded run, by itself.
+
+The stages before it are taken from the run's record.
+
+Args:
+    run: A run id, or latest; `perpo runs` lists them.
+    force: Make the stage anew even where the store has what it would make.
+    store: The folder of artifacts and runs.
+"""  # a form shows these
+
 
 def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     """The flow that makes one stage of a run from the artifacts of the stages before it."""
@@ -19,7 +29,7 @@ def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     ) -> RunRecord:
         return continue_run(store, run, stage, only=True, force=force)
 
-    run_stage.__doc__ = f"The {stage} stage of a recorded run, by itself."
+    run_stage.__doc__ = DESCRIPTION.format(stage=stage)
     decorate = flow(name=stage, flow_run_name=f"{stage} of {{run}}", persist_result=False)
     return decorate(run_stage)
 

@@ -49,6 +49,8 @@ make_venv() {
     local python
     python=$(find_python)
     check_machine "$python"
+    # --clear follows a link and empties what it points at, which is somebody else's.
+    [[ ! -L $VENV ]] || fail "$VENV is a symbolic link to $(readlink "$VENV"): remove it first."
     "$python" -m venv --clear "$VENV" || fail "$python could not make $VENV."
 }
 

@@ -1,9 +1,9 @@
 """The GPU as a named slot: stages that need it wait for each other, on every machine of a server.
 
-The slot is a Prefect global concurrency limit called perpo-gpu that whoever runs the server
-creates (`prefect gcl create perpo-gpu --limit 1`). Without one nothing waits: the server that a
-command starts for itself serves one run. It is taken around the work only, so that a reused stage
-never waits.
+The slot is a Prefect global concurrency limit called perpo-gpu that `perpo serve` creates, or
+whoever runs the server (`prefect gcl create perpo-gpu --limit 1`). Without one nothing waits: the
+server that a command starts for itself serves one run. It is taken around the work only, so that a
+reused stage never waits.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from schemas.artifact import AnyArtifact
 from tasks.modules import with_run
 
 GPU_SLOT = "perpo-gpu"
+LEASE_S = 60.0  # how long a killed holder keeps the slot; the least that Prefect 3.7 takes
 
 
 def in_gpu_slot(stage: Stage) -> Stage:
@@ -40,7 +41,7 @@ def take_slot(name: str, context: StageContext) -> Iterator[None]:
         yield
         return
     context.log(f"waiting for the slot {name}")
-    with concurrency(name, occupy=1, strict=True):
+    with concurrency(name, occupy=1, lease_duration=LEASE_S, strict=True):
         yield
 
 

@@ -1,0 +1,148 @@
+"""`perpo serve`: server, deployments and worker on this machine, until told to stop.
+
+    this process -> supervisor -> Prefect's server, its database in <store>/.prefect
+                 -> supervisor -> worker -> a process for every flow run -> its children
+
+Whatever ends this process, kill -9 included, ends all of it; when one of the two ends by itself,
+the other does too. Nothing is reached outside of this machine. Left out: keeping it alive, which
+is what systemd and the like are for, and several machines, which take a server of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flows.lock import lock_file, read_holder
+from flows.server import Server, ServerEnded, build_url, start_server
+from flows.supervised import build_python_path, supervised
+from perpo_core.environment import DEFAULTS
+
+ROOT = Path(__file__).parents[1]
+PREFECT_FILE = ROOT / "infra" / "prefect.yaml"
+HOME = ".prefect"
+LOCK_FILE = "serve.lock"
+WORKER_LOG = "worker.log"
+POLL_S = 0.5
+WORKER_ENV = {
+    "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run that was started shall not wait ten seconds
+}
+Say = Callable[[str], None]
+
+
+def serve(
+    store: Path,
+    port: int,
+    *,
+    say: Say,
+    prefect_file: Path = PREFECT_FILE,
+    with_parent: bool = False,
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP; `with_parent`: or until this process's parent ends.
+
+    Raises ValueError, one sentence, if the store is served already, the port is taken or a
+    deployment is refused; ServerEnded if server or worker ended by themselves.
+    """
+    if not prefect_file.is_file():
+        raise ValueError(f"{prefect_file} is missing; run from a checkout of the repository")
+    parent = os.getppid() if with_parent else None
+    home = store.absolute() / HOME
+    with stopping_on_signals(), lock_store(home, port):
+        say("starting Prefect's server")
+        with start_server(home, port, lasting=True) as server:
+            env = build_environment(home, server, store)
+            prepare(server, prefect_file, home, env, say)
+            with start_worker(home, env) as worker:
+                say(f"Prefect's UI: {server.url.removesuffix('/api')} (store: {store.absolute()})")
+                wait_for_end(server, worker, home, parent)
+    say("stopped; a run that was going on resumes when it is retried")
+
+
+def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str], say: Say) -> None:
+    """Wait for the server and give it what it needs."""
+    server.wait()
+    say(f"creating work pool, GPU slot and deployments of {prefect_file}")
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.serving_setup import create_gpu_slot, create_pool, create_watch, deploy
+
+    with temporary_settings({PREFECT_API_URL: server.url}):
+        create_pool()
+        create_gpu_slot()
+        create_watch()
+    deploy(prefect_file, home, ROOT, env)
+
+
+@contextmanager
+def start_worker(home: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The worker that starts due runs as processes on this machine."""
+    from flows.serving_setup import POOL
+
+    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", "perpo"]
+    with supervised(
+        [*command, "--install-policy", "never"], log_path=home / WORKER_LOG, env=env, cwd=ROOT
+    ) as worker:
+        yield worker
+
+
+def build_environment(home: Path, server: Server, store: Path) -> dict[str, str]:
+    """The worker's and its runs': this server, this store, quiet, a heartbeat."""
+    from flows.serving_setup import HEARTBEAT_S
+
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": server.url,
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
+        "PERPO_STORE": str(store.absolute()),
+        "PYTHONPATH": build_python_path(),
+    }
+    return {**DEFAULTS, **WORKER_ENV, **os.environ, **own}
+
+
+def wait_for_end(
+    server: Server, worker: subprocess.Popen[bytes], home: Path, parent: int | None
+) -> None:
+    """Until the parent has ended; raises ServerEnded if server or worker did."""
+    while True:
+        time.sleep(POLL_S)
+        if parent is not None and os.getppid() != parent:
+            return
+        if server.process.poll() is not None:
+            raise ServerEnded(f"Prefect's server ended; its log is {server.log_path}")
+        if worker.poll() is not None:
+            raise ServerEnded(f"the worker ended; its log is {home / WORKER_LOG}")
+
+
+@contextmanager
+def lock_store(home: Path, port: int) -> Iterator[None]:
+    """Hold the store for one server; raises ValueError if it has one."""
+
+    def refuse(url: str) -> str:
+        ui = url.removesuffix("/api")
+        return f"{home.parent} is served already, at {ui}; use that, or stop it first"
+
+    with lock_file(home / LOCK_FILE, build_url(port), refuse):
+        yield
+
+
+def find_served(store: Path) -> str | None:
+    """The API of the server that serves a store now; None if none does."""
+    return read_holder(store.absolute() / HOME / LOCK_FILE)
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, quietly and from within out."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,106 @@
+"""What a server needs to be of use: work pool, GPU slot, watch for dead runs, deployments.
+
+Everything is created or brought up to date, so that it may be called again and again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+from flows.supervised import supervised
+
+POOL = "perpo"
+NUM_GPU_SLOTS = 1
+HEARTBEAT_S = 30  # the least that Prefect 3.7 takes
+SILENCE_S = 45.0  # with the watch's own rhythm a dead run is seen as one within a minute
+WATCH = "perpo: a run whose process died is Crashed"
+SIGN_OF_LIFE = "prefect.flow-run.heartbeat"
+ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended")
+DEPLOY_LOG = "deploy.log"
+DEPLOY_TIMEOUT_S = 300.0
+TAIL_LINES = 12
+
+
+def create_pool() -> None:
+    """A pool of plain processes.
+
+    Its template is the installed one: the server would fetch a list of them from the network.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(pool, overwrite=True)
+
+
+def create_gpu_slot() -> None:
+    """The slot that stages on the GPU wait for; a limit that someone has changed stays."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+
+    from tasks.slots import GPU_SLOT, slot_exists
+
+    if slot_exists(GPU_SLOT):
+        return
+    with get_client(sync_client=True) as client:
+        client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=GPU_SLOT, limit=NUM_GPU_SLOTS)
+        )
+
+
+def create_watch() -> None:
+    """Runs that fall silent without having ended are marked Crashed.
+
+    A worker marks its own children; this is for runs that died with their worker.
+    """
+    from prefect.automations import AutomationCore, ChangeFlowRunState
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.schemas.automations import EventTrigger, Posture
+
+    watch = AutomationCore(
+        name=WATCH,
+        description=f"No heartbeat for {SILENCE_S:.0f} s, and no end: the process is gone.",
+        trigger=EventTrigger(
+            after={SIGN_OF_LIFE},
+            expect={SIGN_OF_LIFE, *(f"prefect.flow-run.{end}" for end in ENDS)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENCE_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message="Its process died without a word. Retry it, or start the same again: what "
+                "is finished is reused.",
+            )
+        ],
+    )
+    with get_client(sync_client=True) as client:
+        if not client.read_automations_by_name(WATCH):
+            client.create_automation(watch)
+
+
+def deploy(prefect_file: Path, home: Path, root: Path, env: Mapping[str, str]) -> None:
+    """Create or update every deployment of a file; raises ValueError if Prefect refuses one."""
+    command = ["-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file"]
+    log_path = home / DEPLOY_LOG
+    with (
+        supervised([*command, str(prefect_file)], log_path=log_path, env=env, cwd=root) as process,
+        suppress(subprocess.TimeoutExpired),
+    ):
+        process.wait(DEPLOY_TIMEOUT_S)
+    *said, end = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+    if json.loads(end)["returncode"] != 0:
+        tail = "\n".join(said[-TAIL_LINES:])
+        raise ValueError(f"{prefect_file} could not be deployed (log: {log_path}):\n{tail}")

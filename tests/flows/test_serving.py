@@ -1,0 +1,150 @@
+"""The parts of `perpo serve`: what is deployed, what is refused, what ends with what."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from flows.lock import lock_file
+from flows.server import HOST, build_environment, build_url
+from flows.serving import HOME, LOCK_FILE, PREFECT_FILE, ROOT, find_served, serve
+from flows.serving_setup import POOL
+from flows.supervised import supervised
+from schemas.base import STAGES
+from tests.flows.served import find_free_port, find_processes, wait_until
+
+DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
+IDS = [f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in DEPLOYMENTS]
+
+
+def find(name: str) -> dict[str, Any]:
+    return DEPLOYMENTS[IDS.index(name)]
+
+
+def test_every_stage_is_deployed() -> None:
+    stages = [f"{stage}/stage" for stage in STAGES]
+    assert ["refresh/nightly", "refresh/on-demand", *stages] == IDS
+    assert all(one["work_pool"] == {"name": POOL} for one in DEPLOYMENTS)
+    assert all(one["concurrency_limit"]["limit"] == 1 and one["tags"] for one in DEPLOYMENTS)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=IDS)
+def test_its_flow_takes_its_parameters_and_describes_every_one(
+    deployment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.flows import load_flow_from_entrypoint
+    from prefect.utilities.callables import parameter_schema
+
+    monkeypatch.chdir(ROOT)
+    flow: Any = load_flow_from_entrypoint(deployment["entrypoint"])
+    flow.validate_parameters(deployment["parameters"])
+    fields = parameter_schema(flow).properties
+    assert set(deployment["parameters"]) <= set(fields)
+    assert all(field.get("description") for field in fields.values())
+
+
+def test_nightly_comes_every_night_and_never_twice() -> None:
+    nightly = find("refresh/nightly")
+    (schedule,) = nightly["schedules"]
+    assert (schedule["cron"], schedule["timezone"]) == ("0 2 * * *", "UTC")
+    assert nightly["concurrency_limit"]["collision_strategy"] == "CANCEL_NEW"
+    assert "Missed nights" in nightly["description"]
+
+
+def test_nightly_goes_on_from_the_promoted_policy_and_else_is_the_default() -> None:
+    nightly = tomllib.loads(
+        (ROOT / find("refresh/nightly")["parameters"]["config_file"]).read_text()
+    )
+    default = tomllib.loads((ROOT / "infra/configs/default.toml").read_text())
+    assert nightly == default | {"name": "nightly", "policy": {"model": "promoted"}}
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"port {port} of {HOST} is not free .*; stop what"):
+            serve(tmp_path, port, say=print)
+    assert find_processes(tmp_path) == []
+
+
+def test_a_second_start_is_refused_and_commands_find_the_first(tmp_path: Path) -> None:
+    lock = tmp_path / HOME / LOCK_FILE
+    assert find_served(tmp_path) is None
+    with lock_file(lock, build_url(4321), str):
+        assert find_served(tmp_path) == f"http://{HOST}:4321/api"
+        with pytest.raises(ValueError, match=f"is served already, at http://{HOST}:4321; use that"):
+            serve(tmp_path, find_free_port(), say=print)
+    assert find_served(tmp_path) is None
+
+
+def test_a_command_reports_to_the_server_that_serves_its_store(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from flows.prefect_setup import prefect_for
+
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        lock_file(tmp_path / HOME / LOCK_FILE, build_url(4321), str),
+        prefect_for(tmp_path, console=True),
+    ):
+        assert PREFECT_API_URL.value() == f"http://{HOST}:4321/api"
+
+
+def test_a_lasting_server_shows_its_ui_and_tells_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
+    monkeypatch.delenv("PREFECT_SERVER_ANALYTICS_ENABLED", raising=False)
+    lasting, temporary = build_environment(tmp_path, 4321), build_environment(tmp_path)
+    assert "PREFECT_API_URL" not in lasting
+    assert lasting["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
+    assert lasting["PREFECT_SERVER_UI_V2_ENABLED"] == "false"
+    assert (lasting["PREFECT_UI_ENABLED"], temporary["PREFECT_UI_ENABLED"]) == ("true", "false")
+
+
+STARTS_ANOTHER = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+print(child.pid, flush=True)
+child.wait()
+"""
+KILLED_PARENT = f"""
+import os, signal, sys, time
+from pathlib import Path
+from flows.supervised import supervised
+log = Path(sys.argv[1])
+with supervised(["-c", '''{STARTS_ANOTHER}'''], log_path=log, env=os.environ):
+    while not log.read_text().endswith("\\n"):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def read_pid(log: Path) -> int:
+    wait_until(lambda: log.is_file() and log.read_text().endswith("\n"), 30)
+    return int(log.read_text().split()[0])
+
+
+def test_what_is_supervised_ends_with_its_block(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with supervised(["-c", STARTS_ANOTHER], log_path=log, env=os.environ):
+        grandchild = read_pid(log)
+        assert psutil.pid_exists(grandchild)
+    assert not psutil.pid_exists(grandchild)
+
+
+def test_what_is_supervised_ends_with_a_killed_parent(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    done = subprocess.run([sys.executable, "-c", KILLED_PARENT, str(log)], cwd=ROOT, check=False)
+    assert done.returncode == -9
+    grandchild = read_pid(log)
+    wait_until(lambda: not psutil.pid_exists(grandchild), 20)

@@ -1,0 +1,117 @@
+"""What a person sees of `make serve`: its pages in a real browser, and the Retry button at work.
+
+The pictures in docs/ are what this test sees, taken anew with PERPO_PICTURES=docs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.records import load_record
+from perpo_core.store import Store
+from schemas.base import STAGES
+from tests.flows.chrome import Page, browsing, find_browser
+from tests.flows.served import Served, serving, wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
+]
+HEIGHT = 1160  # of the window
+PAUSE_S = 1.0  # long enough for every stage to have a bar of its own in the graph
+MAX_PICTURE_BYTES = 300_000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served") / "store", PAUSE_S) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browsing(tmp_path_factory.mktemp("profile"), 1440, HEIGHT) as opened:
+        yield opened
+
+
+def photograph(page: Page, name: str, height: int = 840) -> None:
+    folder = os.environ.get("PERPO_PICTURES")
+    if folder is None:
+        return
+    path = Path(folder) / name
+    page.photograph(path, height)
+    assert path.stat().st_size < MAX_PICTURE_BYTES
+
+
+def read_task_states(served: Served, run: str) -> dict[str, list[str]]:
+    """The states of the run's task runs, by the stage they are of, oldest first."""
+    found: dict[str, list[str]] = {}
+    body = {"flow_runs": {"id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    for task in served.call("POST", "task_runs/filter", body):
+        found.setdefault(task["name"].split()[0], []).append(task["state_name"])
+    return found
+
+
+def find_artifact(served: Served, run: str, key: str) -> str:
+    """The id of the run's artifact of that key; fails unless every stage that has one made it."""
+    body = {"flow_runs": {"id": {"any_": [run]}}}
+    by_key = {found["key"]: found["id"] for found in served.call("POST", "artifacts/filter", body)}
+    assert {"perpo-metrics", "perpo-loss", "perpo-gates", "perpo-lists"} <= by_key.keys()
+    return str(by_key[key])
+
+
+def test_the_deployments_and_their_form(served: Served, page: Page) -> None:
+    wait_until(lambda: served.find_deployment("train/stage")["status"] == "READY")
+    page.open(f"{served.url}/deployments")
+    for words in ("nightly", "At 02:00 AM", "on-demand", *STAGES):
+        page.wait_for_text(words)
+    photograph(page, "ui-deployments.png")
+    deployment = served.find_deployment("train/stage")["id"]
+    page.open(f"{served.url}/deployments/deployment/{deployment}/run")
+    page.wait_for_text("A run id, or latest; perpo runs lists them.")
+    page.wait_for_text("Make the stage anew even where the store has what it would make.")
+
+
+def test_a_run_has_its_graph_and_artifacts(served: Served, page: Page) -> None:
+    run = served.start("refresh/on-demand")
+    name = served.wait_for(run, "Completed")["name"]
+    page.open(f"{served.url}/runs/flow-run/{run}")
+    page.wait_for_text(name)
+    page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
+    page.click("Artifacts")
+    page.wait_for_text("perpo-report")
+    photograph(page, "ui-run.png")
+    page.open(f"{served.url}/artifacts/artifact/{find_artifact(served, run, 'perpo-metrics')}")
+    page.wait_for_text("accuracy at IoU 0.5")
+    page.wait_for_text("+0.0500 to +0.1500")
+
+
+def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page) -> None:
+    wish = served.store.parent / "break-train"
+    wish.write_text("input")
+    run = served.start("refresh/on-demand", overrides=["train.beta=0.2"])
+    served.wait_for(run, "Failed")
+    wish.unlink()
+    page.open(f"{served.url}/runs/flow-run/{run}")
+    page.wait_for_text("Failed")
+    page.click("Retry")
+    page.wait_for_text("This will retry flow run")
+    page.click("Retry")
+    assert served.wait_for(run, "Completed")["run_count"] == 2
+    record = load_record(Store(served.store), "latest")
+    made = [stage for stage, entry in record.stages.items() if not entry.reused]
+    assert made == ["train", "evaluate", "promote"]
+    wait_until(lambda: read_task_states(served, run).get("promote") == ["Completed"])
+    states = read_task_states(served, run)
+    assert states["generate"][-1] == "Cached"
+    assert sorted(states["train"]) == ["Completed", "Failed"]
+    page.open(f"{served.url}/runs/flow-run/{run}?tab=Task+Runs")
+    page.click("Task Runs")
+    page.wait_for_text("Cached")
+    photograph(page, "ui-retried.png", HEIGHT)
