@@ -11,6 +11,8 @@ from perpo_core.lineage import compute_lineages, find_older_policies
 from perpo_core.promote import Pointer
 from perpo_core.stage import utc_now
 from perpo_core.store import Store, write_atomic
+from schemas.artifact import Checkpoint, FileRef
+from tests.perpo_core.small_store import common_fields
 
 NAMES = {compute_hash(name): name for name in "abcd"}
 
@@ -52,3 +54,17 @@ def test_policies_young_enough_come_newest_first(
     found = find_older_policies(Store(tmp_path), compute_hash("d"), max_age)
     assert "".join(NAMES[digest] for digest in found) == expected
     assert find_older_policies(Store(tmp_path), compute_hash("never promoted"), max_age) == []
+
+
+def test_what_the_first_promotion_replaced_is_the_oldest(tmp_path: Path) -> None:
+    files = [FileRef(path="model/x", sha256="2" * 64, num_bytes=1)]
+    checkpoint = Checkpoint(
+        **common_fields("train", "checkpoint", 0, files) | {"key": "0" * 64},
+        policy_digest=compute_hash("b"), base_policy_digest=compute_hash("a"), chosen_step=1,
+        reference_difference_nats=0.0, history=[], validation=[],
+    )  # fmt: skip
+    store = Store(tmp_path)
+    store.commit(checkpoint)
+    lines = build_move("b").model_dump_json() + "\n"
+    write_atomic(tmp_path / "promoted" / "history.jsonl", lines.encode())
+    assert find_older_policies(store, compute_hash("b"), 3) == [compute_hash("a")]
