@@ -27,7 +27,7 @@ ASKED_FILE = "asked.jsonl"
 
 
 class ScriptedEngine:
-    """Counts as answers, with log-probabilities; the same for a prompt whatever is beside it."""
+    """Counts as answers, some of a prompt equal; the same whatever prompts are beside it."""
 
     def __init__(self, job: SamplingJob) -> None:
         self._job = job
@@ -48,7 +48,7 @@ class ScriptedEngine:
         return [
             Answer(index, text, list(text.encode()), [-0.1 * len(text)] * len(text), "stop", seed)
             for index in range(first, request.num_candidates)
-            for text in [str((seed + int(self._job.policy.digest[:4], 16) + index) % 7)]
+            for text in [str((seed + int(self._job.policy.digest[:4], 16) + index) % 3)]
         ]
 
 
