@@ -162,3 +162,6 @@ def test_held_out_prompts_are_taken_over_too(tmp_path, asked):
         rows = read_rows(context, made)
         assert len(rows) == number * (1 + request.num_candidates)
         assert {row["index"] for row in rows} == set(range(-1, request.num_candidates))
+    alone = request.model_copy(update={"splits": ["test"]})
+    key = compute_candidates_key(alone, context.policy, samples)
+    assert count(make_candidates(context, key, alone, context.policy, samples)) == (0, 7)
