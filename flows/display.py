@@ -80,10 +80,13 @@ def format_seconds(seconds: float) -> str:
 
 def describe_counts(counts: Counts) -> str:
     """Such as "1,792 kept" or "812 kept, 980 dropped (low gap 975, cut off 5)"."""
-    if not counts.dropped:
-        return f"{counts.num_kept:,} kept"
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.dropped.items())
-    return f"{counts.num_kept:,} kept, {sum(counts.dropped.values()):,} dropped ({reasons})"
+    words = [f"{counts.num_kept:,} kept"]
+    if counts.dropped:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts.dropped.items())
+        words.append(f"{sum(counts.dropped.values()):,} dropped ({reasons})")
+    if counts.num_reused:
+        words.append(f"{counts.num_reused:,} of {counts.num_in:,} taken over")
+    return ", ".join(words)
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console
@@ -18,8 +18,8 @@ from perpo_core.approvals import Answer, find_answer
 from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store
-from schemas.artifact import EvalReport, Metric, Promotion
-from schemas.base import STAGES
+from schemas.artifact import Counts, EvalReport, Metric, Promotion
+from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
 
 UP, DOWN, LEVEL = "\u2191", "\u2193", "\u2192"
@@ -29,14 +29,17 @@ VERDICT_STYLES = {"reused": "cyan", "runs": "bold", "unknown": "yellow"}
 
 def print_run(console: Console, store: Store, record: RunRecord) -> None:
     """Everything about a finished or broken run but the report's path."""
+    counts: dict[StageName, Counts] = {}
     for stage in STAGES:
         entry = record.stages.get(stage)
         artifact = store.load(entry.kind, entry.key) if entry else None
+        if artifact is not None:
+            counts[stage] = artifact.counts
         if isinstance(artifact, EvalReport):
             console.print(build_metrics_table(artifact))
         if isinstance(artifact, Promotion):
             console.print(describe_promotion(artifact, record.run_id, find_answer(store, artifact)))
-    console.print(build_stages_table(record))
+    console.print(build_stages_table(record, counts))
 
 
 def build_metrics_table(evaluation: EvalReport) -> Table:
@@ -87,23 +90,33 @@ def describe_promotion(
     return Text(f"Not promoted: {reasons}", "yellow")
 
 
-def build_stages_table(record: RunRecord) -> Table:
-    """What ran and what was reused, with seconds."""
+def build_stages_table(record: RunRecord, counts: Mapping[StageName, Counts]) -> Table:
+    """What ran and what was reused, with seconds and the rows behind each artifact."""
     table = Table(title="Stages", title_justify="left")
     table.add_column("stage")
     table.add_column("")
     table.add_column("time", justify="right")
+    table.add_column("made anew", justify="right")
+    table.add_column("taken over", justify="right")
     table.add_column("key")
     table.add_column("digest")
     for stage in STAGES:
         entry = record.stages.get(stage)
         if entry is None:
-            table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "")
+            table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "", "", "")
             continue
         how = Text("reused", "cyan") if entry.reused else Text("ran", "bold")
         seconds = format_seconds(entry.seconds)
-        table.add_row(stage, how, seconds, entry.key[:12], entry.digest[:12])
+        rows = _describe_rows(counts.get(stage))
+        table.add_row(stage, how, seconds, *rows, entry.key[:12], entry.digest[:12])
     return table
+
+
+def _describe_rows(counts: Counts | None) -> tuple[str, str]:
+    """Rows made for the artifact, and rows that came from earlier ones."""
+    if counts is None:
+        return "", ""
+    return f"{counts.num_in - counts.num_reused:,}", f"{counts.num_reused:,}"
 
 
 def build_runs_table(store: Store, records: Sequence[RunRecord]) -> Table:

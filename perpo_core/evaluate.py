@@ -15,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.frames import build_framer
-from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.generate.identity import compute_candidates_key
+from perpo_core.generate.sampling import make_candidates
 from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.metrics import compute_metrics
-from perpo_core.score import SAMPLE_COLUMNS, score_text
+from perpo_core.scorable import SAMPLE_COLUMNS
+from perpo_core.score import score_text
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet

@@ -22,7 +22,12 @@ def build_framer(box_format: str, policy_folder: Path) -> Framer:
     Raises ValueError if the format needs the resized size and the policy's processor is not of the
     Qwen2-VL family.
     """
-    return _build_qwen_framer(policy_folder) if box_format == "pixels_resized" else Frame
+    return _build_qwen_framer(policy_folder) if needs_policy(box_format) else Frame
+
+
+def needs_policy(box_format: str) -> bool:
+    """Whether a format's frames depend on the policy's processor."""
+    return box_format == "pixels_resized"
 
 
 def _build_qwen_framer(policy_folder: Path) -> Framer:

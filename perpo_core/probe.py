@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from perpo_core import collect
 from perpo_core.boxes import BOX_FORMATS, compute_iou, parse_box
 from perpo_core.frames import build_framer
-from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.generate.identity import compute_candidates_key
+from perpo_core.generate.sampling import make_candidates
 from perpo_core.keys import compute_digest
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.store import Store

@@ -3,7 +3,8 @@
 Candidates belong to a prompt and meet its samples by prompt_id: samples that share a prompt and
 differ in their truth each get their own score rows. One score part a candidate shard, under the
 same name, so that workers can score ranges of shards side by side and `run` collects what they
-made. Images are never read: rewards compare texts.
+made. Images are never read: rewards compare texts. A score that an earlier set holds of the same
+sample and answer, judged the same way, is taken over.
 
 Left out: several rewards mixed into one. `rewards` keeps rewards by name, so a mixture has a place.
 """
@@ -12,23 +13,25 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core.boxes import Frame
-from perpo_core.frames import build_framer
-from perpo_core.keys import compute_digest
+from perpo_core.check_candidates import check_candidates, list_shards
+from perpo_core.earlier_scores import EarlierScores, Pair
+from perpo_core.frames import needs_policy
+from perpo_core.keys import compute_digest, compute_hash
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.rewards import REWARDS, Reading, RewardResult, Target
+from perpo_core.scorable import ScorableSample, load_scorable_samples
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
-from perpo_core.store import Store
+from perpo_core.store import Workspace
 from schemas.arrow import SCORES
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
 from schemas.base import Split, Task
@@ -39,19 +42,8 @@ KIND = "scores"
 VERSION = 1
 RANGES_PER_WORKER = 4  # enough to even out ranges of unequal cost, few enough to keep a UI readable
 SPLIT: Split = "train"  # of the candidates
-SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
 CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
 UNREADABLE = "unreadable answer"
-
-
-@dataclass(frozen=True)
-class ScorableSample:
-    """What scoring needs of a sample."""
-
-    sample_id: str
-    task: Task
-    target: Target
-    frame: Frame
 
 
 def compute_key(
@@ -62,9 +54,21 @@ def compute_key(
     The candidates' digest covers the policy, whose processor tells the resized image size.
     """
     del policy
+    return compute_stage_key(
+        "score", VERSION, as_parents(samples, candidates), _read_settings(config)
+    )
+
+
+def compute_scoring_digest(config: RefreshConfig, policy: PolicyRef) -> str:
+    """All that the score of a given answer to a given sample depends on."""
+    resizer = policy.digest if needs_policy(config.policy.box_format) else None
+    return compute_hash(["scoring", VERSION, _read_settings(config), resizer])
+
+
+def _read_settings(config: RefreshConfig) -> dict[str, Any]:
+    """The part of the configuration that scores depend on."""
     settings = config.score.model_dump(exclude={"workers"})
-    settings["box_format"] = config.policy.box_format
-    return compute_stage_key("score", VERSION, as_parents(samples, candidates), settings)
+    return {**settings, "box_format": config.policy.box_format}
 
 
 def score_text(
@@ -86,11 +90,6 @@ def split_ranges(num_shards: int, workers: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def list_shards(candidates: CandidateSet) -> list[FileRef]:
-    """The candidate shards in order; `start` and `stop` of a range count in this list."""
-    return [file for file in candidates.files if file.path.endswith(".parquet")]
-
-
 def score_range(
     context: StageContext,
     key: str,
@@ -104,54 +103,77 @@ def score_range(
     Raises ValueError for a candidate whose prompt has no sample.
     """
     workspace = context.open_workspace(KIND, key)
-    by_prompt: dict[str, list[ScorableSample]] | None = None
+    scorer: Scorer | None = None
     files = []
     for shard in list_shards(candidates)[start:stop]:
         made_of = [key, samples.digest, shard.sha256]
         file = workspace.find_part(shard.path, made_of)
         if file is None:
-            if by_prompt is None:
-                by_prompt = load_scorable_samples(context, samples)
+            scorer = scorer or build_scorer(context, key, samples, candidates)
             path = context.store.path(candidates, shard.path)
-            table = pq.read_table(path, columns=CANDIDATE_COLUMNS)
-            rows = list(_score_candidates(context.config, by_prompt, table, str(path)))
-            scores = pa.Table.from_pylist(rows, schema=SCORES)
-            file = workspace.write_part(shard.path, scores, made_of)
+            file = _score_shard(scorer, path, workspace, shard.path, made_of)
         files.append(file)
     return files
 
 
-def load_scorable_samples(
-    context: StageContext, samples: SampleSet
-) -> dict[str, list[ScorableSample]]:
-    """prompt_id -> its training samples, in order of sample_id; image bytes stay on disk."""
-    table = pq.read_table(
-        context.store.path(samples, "samples.parquet"),
-        columns=SAMPLE_COLUMNS,
-        filters=[("split", "==", SPLIT)],
-    )
-    build_frame = build_framer(context.config.policy.box_format, context.policy.folder)
-    by_prompt: dict[str, list[ScorableSample]] = defaultdict(list)
-    for row in sorted(table.to_pylist(), key=lambda row: row["sample_id"]):
-        frame = build_frame(row["width"], row["height"])
-        by_prompt[row["prompt_id"]].append(
-            ScorableSample(row["sample_id"], row["task"], row["target"], frame)
+@dataclass(frozen=True)
+class Scorer:
+    """What scoring a shard needs besides the shard."""
+
+    config: RefreshConfig
+    by_prompt: dict[str, list[ScorableSample]]
+    """prompt_id -> its samples."""
+    earlier: EarlierScores
+
+
+def build_scorer(
+    context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet
+) -> Scorer:
+    """The samples, and the scores that earlier sets hold."""
+    scoring_digest = compute_scoring_digest(context.config, context.policy)
+    earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
+    return Scorer(context.config, load_scorable_samples(context, samples, SPLIT), earlier)
+
+
+def list_policies(candidates: CandidateSet) -> list[str]:
+    """Digests of the policies whose answers the set holds, ascending."""
+    return sorted(candidates.prompts_per_policy) or [candidates.policy_digest]
+
+
+def _score_shard(
+    scorer: Scorer, path: Path, workspace: Workspace, name: str, made_of: object
+) -> FileRef:
+    """Write the scores of one candidate shard, in its order and of one prompt by sample_id."""
+    pairs = list(_pair(scorer, path))
+    known = scorer.earlier.find([_identify(sample, candidate) for sample, candidate in pairs])
+    rows = []
+    for sample, candidate in pairs:
+        earlier = known.get(_identify(sample, candidate))
+        rows.append(
+            {**earlier, "index": candidate["index"]}  # equal answers share their hash
+            if earlier
+            else _score_candidate(scorer.config, sample, candidate)
         )
-    return dict(by_prompt)
+    num_reused = sum(_identify(*pair) in known for pair in pairs)
+    table = pa.Table.from_pylist(rows, schema=SCORES)
+    return workspace.write_part(name, table, made_of, num_reused)
 
 
-def _score_candidates(
-    config: RefreshConfig, by_prompt: dict[str, list[ScorableSample]], table: pa.Table, where: str
-) -> Iterator[dict[str, Any]]:
-    for row, candidate in enumerate(table.to_pylist()):
-        if candidate["prompt_id"] not in by_prompt:
+def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:
+    """Every candidate of a shard with every sample of its prompt."""
+    for row, candidate in enumerate(pq.read_table(path, columns=CANDIDATE_COLUMNS).to_pylist()):
+        if candidate["prompt_id"] not in scorer.by_prompt:
             raise ValueError(
-                f"{where}, row {row}: no {SPLIT} sample has the prompt_id "
+                f"{path}, row {row}: no {SPLIT} sample has the prompt_id "
                 f"{candidate['prompt_id']}, so samples and candidates do not belong together; "
                 "generate the candidates again from these samples"
             )
-        for sample in by_prompt[candidate["prompt_id"]]:
-            yield _score_candidate(config, sample, candidate)
+        for sample in scorer.by_prompt[candidate["prompt_id"]]:
+            yield sample, candidate
+
+
+def _identify(sample: ScorableSample, candidate: dict[str, Any]) -> Pair:
+    return sample.sample_id, candidate["candidate_hash"]
 
 
 def _score_candidate(
@@ -185,7 +207,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     candidate that is there twice.
     """
     started = time.monotonic()
-    check_candidates(context, samples, candidates)
+    check_candidates(context.store, samples, candidates, SPLIT)
     shards = list_shards(candidates)
     files = []
     for number in range(len(shards)):
@@ -196,7 +218,11 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     scores = pa.concat_tables(pq.read_table(p, columns=["task", "reward", "error"]) for p in paths)
     num_without = scores["reward"].null_count
     num_unreadable = scores.num_rows - scores["error"].null_count
-    context.log(f"scored {scores.num_rows} answers, {num_unreadable} of them {UNREADABLE}s")
+    num_reused = sum(file.num_reused for file in files)
+    context.log(
+        f"scores of {scores.num_rows} answers, {num_unreadable} of them {UNREADABLE}s: "
+        f"{scores.num_rows - num_reused} made, {num_reused} taken over from earlier sets"
+    )
     return ScoredSet(
         stage="score",
         key=key,
@@ -206,6 +232,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
             num_in=scores.num_rows,
             num_kept=scores.num_rows - num_without,
             dropped={UNREADABLE: num_without} if num_without else {},
+            num_reused=num_reused,
         ),
         parents=as_parents(samples, candidates),
         producer=describe_producer(seed=context.config.generate.seed, threads=1),
@@ -213,6 +240,8 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
         mean_reward=_compute_mean_reward(scores),
+        scoring_digest=compute_scoring_digest(context.config, context.policy),
+        policy_digests=list_policies(candidates),
     )
 
 
@@ -224,37 +253,3 @@ def _compute_mean_reward(scores: pa.Table) -> dict[Task, float]:
         for row in means.to_pylist()
         if row["reward_mean"] is not None
     }
-
-
-def check_candidates(context: StageContext, samples: SampleSet, candidates: CandidateSet) -> None:
-    """Every training sample has candidates and no candidate is there twice, or ValueError."""
-    store: Store = context.store
-    if not list_shards(candidates):
-        raise ValueError("the candidate set has no shards; generate candidates first")
-    table = pq.read_table(
-        store.path(samples, "samples.parquet"),
-        columns=["sample_id", "prompt_id"],
-        filters=[("split", "==", SPLIT)],
-    )
-    twice = [i for i, n in Counter(table["sample_id"].to_pylist()).items() if n > 1]
-    if twice:
-        raise ValueError(f"samples.parquet has sample {min(twice)} twice; collect it once")
-    keys = pa.concat_tables(
-        pq.read_table(store.path(candidates, shard.path), columns=["prompt_id", "index"])
-        for shard in list_shards(candidates)
-    )
-    counted = keys.group_by(["prompt_id", "index"]).aggregate([([], "count_all")])
-    twice_table = counted.filter(pc.greater(counted["count_all"], 1))
-    if twice_table.num_rows:
-        first = twice_table.sort_by("prompt_id").to_pylist()[0]
-        raise ValueError(
-            f"candidate {first['index']} of prompt {first['prompt_id']} is in the candidate shards "
-            f"{first['count_all']} times; remove the folder of {candidates.key} and generate again"
-        )
-    lacking = pc.invert(pc.is_in(table["prompt_id"], value_set=keys["prompt_id"].combine_chunks()))
-    without = table.filter(lacking)
-    if without.num_rows:
-        raise ValueError(
-            f"{without.num_rows} of {table.num_rows} {SPLIT} samples have no candidates, the first "
-            f"is {min(without['sample_id'].to_pylist())}; generate the candidates again"
-        )

@@ -73,9 +73,15 @@ class Workspace:
             return None
         return recorded.file if hash_file(path) == recorded.file.sha256 else None
 
-    def write_part(self, name: str, table: pa.Table, made_of: object) -> FileRef:
-        """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input."""
-        file = self.write_table(name, table)
+    def write_part(
+        self, name: str, table: pa.Table, made_of: object, num_reused: int = 0
+    ) -> FileRef:
+        """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input.
+
+        `num_reused` of its rows come from earlier artifacts: in the sidecar, so that a resumed
+        stage still counts them.
+        """
+        file = self.write_table(name, table).model_copy(update={"num_reused": num_reused})
         sidecar = _Sidecar(file=file, made_of=compute_hash(made_of))
         write_atomic(self.folder / (name + SIDECAR_SUFFIX), sidecar.model_dump_json().encode())
         return file
@@ -133,6 +139,12 @@ class Store:
             return _ANY_ARTIFACT.validate_json(path.read_bytes()) if path.is_file() else None
         except ValidationError:
             return None
+
+    def list_committed(self, kind: str) -> list[AnyArtifact]:
+        """Every readable artifact of a kind, newest first, the files unverified."""
+        keys = [path.parent.name for path in (self.root / kind).glob(f"*/{ARTIFACT_FILE}")]
+        artifacts = [artifact for key in keys if (artifact := self.load(kind, key))]
+        return sorted(artifacts, key=lambda each: (each.created_at, each.key), reverse=True)
 
     def find(
         self, kind: str, key: str, warn: Callable[[str], None] = lambda message: None

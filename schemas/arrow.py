@@ -45,6 +45,7 @@ CANDIDATES = pa.schema(
     [
         ("prompt_id", pa.string()),
         ("index", pa.int32()),
+        ("policy_digest", pa.string()),  # who sampled it
         ("candidate_hash", pa.string()),  # sha256 over policy digest, prompt_id and token ids
         ("text", pa.string()),
         ("token_ids", pa.list_(pa.int32())),  # as sampled, end token included

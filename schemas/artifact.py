@@ -25,6 +25,8 @@ class FileRef(Frozen):
     num_bytes: int = Field(ge=0)
     num_rows: int | None = Field(default=None, ge=0)
     """Rows of a Parquet file; None for anything else."""
+    num_reused: int = Field(default=0, ge=0)
+    """Rows of it that were taken over from earlier artifacts of the same kind."""
 
 
 class Counts(Frozen):
@@ -34,6 +36,8 @@ class Counts(Frozen):
     num_kept: int = Field(ge=0)
     dropped: dict[str, int] = {}
     """Reason -> rows."""
+    num_reused: int = Field(default=0, ge=0)
+    """Of num_in, those whose result was taken over from earlier artifacts instead of made anew."""
 
     def model_post_init(self, context: object) -> None:
         if self.num_in != self.num_kept + sum(self.dropped.values()):
@@ -41,6 +45,8 @@ class Counts(Frozen):
                 f"counts do not add up: {self.num_in} in, {self.num_kept} kept, "
                 f"{self.dropped} dropped"
             )
+        if self.num_reused > self.num_in:
+            raise ValueError(f"counts: {self.num_reused} reused of only {self.num_in} in")
 
 
 class Parent(Frozen):
@@ -92,21 +98,50 @@ class SampleSet(Artifact):
 
 
 class CandidateSet(Artifact):
-    """part-*.parquet: answers sampled from one policy (schemas.arrow.CANDIDATES)."""
+    """part-*.parquet: answers to every prompt (schemas.arrow.CANDIDATES); counts are in prompts."""
 
     kind: Literal["candidates"] = "candidates"
     policy_digest: Digest
+    """The policy that was asked for; with generate.max_policy_age > 0 rows may be of older ones."""
+    sampling_digest: Digest | None = None
+    """Policy and sampling settings: of equal ones, answers may be taken over. None: of none."""
+    prompts_per_policy: dict[Digest, int] = {}
+    """Policy -> prompts it answered."""
     num_prompts: int
     num_candidates: int
     num_tokens: int
     """Sampled tokens over all candidates, end tokens included."""
 
+    @property
+    def num_reused_prompts(self) -> int:
+        """Prompts whose answers were taken over from earlier candidate sets."""
+        return self.counts.num_reused
+
+    @property
+    def num_new_prompts(self) -> int:
+        """Prompts that were sampled for this set."""
+        return self.counts.num_in - self.counts.num_reused
+
 
 class ScoredSet(Artifact):
-    """part-*.parquet: one reward a candidate (schemas.arrow.SCORES)."""
+    """part-*.parquet: one reward a candidate and sample (schemas.arrow.SCORES)."""
 
     kind: Literal["scores"] = "scores"
     mean_reward: dict[Task, float]
+    scoring_digest: Digest | None = None
+    """How answers are judged: of equal ones, scores may be taken over. None: of none."""
+    policy_digests: list[Digest] = []
+    """The policies whose answers are scored, ascending."""
+
+    @property
+    def num_reused(self) -> int:
+        """Rows that were taken over from earlier scores."""
+        return self.counts.num_reused
+
+    @property
+    def num_new(self) -> int:
+        """Rows that were scored for this set."""
+        return self.counts.num_in - self.counts.num_reused
 
 
 class PreferenceSet(Artifact):

@@ -92,6 +92,9 @@ class GenerateConfig(Section):
     """Prompts a shard: a killed run loses at most this much."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Run seed; a prompt's own seed is derived from it and the prompt's identity."""
+    max_policy_age: int = Field(default=0, ge=0, le=16)
+    """Take over answers of policies promoted at most so many promotions before the present one
+    (the policy of the first round counts); 0: strictly on-policy, only the present one's own."""
     engine: Literal["vllm", "transformers"] = "vllm"
     """transformers is the slow reference that tests compare against."""
     processes: int = Field(default=2, ge=1, le=64)

@@ -70,7 +70,8 @@ class Report(Frozen):
     """What a person should look into before trusting this training, a sentence each."""
     stages: dict[StageName, StageSummary]
     counts: dict[StageName, Counts]
-    """Rows in, kept and dropped by reason, of every stage that finished."""
+    """Rows in, kept, dropped by reason and taken over from earlier artifacts, of every stage that
+    finished; of generate in prompts."""
     missing: dict[StageName, str]
     """Stage -> why this report has nothing of it."""
     versions: dict[str, str]

@@ -63,6 +63,8 @@ class SamplingRequest(Frozen):
     engine: Literal["vllm", "transformers"]
     dtype: Literal["float32", "bfloat16"]
     max_model_len: int
+    older_policies: list[Digest] = []
+    """Policies whose answers may be taken over besides the policy's own, newest first."""
 
 
 class SamplingJob(Frozen):
@@ -75,8 +77,12 @@ class SamplingJob(Frozen):
     attempt: int
     folder: Path
     """Where the shards go."""
+    units: list[list[int]] = []
+    """Numbers of the shards this child makes, ascending; those of a unit are sampled together."""
+    reused_files: list[Path] = []
+    """Verified candidate files to take the other answers of these shards from, best first."""
     rank: int = 0
-    """This child makes shards rank, rank + world, rank + 2 world, ..."""
+    """Of `world` children, for its share of the GPUs and its log."""
     world: int = 1
     threads: int
     kv_cache_gb: float

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from perpo_core.generate.sampling import (
-    KIND,
-    VERSION,
-    compute_candidates_key,
-    make_candidates,
-)
+from collections.abc import Sequence
+
+from perpo_core.generate.identity import KIND, VERSION, compute_candidates_key
+from perpo_core.generate.sampling import make_candidates
+from perpo_core.lineage import find_older_policies
 from perpo_core.stage import StageContext
+from perpo_core.store import Store
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
@@ -16,8 +16,8 @@ from schemas.run import PolicyRef, SamplingRequest
 __all__ = ["KIND", "VERSION", "compute_key", "run"]
 
 
-def build_request(config: RefreshConfig) -> SamplingRequest:
-    """What the generate stage samples."""
+def build_request(config: RefreshConfig, older_policies: Sequence[str] = ()) -> SamplingRequest:
+    """What the generate stage samples; answers of these older policies are as good."""
     generate = config.generate
     return SamplingRequest(
         splits=["train"],
@@ -31,15 +31,21 @@ def build_request(config: RefreshConfig) -> SamplingRequest:
         engine=generate.engine,
         dtype=config.policy.dtype,
         max_model_len=config.policy.max_model_len,
+        older_policies=list(older_policies),
     )
 
 
 def compute_key(config: RefreshConfig, policy: PolicyRef, samples: SampleSet) -> str:
-    """Samples, policy and sampling settings."""
-    return compute_candidates_key(build_request(config), policy, samples)
+    """Samples, policy and sampling settings, and which older policies are young enough."""
+    return compute_candidates_key(_ask(config, policy), policy, samples)
 
 
 def run(context: StageContext, key: str, samples: SampleSet) -> CandidateSet:
     """Candidates of every training prompt."""
-    request = build_request(context.config)
+    request = _ask(context.config, context.policy)
     return make_candidates(context, key, request, context.policy, samples)
+
+
+def _ask(config: RefreshConfig, policy: PolicyRef) -> SamplingRequest:
+    max_age = config.generate.max_policy_age
+    return build_request(config, find_older_policies(Store(config.store), policy.digest, max_age))

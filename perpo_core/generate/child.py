@@ -1,57 +1,79 @@
-"""The generation child process: start one engine, write every missing shard, exit.
+"""The generation child process: start one engine, write the shards it is given, exit.
 
 A process of its own, because an engine does not give its memory back while its process lives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import pyarrow as pa
 
 from perpo_core.child import emit, load_job
-from perpo_core.generate.engine import Answer, build_engine
-from perpo_core.generate.prompts import Prompt, iter_prompt_shards
+from perpo_core.generate.engine import Answer, Engine, build_engine
+from perpo_core.generate.identity import KIND, list_policies
+from perpo_core.generate.prompts import Prompt, iter_prompts
+from perpo_core.generate.reuse import index_candidates
+from perpo_core.generate.shards import Shard, list_shards
 from perpo_core.keys import compute_candidate_hash
+from perpo_core.row_index import RowIndex
 from perpo_core.store import Workspace
 from schemas.arrow import CANDIDATES
 from schemas.run import SamplingJob
 
 
 def main() -> None:
-    job = load_job(SamplingJob)
-    workspace = Workspace("candidates", job.key, job.attempt, job.folder)
-    engine = None
-    for number, prompts in enumerate(
-        iter_prompt_shards(job.samples_file, job.request.splits, job.request.shard_prompts)
-    ):
-        if number % job.world != job.rank:
-            continue
-        name, made_of = part_name(number), describe_shard(job.key, prompts)
-        if workspace.find_part(name, made_of) is None:
-            engine = engine or build_engine(job)
-            workspace.write_part(name, build_table(job, prompts, engine.sample(prompts)), made_of)
-        emit("shard", number=number, num_prompts=len(prompts))
+    make_units(load_job(SamplingJob))
     emit("result")
 
 
-def part_name(number: int) -> str:
-    return f"part-{number:05d}.parquet"
+def make_units(job: SamplingJob) -> None:
+    """Sample unit by unit and write every shard as soon as its unit is sampled."""
+    shards = list_shards(job.samples_file, job.request, job.key)
+    units = [[shards[number] for number in unit] for unit in job.units]
+    prompt_ids = {i for unit in units for shard in unit for i in shard.prompt_ids}
+    policies = list_policies(job.request, job.policy)
+    reusable = index_candidates(
+        job.reused_files, policies, prompt_ids, lambda message: emit("log", message=message)
+    )
+    new_ids = prompt_ids - reusable.file_of.keys()
+    prompts = iter_prompts(job.samples_file, job.request.splits, new_ids)
+    engine = build_engine(job)
+    for unit in units:
+        make_unit(job, unit, engine, prompts, reusable)
 
 
-def describe_shard(key: str, prompts: Sequence[Prompt]) -> list[object]:
-    """What a shard is made of: the request (by key) and its prompts."""
-    return [key, [prompt.prompt_id for prompt in prompts]]
+def make_unit(
+    job: SamplingJob,
+    unit: Sequence[Shard],
+    engine: Engine,
+    prompts: Iterator[Prompt],
+    reusable: RowIndex,
+) -> None:
+    """Sample the next prompts, those that the unit's shards lack, and write these shards."""
+    workspace = Workspace(KIND, job.key, job.attempt, job.folder)
+    lacking = [shard.list_unanswered(reusable.file_of) for shard in unit]
+    members = list(islice(prompts, sum(len(ids) for ids in lacking)))
+    assert [prompt.prompt_id for prompt in members] == [i for ids in lacking for i in ids]
+    answers_PG = engine.sample(members)
+    start = 0
+    for shard, ids in zip(unit, lacking, strict=True):
+        mine = slice(start, start + len(ids))
+        start += len(ids)
+        shard.write(workspace, build_table(job, members[mine], answers_PG[mine]), reusable)
+        emit("shard", number=shard.number, num_prompts=len(shard.prompt_ids))
 
 
 def build_table(
     job: SamplingJob, prompts: Sequence[Prompt], answers_PG: Sequence[Sequence[Answer]]
 ) -> pa.Table:
-    """Answers of a shard as rows of schemas.arrow.CANDIDATES."""
+    """Answers to some prompts as rows of schemas.arrow.CANDIDATES."""
     rows = [
         {
             "prompt_id": prompt.prompt_id,
             "index": answer.index,
+            "policy_digest": job.policy.digest,
             "candidate_hash": compute_candidate_hash(
                 job.policy.digest, prompt.prompt_id, answer.token_ids
             ),

@@ -1,4 +1,4 @@
-"""Candidates of one policy for some splits: key, children, shards, artifact.
+"""Candidates of one policy for some splits: what is there already, children, shards, artifact.
 
 The generate stage uses it on the training prompts, the evaluate stage on the held-out ones; the
 store knows the result by what was asked, so a base policy is evaluated once, whatever is trained.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from perpo_core.environment import build_child_env
-from perpo_core.generate.child import describe_shard, part_name
 from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
-from perpo_core.generate.prompts import iter_prompt_shards
-from perpo_core.keys import compute_digest, compute_key
+from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
+from perpo_core.generate.reuse import find_reusable_files, index_candidates
+from perpo_core.generate.shards import Shard, group_units, list_shards
+from perpo_core.keys import compute_digest
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from perpo_core.store import Workspace
@@ -26,47 +30,39 @@ from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingJob, SamplingRequest
 
-KIND = "candidates"
-VERSION = 1
 CHILD = "perpo_core.generate.child"
-
-
-def compute_candidates_key(request: SamplingRequest, policy: PolicyRef, samples: SampleSet) -> str:
-    """Samples, policy and request; how many processes or threads work on it does not matter."""
-    config = {"policy_digest": policy.digest, **request.model_dump(mode="json")}
-    return compute_key("generate", VERSION, as_parents(samples), config)
 
 
 def make_candidates(
     context: StageContext, key: str, request: SamplingRequest, policy: PolicyRef, samples: SampleSet
 ) -> CandidateSet:
-    """Sample what is missing of the shards and describe the whole; uncommitted."""
+    """Take over what earlier sets have, sample the rest, and describe the whole; uncommitted.
+
+    Raises ValueError where the splits have no prompts, ChildFailed where an engine broke.
+    """
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
     samples_file = context.store.path(samples, "samples.parquet")
-    shards = [
-        (part_name(number), describe_shard(key, prompts), len(prompts))
-        for number, prompts in enumerate(
-            iter_prompt_shards(samples_file, request.splits, request.shard_prompts)
-        )
-    ]
-    num_prompts = sum(num for _, _, num in shards)
+    shards = list_shards(samples_file, request, key)
     if not shards:
         raise ValueError(f"no prompts in split {', '.join(request.splits)}; nothing to sample")
-    missing = [name for name, made_of, _ in shards if not workspace.find_part(name, made_of)]
-    if len(missing) < len(shards):
-        context.log(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
-    if missing:
-        jobs = _build_jobs(context.config, request, policy, samples_file, workspace, len(missing))
-        _run_jobs(context, jobs, num_prompts)
-    files = [_expect_part(workspace, name, made_of) for name, made_of, _ in shards]
-    num_rows = sum(file.num_rows or 0 for file in files)
+    _make_missing(context, workspace, request, policy, samples_file, shards)
+    files = [_expect_part(workspace, shard) for shard in shards]
+    num_prompts, num_rows = (
+        sum(len(shard.prompt_ids) for shard in shards),
+        sum(file.num_rows or 0 for file in files),
+    )
+    num_reused = sum(file.num_reused for file in files) // _count_answers(request)
+    context.log(
+        f"answers to {num_prompts} prompts: {num_prompts - num_reused} sampled, "
+        f"{num_reused} taken over from earlier sets"
+    )
     return CandidateSet(
         stage="generate",
         key=key,
         digest=compute_digest(files),
         files=files,
-        counts=Counts(num_in=num_prompts, num_kept=num_prompts),
+        counts=Counts(num_in=num_prompts, num_kept=num_prompts, num_reused=num_reused),
         parents=as_parents(samples),
         producer=describe_producer(
             request.seed,
@@ -78,23 +74,60 @@ def make_candidates(
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
         policy_digest=policy.digest,
+        sampling_digest=compute_sampling_digest(request, policy.digest),
+        prompts_per_policy=_count_policies(workspace, files),
         num_prompts=num_prompts,
         num_candidates=num_rows,
         num_tokens=sum(_count_tokens(workspace, file) for file in files),
     )
 
 
+def _make_missing(
+    context: StageContext,
+    workspace: Workspace,
+    request: SamplingRequest,
+    policy: PolicyRef,
+    samples_file: Path,
+    shards: Sequence[Shard],
+) -> None:
+    """Write every shard that is not there: copied if all its answers are, else by the engines."""
+    missing = [shard for shard in shards if not shard.find(workspace)]
+    if len(missing) < len(shards):
+        context.log(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
+    prompt_ids = {prompt_id for shard in missing for prompt_id in shard.prompt_ids}
+    reused_files = find_reusable_files(context, workspace.key, request, policy, prompt_ids)
+    policies = list_policies(request, policy)
+    reusable = index_candidates(reused_files, policies, prompt_ids, context.log)
+    to_sample = []
+    for shard in missing:
+        if shard.list_unanswered(reusable.file_of):
+            to_sample.append(shard)
+        else:
+            shard.write(workspace, None, reusable)
+    if to_sample:
+        units = group_units(to_sample, reusable.file_of, request.shard_prompts)
+        jobs = _build_jobs(
+            context.config, request, policy, samples_file, workspace, units, reused_files
+        )
+        num_prompts, num_left = (
+            sum(len(shard.prompt_ids) for shard in which) for which in (shards, to_sample)
+        )
+        _run_jobs(context, jobs, num_prompts - num_left, num_prompts)
+
+
 def _build_jobs(
     config: RefreshConfig,
     request: SamplingRequest,
     policy: PolicyRef,
-    samples_file: Any,
+    samples_file: Path,
     workspace: Workspace,
-    num_missing: int,
+    units: list[list[int]],
+    reused_files: list[Path],
 ) -> list[SamplingJob]:
+    """A job for each engine, the units dealt out in turn."""
     generate = config.generate
     engines = count_engines(generate.processes, generate.tensor_parallel, find_gpus())
-    world = min(engines, num_missing)
+    world = min(engines, len(units))
     return [
         SamplingJob(
             request=request,
@@ -103,6 +136,8 @@ def _build_jobs(
             key=workspace.key,
             attempt=workspace.attempt,
             folder=workspace.folder,
+            units=units[rank::world],
+            reused_files=reused_files,
             rank=rank,
             world=world,
             threads=config.generate.threads,
@@ -114,9 +149,13 @@ def _build_jobs(
     ]
 
 
-def _run_jobs(context: StageContext, jobs: list[SamplingJob], num_prompts: int) -> None:
+def _run_jobs(
+    context: StageContext, jobs: list[SamplingJob], num_done: int, num_prompts: int
+) -> None:
     """Run the children side by side; the first failure or Ctrl-C ends all, their shards stay."""
-    done = 0
+    done = num_done
+    if done:
+        context.progress(done, num_prompts, "prompts")
     counting = threading.Lock()
     stop = threading.Event()
 
@@ -151,10 +190,25 @@ def _run_jobs(context: StageContext, jobs: list[SamplingJob], num_prompts: int) 
             stop.set()  # before the pool waits for its threads
 
 
-def _expect_part(workspace: Workspace, name: str, made_of: object) -> FileRef:
-    part = workspace.find_part(name, made_of)
-    assert part is not None, f"the engine ended well without writing {name}"
+def _expect_part(workspace: Workspace, shard: Shard) -> FileRef:
+    part = shard.find(workspace)
+    assert part is not None, f"the engine ended well without writing {shard.name}"
     return part
+
+
+def _count_answers(request: SamplingRequest) -> int:
+    """Rows of one prompt."""
+    return request.num_candidates + request.greedy
+
+
+def _count_policies(workspace: Workspace, files: Sequence[FileRef]) -> dict[str, int]:
+    """Policy -> prompts that it answered, in order of digest."""
+    prompts: Counter[str] = Counter()
+    for file in files:
+        table = pq.read_table(workspace.folder / file.path, columns=["prompt_id", "policy_digest"])
+        pairs = table.group_by(["prompt_id", "policy_digest"]).aggregate([])
+        prompts.update(pairs["policy_digest"].to_pylist())
+    return dict(sorted(prompts.items()))
 
 
 def _count_tokens(workspace: Workspace, file: FileRef) -> int:

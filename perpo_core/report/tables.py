@@ -69,6 +69,8 @@ class CountRow:
 
     stage: StageName
     num_in: int
+    num_reused: int
+    """Of num_in, taken over from earlier artifacts."""
     num_kept: int
     share_kept: float
     dropped: list[tuple[str, int]]
@@ -158,6 +160,7 @@ def build_count_rows(artifacts: RunArtifacts) -> list[CountRow]:
         CountRow(
             stage=stage,
             num_in=artifact.counts.num_in,
+            num_reused=artifact.counts.num_reused,
             num_kept=artifact.counts.num_kept,
             share_kept=round(100 * artifact.counts.num_kept / max(artifact.counts.num_in, 1), 1),
             dropped=sorted(artifact.counts.dropped.items(), key=lambda item: (-item[1], item[0])),

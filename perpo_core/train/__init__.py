@@ -17,6 +17,7 @@ from perpo_core.policy.resolve import resolve_base, resolve_references
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from perpo_core.train import sidecars
+from perpo_core.train.sampled_by import check_sampled_by
 from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, TrainJob
@@ -60,9 +61,16 @@ def find_curves(context: StageContext, key: str) -> Path:
 def run(
     context: StageContext, key: str, samples: SampleSet, preferences: PreferenceSet
 ) -> Checkpoint:
-    """Train on every list; uncommitted."""
+    """Train on every list; uncommitted.
+
+    Raises ValueError if the sampler's log-probabilities shall be the reference and are of another
+    policy.
+    """
     started = time.monotonic()
     config = context.config.train
+    preferences_file = context.store.path(preferences, "preferences.parquet")
+    if config.reference_logps == "sampled":
+        check_sampled_by(context.policy, preferences_file)
     workspace = context.open_workspace(KIND, key)
     references = sidecars.list_jobs(context, preferences, workspace.folder / "references")
     job = TrainJob(
@@ -70,7 +78,7 @@ def run(
         policy=context.policy,
         references=references,
         samples_file=context.store.path(samples, "samples.parquet"),
-        preferences_file=context.store.path(preferences, "preferences.parquet"),
+        preferences_file=preferences_file,
         folder=workspace.folder,
     )
 

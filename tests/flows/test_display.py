@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from flows.display import LiveDisplay, PlainDisplay, StageLine, describe_counts, format_seconds
-from flows.tables import build_metrics_table, describe_promotion
+from flows.tables import build_metrics_table, build_stages_table, describe_promotion
 from perpo_core.stage import describe_producer, utc_now
 from schemas.artifact import Counts, Gate, Promotion
 from schemas.base import Task
+from schemas.config import RefreshConfig
+from schemas.run import RunRecord, StageRecord
 from tests.flows.toy import TOY_STAGES
 
 COUNTS = Counts(num_in=10, num_kept=7, dropped={"low gap": 2, "cut off": 1})
@@ -41,6 +44,22 @@ def test_rate_and_time_left_count_from_where_a_resumed_stage_began() -> None:
 
 def test_counts_name_the_reasons() -> None:
     assert describe_counts(COUNTS) == "7 kept, 3 dropped (low gap 2, cut off 1)"
+    grown = COUNTS.model_copy(update={"num_reused": 4})
+    assert describe_counts(grown).endswith("cut off 1), 4 of 10 taken over")
+
+
+def test_the_stage_table_says_how_much_was_made_anew() -> None:
+    entry = StageRecord(kind="candidates", key="a" * 64, digest="b" * 64, reused=False, seconds=2.0)
+    record = RunRecord(
+        run_id="toy-1", status="completed", config=RefreshConfig(), policy_digest="c" * 64,
+        policy_folder=Path("model"), stages={"generate": entry}, started_at=utc_now(),
+    )  # fmt: skip
+    counts = Counts(num_in=2000, num_kept=2000, num_reused=1800)
+    lines = render(build_stages_table(record, {"generate": counts})).splitlines()
+    [line] = [line for line in lines if "generate" in line]
+    assert [word for word in line.split() if word in ("200", "1,800")] == ["200", "1,800"]
+    [line] = [line for line in lines if "score" in line]
+    assert "not run" in line
 
 
 def test_the_live_display_has_a_line_a_stage() -> None:

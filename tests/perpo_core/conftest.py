@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from perpo_core import collect
 from perpo_core.keys import hash_folder
 from perpo_core.stage import find_or_make
 from schemas.run import PolicyRef
+from tests.perpo_core import scripted
 from tests.perpo_core.small_lists import commit_lists
 from tests.perpo_core.small_store import build_context
 from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN
@@ -66,3 +68,10 @@ def training_events(monkeypatch) -> list[dict[str, Any]]:
         monkeypatch.setattr(module, "emit", lambda event, **fields: told.append({event: fields}))
     torch.set_num_threads(1)
     return told
+
+
+@pytest.fixture
+def asked() -> Iterator[list[list[str]]]:
+    """The prompts that engines are asked, by call."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield scripted.sample_here(patch)

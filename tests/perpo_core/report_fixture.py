@@ -23,6 +23,7 @@ from perpo_core.boxes import BOX_FORMATS, Frame
 from perpo_core.keys import compute_candidate_hash, compute_digest, compute_hash
 from perpo_core.metrics import compute_metrics
 from perpo_core.report import write_report
+from perpo_core.scorable import SAMPLE_COLUMNS
 from perpo_core.stage import StageContext, as_parents, describe_producer, find_or_make
 from perpo_core.store import Store, describe_file, write_atomic
 from schemas.arrow import CANDIDATES, PREDICTIONS
@@ -117,7 +118,7 @@ def build_record(config: RefreshConfig, root: Path, artifacts: list[AnyArtifact]
 
 
 def load_rows(store: Store, samples: SampleSet) -> list[dict[str, Any]]:
-    columns = [*score.SAMPLE_COLUMNS, "image_id"]
+    columns = [*SAMPLE_COLUMNS, "image_id"]
     return pq.read_table(store.path(samples, "samples.parquet"), columns=columns).to_pylist()
 
 
@@ -182,6 +183,7 @@ def _build_candidate(prompt_id: str, index: int, text: str) -> dict[str, Any]:
     return {
         "prompt_id": prompt_id,
         "index": index,
+        "policy_digest": POLICY,
         "candidate_hash": compute_candidate_hash(POLICY, prompt_id, token_ids),
         "text": text,
         "token_ids": token_ids,

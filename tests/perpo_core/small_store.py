@@ -88,6 +88,7 @@ def build_candidate_rows(
             {
                 "prompt_id": prompt_id,
                 "index": index,
+                "policy_digest": POLICY_DIGEST,
                 "candidate_hash": compute_candidate_hash(POLICY_DIGEST, prompt_id, token_ids),
                 "text": text,
                 "token_ids": token_ids,
@@ -100,12 +101,12 @@ def build_candidate_rows(
     return rows
 
 
-def commit_samples(store: Store, rows: list[dict[str, Any]]) -> SampleSet:
-    key = compute_hash(["samples", "key"])
+def commit_samples(store: Store, rows: list[dict[str, Any]], name: str = "key") -> SampleSet:
+    key = compute_hash(["samples", name])
     workspace = store.open_workspace("samples", key)
     table = pa.Table.from_pylist(rows, schema=SAMPLES)
     files = [workspace.write_table("samples.parquet", table)]
-    fields = common_fields("collect", "samples", len(rows), files)
+    fields = common_fields("collect", "samples", len(rows), files) | {"key": key}
     return store.commit(SampleSet(**fields, per_split={}))
 
 

@@ -19,8 +19,10 @@ from perpo_core import collect, generate
 from perpo_core.generate import sampling
 from perpo_core.generate.banned import find_banned_ids
 from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
-from perpo_core.generate.prompts import Prompt, iter_prompt_shards, iter_prompts
-from perpo_core.generate.sampling import compute_candidates_key, make_candidates
+from perpo_core.generate.identity import compute_candidates_key
+from perpo_core.generate.prompts import Prompt, iter_prompts, list_prompt_ids
+from perpo_core.generate.sampling import make_candidates
+from perpo_core.generate.shards import list_shards
 from perpo_core.generate.transformers_engine import TransformersEngine
 from perpo_core.keys import compute_candidate_hash, derive_seed
 from perpo_core.process import ChildFailed
@@ -143,9 +145,23 @@ def test_shards_hold_so_many_prompts_and_the_last_one_the_rest(
 ):
     rows = [build_sample_row(number, "counting", 1) for number in range(num_rows)]
     path = write_samples(tmp_path / "samples.parquet", rows)
-    shards = list(iter_prompt_shards(path, ["train"], shard_prompts))
-    assert [len(shard) for shard in shards] == sizes
-    assert [p.prompt_id for shard in shards for p in shard] == [row["prompt_id"] for row in rows]
+    request = generate.build_request(
+        build_context(tmp_path, generate={"shard_prompts": shard_prompts}).config
+    )
+    shards = list_shards(path, request, "0" * 64)
+    assert [len(shard.prompt_ids) for shard in shards] == sizes
+    assert [i for shard in shards for i in shard.prompt_ids] == [row["prompt_id"] for row in rows]
+
+
+def test_wanted_prompts_alone_are_read_whatever_row_groups_they_lie_in(tmp_path):
+    rows = [build_sample_row(number, "counting", number) for number in range(9)]
+    path = tmp_path / "samples.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLES), path, row_group_size=2)
+    ids = list_prompt_ids(path, ["train"])
+    wanted = [ids[0], ids[5], ids[8]]
+    assert [p.prompt_id for p in iter_prompts(path, ["train"], set(wanted))] == wanted
+    assert list(iter_prompts(path, ["train"], set())) == []
+    assert [p.prompt_id for p in iter_prompts(path, ["train"])] == ids
 
 
 def test_prompts_are_read_lazily(tmp_path):

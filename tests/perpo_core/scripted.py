@@ -1,0 +1,82 @@
+"""Candidates without a model: an engine whose answers follow from the prompt's seed.
+
+`sample_here` runs the generation child in this process; run as a module, this is a child process of
+its own, which kills itself after as many units as the environment says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perpo_core.generate import child, sampling
+from perpo_core.generate.engine import GREEDY_INDEX, Answer
+from perpo_core.generate.prompts import Prompt
+from perpo_core.keys import derive_seed
+from schemas.run import SamplingJob
+
+MODULE = "tests.perpo_core.scripted"
+KILL_AFTER = "SCRIPTED_KILL_AFTER"  # units
+ASKED_FILE = "asked.jsonl"
+
+
+class ScriptedEngine:
+    """Counts as answers, some of a prompt equal; the same whatever prompts are beside it."""
+
+    def __init__(self, job: SamplingJob) -> None:
+        self._job = job
+        self._asked: list[list[str]] = []
+
+    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+        if str(len(self._asked)) == os.environ.get(KILL_AFTER):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._asked.append([prompt.prompt_id for prompt in prompts])
+        with (self._job.folder / ASKED_FILE).open("a") as file:
+            file.write(json.dumps(self._asked[-1]) + "\n")
+        return [self._answer(prompt) for prompt in prompts]
+
+    def _answer(self, prompt: Prompt) -> list[Answer]:
+        request = self._job.request
+        seed = derive_seed(request.seed, prompt.prompt_id)
+        first = GREEDY_INDEX if request.greedy else 0
+        return [
+            Answer(index, text, list(text.encode()), [-0.1 * len(text)] * len(text), "stop", seed)
+            for index in range(first, request.num_candidates)
+            for text in [str((seed + int(self._job.policy.digest[:4], 16) + index) % 3)]
+        ]
+
+
+def sample_here(patch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Make every generation child run in this process; what the engines are asked, by call."""
+    asked: list[list[str]] = []
+
+    class Listening(ScriptedEngine):
+        def __init__(self, job: SamplingJob) -> None:
+            super().__init__(job)
+            self._asked = asked
+
+    def run_here(module: str, job: SamplingJob, *, on_event: Any, **options: Any) -> None:
+        del module, options
+        patch.setattr(child, "emit", lambda name, **fields: on_event({"event": name} | fields))
+        child.make_units(job)
+
+    patch.setattr(sampling, "run_child", run_here)
+    patch.setattr(child, "build_engine", Listening)
+    return asked
+
+
+def read_asked(folder: Path) -> list[list[str]]:
+    """What the engines of a workspace were asked, by call."""
+    path = folder / ASKED_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+if __name__ == "__main__":
+    child.build_engine = ScriptedEngine  # type: ignore[attr-defined]
+    child.main()
