@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perpo_core.promote import Pointer, load_history
+from perpo_core.pointer import Pointer, load_history
 from perpo_core.store import Store
 from schemas.artifact import Checkpoint
 

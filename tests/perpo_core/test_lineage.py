@@ -8,7 +8,7 @@ import pytest
 
 from perpo_core.keys import compute_hash
 from perpo_core.lineage import compute_lineages, find_older_policies
-from perpo_core.promote import Pointer
+from perpo_core.pointer import Pointer
 from perpo_core.stage import utc_now
 from perpo_core.store import Store, write_atomic
 from schemas.artifact import Checkpoint, FileRef

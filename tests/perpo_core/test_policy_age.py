@@ -10,7 +10,7 @@ import pytest
 
 from perpo_core import generate, materialize, score, train
 from perpo_core.keys import compute_candidate_hash, compute_hash
-from perpo_core.promote import Pointer
+from perpo_core.pointer import Pointer
 from perpo_core.stage import find_or_make, utc_now
 from perpo_core.store import write_atomic
 from perpo_core.train.sampled_by import check_sampled_by
