@@ -46,5 +46,6 @@ def compute_lineages(history: Sequence[Pointer], start: str | None) -> dict[str,
 
 def _find_start(store: Store, history: Sequence[Pointer]) -> str | None:
     """The policy that the first promotion replaced; None if its checkpoint is gone."""
-    first = store.load("checkpoint", history[0].checkpoint_key) if history else None
+    keys = [entry.checkpoint_key for entry in history if entry.checkpoint_key is not None]
+    first = store.load("checkpoint", keys[0]) if keys else None
     return first.base_policy_digest if isinstance(first, Checkpoint) else None
