@@ -50,6 +50,17 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
 
 
 @pytest.fixture(scope="session")
+def other_policy(processor, tmp_path_factory) -> PolicyRef:
+    """Another model of the same family and tokenizer."""
+    from perpo_core.policy.builtin import build_model
+
+    folder = tmp_path_factory.mktemp("other")
+    build_model(processor, seed=2).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return PolicyRef(digest=hash_folder(folder), folder=folder)
+
+
+@pytest.fixture(scope="session")
 def trainable(tmp_path_factory, policy, processor):
     """(context, samples, preferences) in a store."""
     context = build_context(tmp_path_factory.mktemp("train"), source=SOURCE, train=TRAIN)

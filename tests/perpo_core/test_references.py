@@ -12,8 +12,6 @@ import pytest
 import torch
 
 from perpo_core import collect, train
-from perpo_core.keys import hash_folder
-from perpo_core.policy.builtin import build_model
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.stage import find_or_make
 from perpo_core.store import Store
@@ -36,14 +34,6 @@ from tests.perpo_core.training import (
 )
 
 LN2 = math.log(2)
-
-
-@pytest.fixture(scope="module")
-def other_policy(processor, tmp_path_factory) -> PolicyRef:
-    folder = tmp_path_factory.mktemp("base")
-    build_model(processor, seed=2).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return PolicyRef(digest=hash_folder(folder), folder=folder)
 
 
 # In the store

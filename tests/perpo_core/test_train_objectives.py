@@ -11,8 +11,6 @@ import pytest
 import torch
 
 from perpo_core import train
-from perpo_core.keys import hash_folder
-from perpo_core.policy.builtin import build_model
 from perpo_core.train import child
 from perpo_core.train.data import (
     CroppedLists,
@@ -24,7 +22,6 @@ from perpo_core.train.data import (
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.model import load_policy
 from perpo_core.train.references import References
-from schemas.run import PolicyRef
 from schemas.train_config import TrainConfig
 from tests.perpo_core.training import NUM_LISTS, TRAIN, build_job, build_trainer, read_points
 
@@ -36,14 +33,6 @@ LN2 = math.log(2)
 def lists(trainable, processor) -> RankedLists:
     context, _, preferences = trainable
     return RankedLists(context.store.path(preferences, "preferences.parquet"), processor)
-
-
-@pytest.fixture(scope="module")
-def other_policy(processor, tmp_path_factory) -> PolicyRef:
-    folder = tmp_path_factory.mktemp("reference")
-    build_model(processor, seed=2).save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return PolicyRef(digest=hash_folder(folder), folder=folder)
 
 
 # Crops
