@@ -12,20 +12,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.server import start_server
+from flows.server import ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
 
-QUIET = {
+OURS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # nothing phones home
     "DO_NOT_TRACK": "1",
+    # A server that is started again at night is waited for: 2 + 4 + ... + 256 s, 8 minutes.
+    "PREFECT_CLIENT_MAX_RETRIES": "8",
 }
+OWN_MAX_RETRIES = 3  # nobody starts a command's own server again
 DRAIN_TIMEOUT_S = 10.0
 
 
 def set_environment(console: bool) -> None:
     """Settings that Prefect reads when it is imported; `console` shows its own log lines."""
-    for name, value in QUIET.items():
+    for name, value in OURS.items():
         os.environ.setdefault(name, value)
     if not console:  # the terminal is the display's; the UI gets every line all the same
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
@@ -33,25 +36,62 @@ def set_environment(console: bool) -> None:
 
 @contextmanager
 def prefect_for(store: Path, console: bool) -> Iterator[None]:
-    """Flows called inside talk to the user's server, or to one of their own."""
+    """Flows called inside talk to the user's server, or to one of their own.
+
+    Raises ServerEnded, one sentence, if it is gone for longer than a restart takes.
+    """
     set_environment(console)
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    with connected_to_server(store):
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise ServerEnded(
+                f"Prefect's server at {PREFECT_API_URL.value()} does not answer ({error}); see to "
+                "it and give the same command again: what is finished is reused"
+            ) from error
+
+
+@contextmanager
+def connected_to_server(store: Path) -> Iterator[None]:
+    """The user's server, that of `perpo serve` for the store, or one for this block."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as HEARTBEAT
 
     if PREFECT_API_URL.value():
         yield
-        return
-    if served := find_served(store):
+    elif served := find_served(store):
         with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
             yield
-        return
+    else:
+        with own_server(store):
+            yield
+
+
+@contextmanager
+def own_server(store: Path) -> Iterator[None]:
+    """A server for this block."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        temporary_settings,
+    )
+
     with start_server(store.absolute() / HOME) as server:
         import flows.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 
         server.wait()
-        # A heartbeat costs a second a run, and this server ends with the run it would watch.
-        with temporary_settings({PREFECT_API_URL: server.url, HEARTBEAT: None}):
+        settings = {
+            PREFECT_API_URL: server.url,
+            PREFECT_CLIENT_MAX_RETRIES: OWN_MAX_RETRIES,
+            # It costs a second a run, and this server ends with the run it would watch.
+            PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+        }
+        with temporary_settings(settings):
             try:
                 yield
             finally:

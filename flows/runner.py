@@ -20,6 +20,7 @@ from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
+from tasks.aside import told_aside
 from tasks.stages import CACHED, STAGE_TASKS
 from tasks.summaries import publish_report
 from tasks.watch import get_watcher
@@ -112,7 +113,8 @@ class Runner:
         path = write_report(self.store, self.record)
         self.update(report=path.absolute().relative_to(self.store.root))
         self.report_trends()
-        publish_report(path)
+        with told_aside("report"):
+            publish_report(path)
         get_watcher().note("")
 
     def report_trends(self) -> None:

@@ -31,6 +31,7 @@ WORKER_LOG = "worker.log"
 POLL_S = 0.5
 WORKER_ENV = {
     "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run that was started shall not wait ten seconds
+    "PREFECT_CLIENT_MAX_RETRIES": "8",  # a server that is started again is waited for: 8 minutes
 }
 Say = Callable[[str], None]
 

@@ -13,6 +13,7 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
 from schemas.base import StageName
+from tasks.aside import told_aside
 from tasks.watch import get_watcher
 
 UPDATE_EVERY_S = 2.0  # a page in the UI polls no faster
@@ -33,7 +34,8 @@ class Progress:
             return
         self.last_update_s = now_s
         percent = 100.0 * done / total if total else 100.0
-        self._update(percent, f"{done:,.0f} of {total:,.0f} {unit}")
+        with told_aside("progress"):
+            self._update(percent, f"{done:,.0f} of {total:,.0f} {unit}")
 
     def _update(self, percent: float, description: str) -> None:
         percent = min(percent, 100.0)  # an estimate of the total may have been low

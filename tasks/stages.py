@@ -20,6 +20,7 @@ from perpo_core.stage import Stage, find_or_make
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
+from tasks.aside import told_aside
 from tasks.context import build_context
 from tasks.modules import load_stage
 from tasks.names import describe_work
@@ -45,7 +46,8 @@ def build_stage_task(name: StageName) -> Task[..., Any]:
     def run_stage(config: RefreshConfig, policy: PolicyRef, force: bool, *parents: Any) -> Any:
         context = build_context(name, config, policy, force)
         result = find_or_make(context, load_runnable(name), *parents)
-        publish_summary(name, result.artifact)
+        with told_aside("summary"):
+            publish_summary(name, result.artifact)
         return Completed(name=CACHED, data=result.artifact) if result.reused else result.artifact
 
     retried = name in GPU_STAGES

@@ -2,10 +2,11 @@
 
 A small whole refresh runs against a real Prefect server. At random moments one of flow (the whole
 process group of the command), engine (vLLM), trainer or server is killed; a killed server is
-started again, and so is the command, until enough was killed. Whenever a refresh is through, its
-artifacts are compared with those of an undisturbed one and another begins in an empty store. The
-last line is one JSON object, {"kills", "resumes", "rows_lost", "rows_doubled", "orphans",
-"identical"}; "by_victim" besides says who was killed how often.
+started again seconds later while the command goes on, and a command that ended is given again,
+until enough was killed. Whenever a refresh is through, its artifacts are compared with those of an
+undisturbed one and another begins in an empty store. The last line is one JSON object, {"kills",
+"resumes", "rows_lost", "rows_doubled", "orphans", "identical"}; "by_victim" besides says who was
+killed how often.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from tests.flows.whole import (
 VICTIMS = {"engine": "perpo_core.generate.child", "trainer": "perpo_core.train.child"}
 KINDS = ("flow", "engine", "trainer", "server")
 SERVER_START_TIMEOUT_S = 120
+SERVER_AWAY_S = 10.0  # at most, before it is started again
 PARTS = ("metrics", "validation", "counts")  # of report.json
 ROW_KEYS: dict[StageName, tuple[str, ...]] = {
     "generate": ("prompt_id", "index"), "score": ("sample_id", "index"),
@@ -127,6 +129,9 @@ def run_disturbed(
             if victim:
                 tally["kills"] += 1
                 tally["by_victim"][victim] += 1
+            if victim == "server":
+                time.sleep(rng.uniform(0, SERVER_AWAY_S))
+                server.ensure()
             process.wait(COMMAND_TIMEOUT_S)
         tally["orphans"] += count_orphans(mark)
         record = load_latest(store)
