@@ -10,12 +10,12 @@ PORT ?= 4200
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh serve seeds test test-slow chaos bench-train lint format types lock clean
+.PHONY: help setup refresh serve seeds test test-slow chaos bench-train bench-overhead lint format types lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo
-	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos and bench-train;'
+	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos and the benches;'
 	@echo 'PYTHON=... names another Python 3.11.'
 
 setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
@@ -52,6 +52,9 @@ chaos: $(READY)  ## random kills over whole refreshes; about half an hour (ARGS=
 
 bench-train: $(READY)  ## speed and memory of training against separate sequences and TRL
 	@$(BIN)/python -m tests.benchmarks.train_speed $(ARGS)
+
+bench-overhead: $(READY)  ## how much of a default refresh is orchestration
+	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
 
 lint: $(READY)  ## style, format and the direction of imports
 	@$(BIN)/ruff check .

@@ -63,6 +63,7 @@ ROW_KEYS: dict[StageName, tuple[str, ...]] = {
 
 def main() -> None:
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to leave nothing behind then, too
     with tempfile.TemporaryDirectory(prefix="perpo-chaos-") as folder:
         tally = run_chaos(Path(folder), arguments.kills, random.Random(arguments.seed))
     print(json.dumps(tally))
