@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from flows.serving import HOME
 from flows.server import start_server
+from flows.serving import HOME
 from perpo_core.store import Store
 from schemas.base import StageName
 from schemas.run import RunRecord

@@ -1,0 +1,88 @@
+"""Three nights on real parts: data that grows costs what is new; a promoted policy samples next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perpo_core.pointer import load_promoted
+from perpo_core.sources.digits import SIDE, compose_scene, encode_png
+from perpo_core.store import Store
+from schemas.artifact import CandidateSet, ScoredSet
+from schemas.base import Split
+from tests.flows.whole import load_artifact, load_latest, run_perpo, write_config
+
+NUM_TRAIN, NUM_ANSWERS = 20, 8
+PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "validation": 8, "test": 8}
+SETTINGS = (
+    "promote.min_gain={grounding={sampled_reward=-1.0}}",  # about samples, not about gains
+    "promote.max_loss={grounding={greedy_reward=1.0}}",
+    "train.epochs=3",  # long enough to beat the start
+)
+
+
+def build_row(folder: Path, split: Split, index: int) -> dict[str, Any]:
+    """A scene as a line of JSON Lines; its image is written beside."""
+    scene = compose_scene(split, "grounding", index, seed=3)
+    name = f"{split}-{index}.png"
+    (folder / name).write_bytes(encode_png(scene.image))
+    [question] = scene.questions
+    assert isinstance(question.target, tuple)
+    box = [round(value * SIDE) for value in question.target]
+    return {"image": name, "task": "grounding", "split": split, "prompt": question.prompt,
+            "box": box}  # fmt: skip
+
+
+def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    (folder / "cases.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def refresh(config: Path, policy: str) -> None:
+    changes = (f"policy.model={policy}", *SETTINGS)
+    run_perpo("refresh", config, *(word for change in changes for word in ("--set", change)))
+
+
+def write_jsonl_config(folder: Path) -> tuple[Path, Path]:
+    """The small configuration, on the cases of the folder."""
+    config, store = write_config(folder)
+    text = config.read_text()
+    start, end = text.index("[source]"), text.index("[policy]")
+    source = '[source]\nkind = "jsonl"\nfiles = ["cases.jsonl"]\n\n'
+    config.write_text(text[:start] + source + text[end:])
+    return config, store
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_tenth_new_and_a_twentieth_corrected_then_the_promoted_policy(tmp_path: Path) -> None:
+    config, store = write_jsonl_config(tmp_path)
+    rows = [build_row(tmp_path, split, i) for split, n in PER_SPLIT.items() for i in range(n)]
+    new, known = rows[:2], rows[2:]  # 10% of the 20 training samples come the second night
+    write_rows(tmp_path, known)
+    refresh(config, "builtin")
+    first = load_artifact(store, "generate")
+    assert isinstance(first, CandidateSet) and first.num_new_prompts == NUM_TRAIN - len(new)
+
+    left, top, right, bottom = known[0]["box"]
+    corrected = {**known[0], "box": [left, top, right, bottom - 1]}  # 5% of them
+    write_rows(tmp_path, [new[0], corrected, *known[1:], new[1]])
+    refresh(config, "builtin")
+    candidates, scores = load_artifact(store, "generate"), load_artifact(store, "score")
+    assert isinstance(candidates, CandidateSet) and isinstance(scores, ScoredSet)
+    assert candidates.policy_digest == first.policy_digest
+    assert (candidates.num_new_prompts, candidates.num_reused_prompts) == (2, 18)
+    assert scores.num_new == 3 * NUM_ANSWERS and scores.num_reused == 17 * NUM_ANSWERS
+
+    promoted = load_promoted(Store(store))
+    record = load_latest(store)
+    assert promoted is not None and record is not None
+    assert promoted.policy_digest != record.policy_digest
+    refresh(config, "promoted")
+    record, candidates = load_latest(store), load_artifact(store, "generate")
+    assert record is not None and isinstance(candidates, CandidateSet)
+    assert record.policy_digest == candidates.policy_digest == promoted.policy_digest
+    assert candidates.num_new_prompts == NUM_TRAIN, "another policy answers all of them"
+    assert candidates.prompts_per_policy == {promoted.policy_digest: NUM_TRAIN}
