@@ -11,7 +11,8 @@ import pytest
 
 from flows.server import HOST
 from tasks.slots import GPU_SLOT, LEASE_S
-from tests.flows.served import Served, serving, wait_until
+from tests.flows.api import wait_until
+from tests.flows.served import Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 CRASHED_WITHIN_S = 60.0
