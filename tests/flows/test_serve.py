@@ -43,8 +43,9 @@ def test_missed_nights_are_one_run_and_a_stop_leaves_nothing(tmp_path: Path) -> 
         wait_until(lambda: all(served.read_run(run)["state_type"] in ends for run in runs), 120)
         states = sorted(served.read_run(run)["state_name"] for run in runs)
         assert states == ["Cancelled", "Cancelled", "Completed"]
-        stage = served.start("train/stage", run="latest")
-        assert served.wait_for(stage, "Completed")["name"] == "train of latest"
+        for stage in ("train", "score"):  # one of the queue gpu, one of cpu
+            run = served.start(f"{stage}/stage", run="latest")
+            assert served.wait_for(run, "Completed")["name"] == f"{stage} of latest"
         assert find_outside(served) == []
         served.process.send_signal(signal.SIGTERM)
         said, _ = served.process.communicate(timeout=30)
