@@ -10,12 +10,13 @@ PORT ?= 4200
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh serve seeds test test-slow chaos bench-train bench-overhead lint format types lock clean
+.PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train bench-overhead \
+        lint format types audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo
-	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos and the benches;'
+	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos, two-workers, audit and the benches;'
 	@echo 'PYTHON=... names another Python 3.11.'
 
 setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
@@ -50,6 +51,9 @@ test-slow: $(READY)  ## tests that take minutes
 chaos: $(READY)  ## random kills over whole refreshes; about half an hour (ARGS="--kills 5")
 	@$(BIN)/python -m tests.flows.chaos $(ARGS)
 
+two-workers: $(READY)  ## two workers, one Postgres, one store, 20 times (ARGS="--times 2")
+	@$(BIN)/python -m tests.flows.two_workers $(ARGS)
+
 bench-train: $(READY)  ## speed and memory of training against separate sequences and TRL
 	@$(BIN)/python -m tests.benchmarks.train_speed $(ARGS)
 
@@ -67,6 +71,9 @@ format: $(READY)  ## rewrite the code as lint wants it
 
 types: $(READY)  ## mypy
 	@$(BIN)/mypy
+
+audit: $(READY)  ## known vulnerabilities of every locked package; asks PyPI
+	@infra/audit.sh $(ARGS)
 
 # Not $(READY): the environment may lack just what is about to be locked. It only takes its uv.
 lock:  ## resolve pyproject.toml again into infra/cpu.lock and infra/gpu.lock

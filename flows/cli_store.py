@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli_common import STORE, RunArgument, StoreOption, build_console, explaining_errors
+from flows.cli_common import (
+    OPTIONS,
+    STORE,
+    RunArgument,
+    StoreOption,
+    build_console,
+    explaining_errors,
+)
 
 if TYPE_CHECKING:
     from perpo_core.pointer import Pointer
@@ -153,3 +162,19 @@ def describe_pointer(pointer: Pointer) -> str:
     if pointer.rolled_back:
         next_night += "; a promotion that was applied before is not applied again"
     return f"{what} is now {pointer.policy_digest[:12]}; {next_night}"
+
+
+@app.command()
+def deploy(
+    prefect_file: Annotated[
+        Path | None, typer.Option(help="Instead of infra/prefect.yaml of this checkout.")
+    ] = None,
+) -> None:
+    """Deploy to the server of PREFECT_API_URL, for the store of PERPO_STORE."""
+    with explaining_errors():
+        from flows.deploying import deploy_all
+        from flows.prefect_setup import set_environment
+        from flows.serving import PREFECT_FILE
+
+        set_environment(console=OPTIONS.debug)
+        deploy_all(partial(print, flush=True), prefect_file or PREFECT_FILE)

@@ -16,11 +16,17 @@ from flows.server import ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
 
-OURS = {
+SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"  # "user:password" that a server asks for
+CLIENT_AUTH = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
+QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # nothing phones home
     "DO_NOT_TRACK": "1",
+}
+PATIENT = {
     # A server that is started again at night is waited for: 2 + 4 + ... + 256 s, 8 minutes.
     "PREFECT_CLIENT_MAX_RETRIES": "8",
+    # One whose database is away for a moment answers 500, which Prefect's clients take for final.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
 }
 OWN_MAX_RETRIES = 3  # nobody starts a command's own server again
 DRAIN_TIMEOUT_S = 10.0
@@ -28,8 +34,10 @@ DRAIN_TIMEOUT_S = 10.0
 
 def set_environment(console: bool) -> None:
     """Settings that Prefect reads when it is imported; `console` shows its own log lines."""
-    for name, value in OURS.items():
+    for name, value in {**QUIET, **PATIENT}.items():
         os.environ.setdefault(name, value)
+    if SERVER_AUTH in os.environ:  # a server of ours is also talked to from here
+        os.environ.setdefault(CLIENT_AUTH, os.environ[SERVER_AUTH])
     if not console:  # the terminal is the display's; the UI gets every line all the same
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
@@ -60,10 +68,12 @@ def connected_to_server(store: Path) -> Iterator[None]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as HEARTBEAT
 
-    if PREFECT_API_URL.value():
+    if address := PREFECT_API_URL.value():
+        check_access(address)
         yield
     elif served := find_served(store):
         with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
+            check_access(served)
             yield
     else:
         with own_server(store):
@@ -96,6 +106,28 @@ def own_server(store: Path) -> Iterator[None]:
                 yield
             finally:
                 send_the_rest()
+
+
+def check_access(address: str) -> None:
+    """Raise ValueError, one sentence, if nobody answers there or whoever asks here is refused."""
+    import httpx
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.hello()
+        except httpx.ConnectError as error:
+            raise ValueError(
+                f"no Prefect server answers at {address} ({error}); start it, or correct "
+                "PREFECT_API_URL"
+            ) from error
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.UNAUTHORIZED:
+                raise
+            raise ValueError(
+                f"the Prefect server {address} refuses {CLIENT_AUTH} as it is here (401): set it "
+                f"to the user:password of the server's {SERVER_AUTH}"
+            ) from error
 
 
 def send_the_rest() -> None:

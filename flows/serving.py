@@ -5,7 +5,8 @@
 
 Whatever ends this process, kill -9 included, ends all of it; when one of the two ends by itself,
 the other does too. Nothing is reached outside of this machine. Left out: keeping it alive, which
-is what systemd and the like are for, and several machines, which take a server of their own.
+is what systemd and the like are for, and several machines, which take a server of their own
+(`perpo deploy`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ WORKER_LOG = "worker.log"
 POLL_S = 0.5
 WORKER_ENV = {
     "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run that was started shall not wait ten seconds
-    "PREFECT_CLIENT_MAX_RETRIES": "8",  # a server that is started again is waited for: 8 minutes
 }
 Say = Callable[[str], None]
 
@@ -68,15 +68,9 @@ def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str],
     """Wait for the server and give it what it needs."""
     server.wait()
     say(f"creating work pool, GPU slot and deployments of {prefect_file}")
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from flows.serving_setup import set_up
 
-    from flows.serving_setup import create_gpu_slot, create_pool, create_watch, deploy
-
-    with temporary_settings({PREFECT_API_URL: server.url}):
-        create_pool()
-        create_gpu_slot()
-        create_watch()
-    deploy(prefect_file, home, ROOT, env)
+    set_up(server.url, prefect_file, home, ROOT, env)
 
 
 @contextmanager

@@ -26,6 +26,20 @@ DEPLOY_TIMEOUT_S = 300.0
 TAIL_LINES = 12
 
 
+def set_up(address: str, prefect_file: Path, home: Path, root: Path, env: dict[str, str]) -> None:
+    """Give the server at an address all of it; the log of the deployments lies in `home`.
+
+    `env` holds what the file's placeholders name. Raises ValueError if Prefect refuses one.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: address}):
+        create_pool()
+        create_gpu_slot()
+        create_watch()
+    deploy(prefect_file, home, root, {**env, "PREFECT_API_URL": address})
+
+
 def create_pool() -> None:
     """A pool of plain processes.
 

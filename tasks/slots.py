@@ -1,9 +1,8 @@
 """The GPU as a named slot: stages that need it wait for each other, on every machine of a server.
 
-The slot is a Prefect global concurrency limit called perpo-gpu that `perpo serve` creates, or
-whoever runs the server (`prefect gcl create perpo-gpu --limit 1`). Without one nothing waits: the
-server that a command starts for itself serves one run. It is taken around the work only, so that a
-reused stage never waits.
+The slot is a Prefect global concurrency limit called perpo-gpu that `perpo serve` and `perpo
+deploy` create. Without one nothing waits: the server that a command starts for itself serves one
+run. It is taken around the work only, so that a reused stage never waits.
 """
 
 from __future__ import annotations

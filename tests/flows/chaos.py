@@ -16,12 +16,10 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -30,11 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pyarrow.parquet as pq
 
-from perpo_core.keys import hash_file
-from perpo_core.store import Store
-from schemas.base import StageName
+from tests.flows.comparing import compare_rows, find_differences
+from tests.flows.prefect_server import Server
 from tests.flows.whole import (
     COMMAND_TIMEOUT_S,
     GONE_TIMEOUT_S,
@@ -42,23 +38,14 @@ from tests.flows.whole import (
     PERPO,
     build_env,
     find_marked,
-    list_digests,
-    load_artifact,
     load_latest,
-    load_report,
     run_perpo,
     write_config,
 )
 
 VICTIMS = {"engine": "perpo_core.generate.child", "trainer": "perpo_core.train.child"}
 KINDS = ("flow", "engine", "trainer", "server")
-SERVER_START_TIMEOUT_S = 120
 SERVER_AWAY_S = 10.0  # at most, before it is started again
-PARTS = ("metrics", "validation", "counts")  # of report.json
-ROW_KEYS: dict[StageName, tuple[str, ...]] = {
-    "generate": ("prompt_id", "index"), "score": ("sample_id", "index"),
-    "materialize": ("sample_id",),
-}  # fmt: skip
 
 
 def main() -> None:
@@ -213,85 +200,12 @@ def count_orphans(mark: str) -> int:
 
 def compare(store: Path, expected: Path, tally: dict[str, Any]) -> None:
     """Add what is missing, double or different in a store to the tally."""
-    for stage, key in ROW_KEYS.items():
-        rows, wanted = (read_keys(s, stage, key) for s in (store, expected))
-        tally["rows_lost"] += len(wanted.keys() - rows.keys())
-        tally["rows_doubled"] += sum(count - 1 for count in rows.values())
-    report, wanted_report = load_report(store), load_report(expected)
-    same = {part: report[part] == wanted_report[part] for part in PARTS}
-    same |= {
-        stage: digest == list_digests(wanted_report)[stage]
-        for stage, digest in list_digests(report).items()
-    }
-    same["preferences.parquet"] = hash_preferences(store) == hash_preferences(expected)
-    if different := [part for part, equal in same.items() if not equal]:
+    lost, doubled = compare_rows(store, expected)
+    tally["rows_lost"] += lost
+    tally["rows_doubled"] += doubled
+    if different := find_differences(store, expected):
         say(f"different: {', '.join(different)}")
         tally["identical"] = False
-
-
-def read_keys(store: Path, stage: StageName, key: tuple[str, ...]) -> Counter[tuple[Any, ...]]:
-    """How often each row is there."""
-    artifact = load_artifact(store, stage)
-    files = [f.path for f in artifact.files if not f.path.startswith("dropped")]
-    rows: Counter[tuple[Any, ...]] = Counter()
-    for name in files:
-        table = pq.read_table(Store(store).path(artifact, name), columns=list(key)).to_pydict()
-        rows.update(zip(*(table[column] for column in key), strict=True))
-    return rows
-
-
-def hash_preferences(store: Path) -> str:
-    return hash_file(Store(store).path(load_artifact(store, "materialize"), "preferences.parquet"))
-
-
-class Server:
-    """A Prefect server in a process group of its own, started again when it is gone."""
-
-    def __init__(self, home: Path) -> None:
-        home.mkdir()
-        self._home = home
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self._port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}/api"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-
-    def ensure(self) -> None:
-        """Running, and answering."""
-        if self._process is None or self._process.poll() is not None:
-            self._start()
-        deadline_s = time.monotonic() + SERVER_START_TIMEOUT_S
-        while not self._answers():
-            assert time.monotonic() < deadline_s, (self._home / "server.log").read_text()[-3000:]
-            time.sleep(0.2)
-
-    def _start(self) -> None:
-        own = {"PREFECT_HOME": str(self._home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1",
-                   "--port", str(self._port), "--no-ui"]  # fmt: skip
-        with (self._home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=build_env(**own), start_new_session=True
-            )
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=1) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
 
 def say(line: str) -> None:

@@ -10,60 +10,29 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
-
+from flows.prefect_setup import SERVER_AUTH, set_environment
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
+from tests.flows.api import Api
 
 START_TIMEOUT_S = 150.0
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
 TOY = "tests/flows/toy_deployed.py"
 
 
-@dataclass
-class Served:
+class Served(Api):
     """A running `perpo serve`."""
 
-    process: subprocess.Popen[str]
-    store: Path
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        with httpx.Client(trust_env=False, timeout=30) as client:
-            answer = client.request(method, f"{self.url}/api/{path}", json=body)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def find_deployment(self, name: str) -> dict[str, Any]:
-        """By "flow/deployment"."""
-        found: dict[str, Any] = self.call("GET", f"deployments/name/{name}")
-        return found
-
-    def start(self, name: str, **parameters: Any) -> str:
-        """Start a run of a deployment; its id."""
-        deployment = self.find_deployment(name)["id"]
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
-
-    def read_run(self, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
-        return found
-
-    def wait_for(self, run: str, state: str, timeout_s: float = 90.0) -> dict[str, Any]:
-        """The run once it is in the state of that name."""
-        wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
-        return self.read_run(run)
+    def __init__(
+        self, process: subprocess.Popen[str], store: Path, port: int, auth: str | None
+    ) -> None:
+        super().__init__(f"http://{HOST}:{port}/api", auth)
+        self.process, self.store = process, store
+        self.url = f"http://{HOST}:{port}"
 
     def find_processes(self) -> list[int]:
         """Those that have this store's Prefect home in their environment."""
@@ -71,13 +40,14 @@ class Served:
 
 
 @contextmanager
-def serving(store: Path, pause_s: float = 0.0) -> Iterator[Served]:
-    """Serve toy stages from the store until the block ends."""
+def serving(store: Path, pause_s: float = 0.0, auth: str | None = None) -> Iterator[Served]:
+    """Serve toy stages from the store until the block ends, behind a password if one is given."""
     port = find_free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.served", str(store), str(port)],
-        env={**environment, "PERPO_TOY_PAUSE_S": str(pause_s)},
+        env={**environment, **own},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     try:
@@ -88,7 +58,7 @@ def serving(store: Path, pause_s: float = 0.0) -> Iterator[Served]:
             if "Prefect's UI" in line:
                 break
         assert "Prefect's UI" in said, said
-        yield Served(process, store, port)
+        yield Served(process, store, port, auth)
     finally:
         process.terminate()
         process.wait(30)
@@ -112,13 +82,6 @@ def find_processes(store: Path) -> list[int]:
     return found
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come about in time"
-        time.sleep(0.2)
-
-
 def write_toy_file(folder: Path) -> Path:
     """infra/prefect.yaml with the flows on toy stages."""
     text = PREFECT_FILE.read_text()
@@ -130,6 +93,7 @@ def write_toy_file(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
+    set_environment(console=False)  # as the command does
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
     serve(

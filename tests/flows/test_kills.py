@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from perpo_core.keys import hash_file
 from perpo_core.pointer import load_promoted
 from perpo_core.store import Store
 from schemas.artifact import Checkpoint
 from schemas.base import STAGES, StageName
+from tests.flows.comparing import hash_preferences
 from tests.flows.whole import (
     NUM_TRAIN_SHARDS,
     identify_files,
@@ -88,10 +88,6 @@ def test_a_run_killed_in_every_stage_ends_as_an_undisturbed_one(
     assert histories[0] == histories[1], "resumed training is the same training"
     assert trained.validation == expected_training.validation
     assert load_promoted_digest(store) == load_promoted_digest(small_run)
-
-
-def hash_preferences(store: Path) -> str:
-    return hash_file(Store(store).path(load_artifact(store, "materialize"), "preferences.parquet"))
 
 
 def load_promoted_digest(store: Path) -> str | None:

@@ -11,7 +11,8 @@ import pytest
 
 from flows.server import HOST
 from tasks.slots import GPU_SLOT, LEASE_S
-from tests.flows.served import Served, serving, wait_until
+from tests.flows.api import wait_until
+from tests.flows.served import Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 CRASHED_WITHIN_S = 60.0
@@ -42,8 +43,9 @@ def test_missed_nights_are_one_run_and_a_stop_leaves_nothing(tmp_path: Path) -> 
         wait_until(lambda: all(served.read_run(run)["state_type"] in ends for run in runs), 120)
         states = sorted(served.read_run(run)["state_name"] for run in runs)
         assert states == ["Cancelled", "Cancelled", "Completed"]
-        stage = served.start("train/stage", run="latest")
-        assert served.wait_for(stage, "Completed")["name"] == "train of latest"
+        for stage in ("train", "score"):  # one of the queue gpu, one of cpu
+            run = served.start(f"{stage}/stage", run="latest")
+            assert served.wait_for(run, "Completed")["name"] == f"{stage} of latest"
         assert find_outside(served) == []
         served.process.send_signal(signal.SIGTERM)
         said, _ = served.process.communicate(timeout=30)

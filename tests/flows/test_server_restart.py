@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.chaos import Server, run_marked
+from tests.flows.chaos import run_marked
+from tests.flows.prefect_server import Server
 from tests.flows.whole import list_digests, load_latest, load_report, write_config
 
 AWAY_S = 5.0

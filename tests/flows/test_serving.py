@@ -6,7 +6,11 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,15 @@ import pytest
 import yaml
 
 from flows.lock import lock_file
+from flows.prefect_setup import prefect_for
 from flows.server import HOST, build_environment, build_url
 from flows.serving import HOME, LOCK_FILE, PREFECT_FILE, ROOT, find_served, serve
 from flows.serving_setup import POOL
 from flows.supervised import supervised
 from schemas.base import STAGES
-from tests.flows.served import find_free_port, find_processes, wait_until
+from tasks.stages import GPU_STAGES
+from tests.flows.api import wait_until
+from tests.flows.served import find_free_port, find_processes
 
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
 IDS = [f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in DEPLOYMENTS]
@@ -33,8 +40,18 @@ def find(name: str) -> dict[str, Any]:
 def test_every_stage_is_deployed() -> None:
     stages = [f"{stage}/stage" for stage in STAGES]
     assert ["refresh/nightly", "refresh/on-demand", *stages] == IDS
-    assert all(one["work_pool"] == {"name": POOL} for one in DEPLOYMENTS)
+    assert all(one["work_pool"]["name"] == POOL for one in DEPLOYMENTS)
     assert all(one["concurrency_limit"]["limit"] == 1 and one["tags"] for one in DEPLOYMENTS)
+
+
+def test_what_samples_or_trains_waits_for_a_gpu_worker_and_the_rest_does_not() -> None:
+    queues = {
+        name: one["work_pool"]["work_queue_name"]
+        for name, one in zip(IDS, DEPLOYMENTS, strict=True)
+    }
+    refreshes = {"refresh/nightly": "gpu", "refresh/on-demand": "gpu"}
+    stages = {f"{stage}/stage": "gpu" if stage in GPU_STAGES else "cpu" for stage in STAGES}
+    assert queues == refreshes | stages
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=IDS)
@@ -86,17 +103,64 @@ def test_a_second_start_is_refused_and_commands_find_the_first(tmp_path: Path) -
     assert find_served(tmp_path) is None
 
 
-def test_a_command_reports_to_the_server_that_serves_its_store(tmp_path: Path) -> None:
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+class Greeting(BaseHTTPRequestHandler):
+    """Answers whatever is asked with the status its server was given."""
 
-    from flows.prefect_setup import prefect_for
+    def do_GET(self) -> None:
+        self.send_response(getattr(self.server, "status"))  # noqa: B009  # no attribute mypy knows
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def greeting(status: int) -> Iterator[int]:
+    """The port of a server that answers with a status."""
+    with HTTPServer((HOST, 0), Greeting) as server:
+        server.status = status  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def served_by(store: Path, port: int) -> Iterator[None]:
+    """As while `perpo serve` holds the store."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     with (
         temporary_settings(restore_defaults={PREFECT_API_URL}),
-        lock_file(tmp_path / HOME / LOCK_FILE, build_url(4321), str),
+        lock_file(store / HOME / LOCK_FILE, build_url(port), str),
+    ):
+        yield
+
+
+def test_a_command_reports_to_the_server_that_serves_its_store(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL
+
+    with greeting(200) as port, served_by(tmp_path, port), prefect_for(tmp_path, console=True):
+        assert PREFECT_API_URL.value() == f"http://{HOST}:{port}/api"
+
+
+def test_a_command_says_why_a_server_is_of_no_use(tmp_path: Path) -> None:
+    with (
+        greeting(401) as port,
+        served_by(tmp_path, port),
+        pytest.raises(ValueError, match=r"refuses PREFECT_API_AUTH_STRING as it is here \(401\)"),
         prefect_for(tmp_path, console=True),
     ):
-        assert PREFECT_API_URL.value() == f"http://{HOST}:4321/api"
+        pass
+    with (
+        served_by(tmp_path, find_free_port()),
+        pytest.raises(ValueError, match="no Prefect server answers at"),
+        prefect_for(tmp_path, console=True),
+    ):
+        pass
 
 
 def test_a_lasting_server_shows_its_ui_and_tells_nobody(

@@ -14,8 +14,9 @@ import pytest
 from flows.records import load_record
 from perpo_core.store import Store
 from schemas.base import STAGES
+from tests.flows.api import wait_until
 from tests.flows.chrome import Page, browsing, find_browser
-from tests.flows.served import Served, serving, wait_until
+from tests.flows.served import Served, serving
 
 pytestmark = [
     pytest.mark.slow,

@@ -54,6 +54,7 @@ TEMPLATE = """
 {% endfor %}{% endfor %}"""
 NUM_PROMPTS = 12
 NUM_SHARDS = 6
+PAUSED = "paused"
 Read = Callable[[RefreshConfig], Any]
 
 
@@ -112,11 +113,19 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
 
 
 def break_if_asked(context: StageContext, name: StageName) -> None:
-    """As `<store>/../break-NAME` says: child, once, interrupt, wait, or else bad input."""
+    """As `<store>/../break-NAME` says: child, once, interrupt, wait, pause, or else bad input.
+
+    wait and pause last until the file is removed; a pause is noted in it, and no failure.
+    """
     wish = context.store.root.parent / f"break-{name}"
     if not wish.exists():
         return
     how = wish.read_text()
+    if how == "pause":
+        wish.write_text(PAUSED)
+        while wish.exists():
+            time.sleep(0.1)
+        return
     while how == "wait" and wish.exists():
         time.sleep(0.1)
     if how == "once":

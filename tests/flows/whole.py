@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -84,11 +84,11 @@ def write_config(folder: Path) -> tuple[Path, Path]:
     return path, store
 
 
-def run_perpo(*arguments: object, mark: str = "") -> str:
-    """What a command that succeeds prints."""
+def run_perpo(*arguments: object, mark: str = "", env: Mapping[str, str] | None = None) -> str:
+    """What a command that succeeds prints; `env` on top of the environment."""
     done = subprocess.run(
         [PERPO, *map(str, arguments)], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S,
-        env=build_env(**{MARK: mark}), start_new_session=True, check=False,
+        env=build_env(**{MARK: mark}, **(env or {})), start_new_session=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -164,15 +164,15 @@ def find_marked(mark: str) -> Iterator[psutil.Process]:
             continue
 
 
-def load_latest(store: Path) -> RunRecord | None:
-    """The record of the newest run."""
-    records = load_records(Store(store))
+def load_latest(store: Path, name: str | None = None) -> RunRecord | None:
+    """The record of the newest run, or of the newest of that name."""
+    records = [r for r in load_records(Store(store)) if name in (None, r.config.name)]
     return records[-1] if records else None
 
 
-def load_report(store: Path) -> dict[str, Any]:
-    """report.json of the newest run."""
-    record = load_latest(store)
+def load_report(store: Path, name: str | None = None) -> dict[str, Any]:
+    """report.json of the newest run, or of the newest of that name."""
+    record = load_latest(store, name)
     assert record is not None and record.report is not None
     report: dict[str, Any] = json.loads(
         (store / record.report).with_name("report.json").read_text()
@@ -190,9 +190,9 @@ def list_digests(report: dict[str, Any]) -> dict[str, str]:
     return {stage: entry["digest"] for stage, entry in report["stages"].items()}
 
 
-def load_artifact(store: Path, stage: StageName) -> AnyArtifact:
-    """What the newest run has of a stage."""
-    record = load_latest(store)
+def load_artifact(store: Path, stage: StageName, name: str | None = None) -> AnyArtifact:
+    """What the newest run, or the newest of that name, has of a stage."""
+    record = load_latest(store, name)
     assert record is not None
     artifact = Store(store).load(record.stages[stage].kind, record.stages[stage].key)
     assert artifact is not None

@@ -1,0 +1,51 @@
+"""Asks a Prefect server's API as anybody may: over HTTP, without Prefect's own client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+
+class Api:
+    """The API at an address; `auth` is "user:password" where the server wants one."""
+
+    def __init__(self, address: str, auth: str | None = None) -> None:
+        self.address, self._auth = address, auth
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        user, _, password = (self._auth or "").partition(":")
+        auth = (user, password) if self._auth else None
+        with httpx.Client(trust_env=False, timeout=30, auth=auth) as client:
+            answer = client.request(method, f"{self.address}/{path}", json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def find_deployment(self, name: str) -> dict[str, Any]:
+        """By "flow/deployment"."""
+        found: dict[str, Any] = self.call("GET", f"deployments/name/{name}")
+        return found
+
+    def start(self, name: str, **parameters: Any) -> str:
+        """Start a run of a deployment; its id."""
+        deployment = self.find_deployment(name)["id"]
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
+
+    def read_run(self, run: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
+        return found
+
+    def wait_for(self, run: str, state: str, timeout_s: float = 90.0) -> dict[str, Any]:
+        """The run once it is in the state of that name."""
+        wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
+        return self.read_run(run)
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come about in time"
+        time.sleep(0.2)
