@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
+from flows.endings import describe_ending
 from flows.records import load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
@@ -129,17 +130,11 @@ def recording(runner: Runner) -> Iterator[None]:
     try:
         yield
     except BaseException as error:  # Ctrl-C too: the record must not say "running" for ever
-        runner.update(status="failed", ended_at=utc_now(), error=describe_error(error))
+        status, sentence = describe_ending(error)
+        runner.update(status=status, ended_at=utc_now(), error=sentence)
         if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
             runner.report_trends()
         raise
-
-
-def describe_error(error: BaseException) -> str:
-    """What ended a run, for its record."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command resumes it"
-    return str(error) or type(error).__name__
 
 
 def load_recorded(store: Store, record: RunRecord, stage: StageName) -> AnyArtifact:

@@ -23,11 +23,15 @@ class StageRecord(Frozen):
     """Wall time in this run; for a reused stage, the time the look-up took."""
 
 
+RunStatus = Literal["running", "completed", "failed", "cancelled"]
+"""As far as the run itself could say; a killed one says "running" and holds no lock any more."""
+
+
 class RunRecord(Frozen):
     """<store>/runs/<run-id>.json"""
 
     run_id: str
-    status: Literal["running", "completed", "failed"]
+    status: RunStatus
     config: RefreshConfig
     """As resolved."""
     policy_digest: Digest

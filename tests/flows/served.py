@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
+from tasks.slots import GPU_SLOT
+from tests.flows.toy_child import CHILD
 
 START_TIMEOUT_S = 150.0
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
@@ -64,6 +67,20 @@ class Served:
         """The run once it is in the state of that name."""
         wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
         return self.read_run(run)
+
+    def change_state(self, run: str, kind: str, name: str) -> None:
+        """Ask for a state as the buttons of the UI do, e.g. "CANCELLING" and "Cancelling"."""
+        body = {"state": {"type": kind, "name": name}}
+        answer = self.call("POST", f"flow_runs/{run}/set_state", body)
+        assert answer["status"] == "ACCEPT", answer
+
+    def count_taken(self) -> int:
+        """How many runs hold the GPU slot."""
+        return int(self.call("GET", f"v2/concurrency_limits/{GPU_SLOT}")["active_slots"])
+
+    def find_children(self) -> list[int]:
+        """The toy stages' child processes and what these have started, supervisors included."""
+        return [pid for pid in self.find_processes() if CHILD in read_command(pid)]
 
     def find_processes(self) -> list[int]:
         """Those that have this store's Prefect home in their environment."""
@@ -110,6 +127,14 @@ def find_processes(store: Path) -> list[int]:
         except OSError:  # it ended, or is not ours to read
             continue
     return found
+
+
+def read_command(pid: int) -> list[str]:
+    """The words of a process's command; none when it has ended."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
