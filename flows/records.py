@@ -10,6 +10,7 @@ from perpo_core.store import Store, write_atomic
 from schemas.run import RunRecord
 
 LATEST = "latest"
+KILLED = "its process died without a word; what it finished stays in the store"
 
 
 def new_run_id(store: Store, name: str, now: datetime) -> str:
@@ -25,6 +26,13 @@ def new_run_id(store: Store, name: str, now: datetime) -> str:
 def write_record(store: Store, record: RunRecord) -> None:
     """Replace the run's record."""
     write_atomic(_path(store, record.run_id), record.model_dump_json(indent=2).encode())
+
+
+def close_killed(store: Store, name: str) -> None:
+    """Mark the runs that still say running; only who holds the lock of their name knows."""
+    for record in load_records(store):
+        if record.config.name == name and record.status == "running":
+            write_record(store, record.model_copy(update={"status": "killed", "error": KILLED}))
 
 
 def load_record(store: Store, run: str) -> RunRecord:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prefect.runtime import flow_run
 
+from flows.checks import refuse_full_disk
 from flows.endings import describe_ending
-from flows.records import load_records, new_run_id, write_record
+from flows.records import close_killed, load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
+from perpo_core.troubles import DiskFull
 from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
@@ -72,6 +74,7 @@ class Runner:
         watcher.start(stage)
         started_s = time.monotonic()
         with _reporting_failure(stage):
+            refuse_full_disk(self.record.config)
             state: Any = STAGE_TASKS[stage](
                 self.record.config, self.policy, stage in self.forced, *parents, return_state=True
             )
@@ -126,14 +129,16 @@ class Runner:
 @contextmanager
 def recording(runner: Runner) -> Iterator[None]:
     """The run's record says running inside, and afterwards how it ended."""
+    close_killed(runner.store, runner.record.config.name)
     runner.update()
     try:
         yield
     except BaseException as error:  # Ctrl-C too: the record must not say "running" for ever
         status, sentence = describe_ending(error)
-        runner.update(status=status, ended_at=utc_now(), error=sentence)
-        if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
-            runner.report_trends()
+        with suppress(DiskFull):  # what went wrong first is what shall be told
+            runner.update(status=status, ended_at=utc_now(), error=sentence)
+            if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
+                runner.report_trends()
         raise
 
 

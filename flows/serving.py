@@ -69,12 +69,14 @@ def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str],
     say(f"creating work pool, GPU slot and deployments of {prefect_file}")
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    from flows.alerts import create_alerts
     from flows.serving_setup import create_gpu_slot, create_pool, create_watch, deploy
 
     with temporary_settings({PREFECT_API_URL: server.url}):
         create_pool()
         create_gpu_slot()
         create_watch()
+        create_alerts()
     deploy(prefect_file, home, ROOT, env)
 
 

@@ -23,8 +23,8 @@ class StageRecord(Frozen):
     """Wall time in this run; for a reused stage, the time the look-up took."""
 
 
-RunStatus = Literal["running", "completed", "failed", "cancelled"]
-"""As far as the run itself could say; a killed one says "running" and holds no lock any more."""
+RunStatus = Literal["running", "completed", "failed", "cancelled", "killed"]
+"""A killed run could not say so: it is called running until the next run of its name begins."""
 
 
 class RunRecord(Frozen):

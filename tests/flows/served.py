@@ -20,12 +20,14 @@ from typing import Any
 import httpx
 import psutil
 
+from flows import alerts
+from flows.alerts import LATE_S
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
 from tasks.slots import GPU_SLOT
 from tests.flows.toy_child import CHILD
 
-START_TIMEOUT_S = 150.0
+BUSY, BUSY_S = 503, 60.0  # SQLite is locked: Prefect's own client asks again, too
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
 TOY = "tests/flows/toy_deployed.py"
 
@@ -43,8 +45,13 @@ class Served:
         return f"http://{HOST}:{self.port}"
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
+        deadline_s = time.monotonic() + BUSY_S
         with httpx.Client(trust_env=False, timeout=30) as client:
-            answer = client.request(method, f"{self.url}/api/{path}", json=body)
+            while True:
+                answer = client.request(method, f"{self.url}/api/{path}", json=body)
+                if answer.status_code != BUSY or time.monotonic() > deadline_s:
+                    break
+                time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -68,6 +75,16 @@ class Served:
         wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
         return self.read_run(run)
 
+    def prefect(self, *arguments: str) -> str:
+        """What Prefect's own command prints about this server."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env={**os.environ, "PREFECT_API_URL": f"{self.url}/api"},
+            capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def change_state(self, run: str, kind: str, name: str) -> None:
         """Ask for a state as the buttons of the UI do, e.g. "CANCELLING" and "Cancelling"."""
         body = {"state": {"type": kind, "name": name}}
@@ -88,13 +105,13 @@ class Served:
 
 
 @contextmanager
-def serving(store: Path, pause_s: float = 0.0) -> Iterator[Served]:
+def serving(store: Path, pause_s: float = 0.0, late_s: float = LATE_S) -> Iterator[Served]:
     """Serve toy stages from the store until the block ends."""
     port = find_free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.served", str(store), str(port)],
-        env={**environment, "PERPO_TOY_PAUSE_S": str(pause_s)},
+        env={**environment, "PERPO_TOY_PAUSE_S": str(pause_s), "PERPO_TOY_LATE_S": str(late_s)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     try:
@@ -157,6 +174,7 @@ def write_toy_file(folder: Path) -> Path:
 if __name__ == "__main__":
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
+    alerts.LATE_S = float(os.environ["PERPO_TOY_LATE_S"])
     serve(
         served_store,
         int(sys.argv[2]),

@@ -121,8 +121,10 @@ def break_if_asked(context: StageContext, name: StageName) -> None:
     if not wish.exists():
         return
     how = wish.read_text()
-    while how == "wait" and wish.exists():
-        time.sleep(0.1)
+    if how == "wait":
+        while wish.exists():
+            time.sleep(0.1)
+        return
     if how in ("hold", "spin", "stop"):
         run_toy_child(context, how)
     if how == "once":

@@ -81,6 +81,13 @@ def act(job: Job) -> None:
         start_family(job.pids_path, job.stubborn)
         emit("progress", done=0, total=1, unit="families")
         time.sleep(600)
+    elif job.act in ("stop", "spin"):
+        assert job.pids_path is not None
+        start_family(job.pids_path, job.stubborn)
+        emit("progress", done=0, total=1, unit="families")
+        while job.act == "spin":
+            pass
+        os.kill(os.getpid(), signal.SIGSTOP)
     elif job.act == "leave family":
         assert job.pids_path is not None
         start_family(job.pids_path, job.stubborn)
