@@ -40,7 +40,9 @@ def create_alerts() -> None:
 
     with get_client(sync_client=True) as client:
         missing = [
-            what for what in (*ENDED, OVERDUE) if not client.read_automations_by_name(name_alert(what))
+            what
+            for what in (*ENDED, OVERDUE)
+            if not client.read_automations_by_name(name_alert(what))
         ]
         if missing:
             block = find_or_create_block()
@@ -79,9 +81,7 @@ def build_alert(what: str, block: UUID) -> AutomationCore:
         description=f"Fill in the secret url of the block {BLOCK}, then switch this on.",
         enabled=False,
         trigger=_build_trigger(what),
-        actions=[
-            SendNotification(block_document_id=block, subject=SENTENCE % what, body=BODY)
-        ],
+        actions=[SendNotification(block_document_id=block, subject=SENTENCE % what, body=BODY)],
     )
 
 

@@ -23,6 +23,11 @@ def new_run_id(store: Store, name: str, now: datetime) -> str:
     return run_id
 
 
+def count_runs(store: Store) -> int:
+    """The number of the newest run."""
+    return max((record.number for record in load_records(store)), default=0)
+
+
 def write_record(store: Store, record: RunRecord) -> None:
     """Replace the run's record."""
     write_atomic(_path(store, record.run_id), record.model_dump_json(indent=2).encode())
@@ -49,7 +54,7 @@ def load_records(store: Store) -> list[RunRecord]:
     """All runs, oldest first."""
     paths = (store.root / "runs").glob("[!.]*.json")  # .tmp-*: being written, or left by a kill
     records = [RunRecord.model_validate_json(path.read_bytes()) for path in paths]
-    return sorted(records, key=lambda record: (record.started_at, record.run_id))
+    return sorted(records, key=lambda record: record.order)
 
 
 def _load_latest(store: Store) -> RunRecord:

@@ -31,6 +31,9 @@ class RunRecord(Frozen):
     """<store>/runs/<run-id>.json"""
 
     run_id: str
+    number: int = Field(default=0, ge=0)
+    """Counts the runs of a store, so that their order does not hang on the clock; 0: not counted,
+    and before all that are."""
     status: RunStatus
     config: RefreshConfig
     """As resolved."""
@@ -43,6 +46,11 @@ class RunRecord(Frozen):
     report: Path | None = None
     """report.html, relative to the store."""
     flow_run_id: str | None = None
+
+    @property
+    def order(self) -> tuple[int, datetime, str]:
+        """Sorts runs, oldest first."""
+        return self.number, self.started_at, self.run_id
 
 
 class PolicyRef(Frozen):
