@@ -10,8 +10,9 @@ another kind of block, choose it in the automation. Left out: a message that thi
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def find_or_create_block() -> UUID:
     from prefect.blocks.notifications import CustomWebhookNotificationBlock
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
-    from pydantic import SecretStr
 
     slug = CustomWebhookNotificationBlock.get_block_type_slug()
     with get_client(sync_client=True) as client:
@@ -63,13 +63,14 @@ def find_or_create_block() -> UUID:
             return client.read_block_document_by_name(BLOCK, slug).id
         except ObjectNotFound:
             pass
-    block = CustomWebhookNotificationBlock(
+    block: Any = CustomWebhookNotificationBlock(
         name=BLOCK,
         url="{{url}}",
         json_data={"text": "{{subject}}\n{{body}}"},
         secrets={"url": FILL_IN},
     )
-    return block.save(BLOCK)
+    document: UUID = block.save(BLOCK)
+    return document
 
 
 def build_alert(what: str, block: UUID) -> AutomationCore:
@@ -105,3 +106,23 @@ def _build_trigger(what: str) -> EventTrigger:
         )
     expect = {f"prefect.flow-run.{what}"}
     return EventTrigger(expect=expect, posture=Posture.Reactive, **of_deployments)
+
+
+def hide_addresses() -> None:
+    """Keep the address of a webhook that refused a message out of this process's log lines.
+
+    The server would log httpx's error, whose text holds the whole address, with its traceback.
+    """
+    import httpx
+
+    build_record = logging.getLogRecordFactory()
+
+    def build_quietly(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = build_record(*arguments, **named)
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, httpx.HTTPStatusError):
+            record.msg = f"a webhook answered {error.response.status_code}: {record.getMessage()}"
+            record.args, record.exc_info = (), None
+        return record
+
+    logging.setLogRecordFactory(build_quietly)

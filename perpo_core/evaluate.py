@@ -112,12 +112,12 @@ def _answer(
     found = context.find("candidates", key, context.log)
     if found is not None:
         context.log(f"{name}: held-out answers are in the store already")
-        return found  # type: ignore[return-value]
+        return found
     context.log(f"{name}: answering the held-out prompts")
     made, _ = context.make_alone(
         "candidates", key, lambda: make_candidates(context, key, request, policy, samples)
     )
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _score_answers(

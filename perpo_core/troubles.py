@@ -17,6 +17,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_BYTES = 1 << 20  # less than any stage writes at once
 DISK = re.compile(
     r"No space left on device|Disk quota exceeded|PytorchStreamWriter failed writing file"
+    r"|inline_container\.cc\S* \. unexpected pos"  # torch.save, closing what it could not write
 )
 MEMORY = re.compile(
     r"OutOfMemoryError|CUDA out of memory|^(\w+\.)*(Arrow|ArrayMemory|Memory)\w*Error\b"

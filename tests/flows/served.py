@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,13 @@ class Served:
         """Start a run of a deployment; its id."""
         deployment = self.find_deployment(name)["id"]
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
+
+    def start_at(self, name: str, due: datetime) -> str:
+        """Schedule a run of a deployment; its id."""
+        deployment = self.find_deployment(name)["id"]
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+        body = {"state": state}
         return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
 
     def read_run(self, run: str) -> dict[str, Any]:

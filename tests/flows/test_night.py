@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,9 @@ def test_two_refreshes_of_one_configuration_never_mix(served: Served, wish: Path
     assert "wait until it has ended, or start this one under another name" in message
     wish.unlink()
     served.wait_for(first, "Completed")
-    assert list_made(served) == ["train", "evaluate", "promote"]
+    [record] = [r for r in load_records(store) if str(r.flow_run_id) in (first, second)]
+    assert (record.flow_run_id, record.status) == (first, "completed")
+    assert list_made(served)[-3:] == ["train", "evaluate", "promote"]
 
 
 def test_retry_by_the_command_line_and_a_stage_by_itself(served: Served, wish: Path) -> None:
@@ -138,3 +141,20 @@ def test_a_power_cut_is_seen_and_the_dead_run_can_be_retried(tmp_path: Path) -> 
         assert list_made(served) == ["train", "evaluate", "promote"]
         assert [record.status for record in load_records(Store(store))] == ["killed", "completed"]
         wait_until(lambda: served.count_taken() == 0, LEASE_S)
+
+
+def test_nights_missed_while_the_machine_was_off_are_made_up_for_by_one_run(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with serving(store) as served:
+        due = datetime.now(UTC) + timedelta(seconds=20)
+        nights = [served.start_at("refresh/nightly", due + timedelta(seconds=n)) for n in range(3)]
+        assert {served.read_run(run)["state_name"] for run in nights} == {"Scheduled"}
+        served.process.send_signal(signal.SIGTERM)
+        served.process.communicate(timeout=30)
+    time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()) + 25)  # Late after 15 s
+    with serving(store) as served:
+        ends = {"COMPLETED", "CANCELLED"}
+        wait_until(lambda: all(served.read_run(run)["state_type"] in ends for run in nights), 120)
+        states = sorted(served.read_run(run)["state_name"] for run in nights)
+        assert states == ["Cancelled", "Cancelled", "Completed"]
+        assert len(load_records(Store(store))) == 1
