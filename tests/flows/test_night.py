@@ -85,7 +85,7 @@ def test_a_child_that_hangs_fails_its_run_with_all_it_started(served: Served, wi
 
 
 def test_two_refreshes_of_one_configuration_never_mix(served: Served, wish: Path) -> None:
-    """By the deployment of the night and the one by hand: the second is refused in a sentence."""
+    """The deployment of the night is refused in a sentence, a second run by hand waits."""
     wish.write_text("wait")
     settings = ["train.beta=0.33"]
     first = served.start("refresh/on-demand", overrides=settings)
@@ -96,11 +96,15 @@ def test_two_refreshes_of_one_configuration_never_mix(served: Served, wish: Path
     message = served.wait_for(second, "Failed")["state"]["message"]
     assert "a run of 'default' is going on in" in message
     assert "wait until it has ended, or start this one under another name" in message
+    third = served.start("refresh/on-demand", overrides=settings)
+    served.wait_for(third, "AwaitingConcurrencySlot")
     wish.unlink()
-    served.wait_for(first, "Completed")
-    [record] = [r for r in load_records(store) if str(r.flow_run_id) in (first, second)]
-    assert (record.flow_run_id, record.status) == (first, "completed")
-    assert list_made(served)[-3:] == ["train", "evaluate", "promote"]
+    served.wait_for(third, "Completed", 150)
+    records = [r for r in load_records(store) if r.flow_run_id in (first, second, third)]
+    ends = [(record.flow_run_id, record.status) for record in records]
+    assert ends == [(first, "completed"), (third, "completed")]
+    made = [[stage for stage, entry in r.stages.items() if not entry.reused] for r in records]
+    assert (made[0][-3:], made[1]) == (["train", "evaluate", "promote"], [])
 
 
 def test_retry_by_the_command_line_and_a_stage_by_itself(served: Served, wish: Path) -> None:
