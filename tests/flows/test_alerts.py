@@ -41,9 +41,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         assert self.path == f"/{SECRET}"
-        self.server.messages.put(json.loads(body)["text"])
         self.send_response(self.server.status)
         self.end_headers()
+        self.server.messages.put(json.loads(body)["text"])
 
     def log_message(self, *arguments: Any) -> None:
         """Quiet."""
