@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perpo_core.doctor import check_run
+from perpo_core.doctor import check_disk, check_run
+from perpo_core.findings import Finding
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 from tasks.watch import get_watcher
@@ -15,6 +16,15 @@ def refuse_errors(config: RefreshConfig, policy: PolicyRef) -> None:
     for finding in findings:
         if finding.level == "warning":
             get_watcher().note(f"warning: {finding.what}")
+    _raise_errors(findings)
+
+
+def refuse_full_disk(config: RefreshConfig) -> None:
+    """Raise ValueError, one sentence, where a stage would begin with too little free disk."""
+    _raise_errors(check_disk(config))
+
+
+def _raise_errors(findings: list[Finding]) -> None:
     errors = [finding.what for finding in findings if finding.level == "error"]
     if errors:
         raise ValueError("\n".join(errors))

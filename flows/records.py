@@ -10,6 +10,7 @@ from perpo_core.store import Store, write_atomic
 from schemas.run import RunRecord
 
 LATEST = "latest"
+KILLED = "its process died without a word; what it finished stays in the store"
 
 
 def new_run_id(store: Store, name: str, now: datetime) -> str:
@@ -22,9 +23,21 @@ def new_run_id(store: Store, name: str, now: datetime) -> str:
     return run_id
 
 
+def count_runs(store: Store) -> int:
+    """The number of the newest run."""
+    return max((record.number for record in load_records(store)), default=0)
+
+
 def write_record(store: Store, record: RunRecord) -> None:
     """Replace the run's record."""
     write_atomic(_path(store, record.run_id), record.model_dump_json(indent=2).encode())
+
+
+def close_killed(store: Store, name: str) -> None:
+    """Mark the runs that still say running; only who holds the lock of their name knows."""
+    for record in load_records(store):
+        if record.config.name == name and record.status == "running":
+            write_record(store, record.model_copy(update={"status": "killed", "error": KILLED}))
 
 
 def load_record(store: Store, run: str) -> RunRecord:
@@ -41,7 +54,7 @@ def load_records(store: Store) -> list[RunRecord]:
     """All runs, oldest first."""
     paths = (store.root / "runs").glob("[!.]*.json")  # .tmp-*: being written, or left by a kill
     records = [RunRecord.model_validate_json(path.read_bytes()) for path in paths]
-    return sorted(records, key=lambda record: (record.started_at, record.run_id))
+    return sorted(records, key=lambda record: record.order)
 
 
 def _load_latest(store: Store) -> RunRecord:

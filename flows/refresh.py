@@ -83,7 +83,7 @@ def run_recipe(runner: Runner) -> RunRecord:
     """Follow the recipe, write the report; the run's record."""
     with recording(runner):
         follow_recipe(runner)
-        runner.update(status="completed", ended_at=utc_now())
+        runner.end("completed")
         runner.report()
     return runner.record
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 from prefect.runtime import flow_run
 
-from flows.records import load_records, new_run_id, write_record
+from flows.checks import refuse_full_disk
+from flows.endings import describe_ending
+from flows.records import close_killed, count_runs, load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
+from perpo_core.troubles import DiskFull
 from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef, RunRecord, StageRecord
+from schemas.run import PolicyRef, RunRecord, RunStatus, StageRecord
 from tasks.aside import told_aside
 from tasks.stages import CACHED, STAGE_TASKS
 from tasks.summaries import publish_report
@@ -48,8 +52,10 @@ class Runner:
         self.start, self.only, self.earlier = start, only, earlier
         self.forced = STAGES[STAGES.index(force_from) :] if force_from else ()
         started_at = utc_now()
+        self.started_s = time.monotonic()
         self.record = RunRecord(
             run_id=new_run_id(self.store, config.name, started_at),
+            number=count_runs(self.store) + 1,
             status="running",
             config=config,
             policy_digest=policy.digest,
@@ -72,6 +78,7 @@ class Runner:
         watcher.start(stage)
         started_s = time.monotonic()
         with _reporting_failure(stage):
+            refuse_full_disk(self.record.config)
             state: Any = STAGE_TASKS[stage](
                 self.record.config, self.policy, stage in self.forced, *parents, return_state=True
             )
@@ -105,6 +112,11 @@ class Runner:
         self.record = self.record.model_copy(update=changes)
         write_record(self.store, self.record)
 
+    def end(self, status: RunStatus, error: str | None = None) -> None:
+        """Record how and when it ended; the seconds are real ones, even if the clock was set."""
+        took = timedelta(seconds=time.monotonic() - self.started_s)
+        self.update(status=status, ended_at=self.record.started_at + took, error=error)
+
     def report(self) -> None:
         """Write report.html and report.json of what the run has, and the page of all runs."""
         from perpo_core.report import write_report  # matplotlib is slow to import
@@ -127,21 +139,17 @@ class Runner:
 @contextmanager
 def recording(runner: Runner) -> Iterator[None]:
     """The run's record says running inside, and afterwards how it ended."""
+    close_killed(runner.store, runner.record.config.name)
     runner.update()
     try:
         yield
     except BaseException as error:  # Ctrl-C too: the record must not say "running" for ever
-        runner.update(status="failed", ended_at=utc_now(), error=describe_error(error))
-        if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
-            runner.report_trends()
+        status, sentence = describe_ending(error)
+        with suppress(DiskFull):  # what went wrong first is what shall be told
+            runner.end(status, sentence)
+            if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
+                runner.report_trends()
         raise
-
-
-def describe_error(error: BaseException) -> str:
-    """What ended a run, for its record."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the same command resumes it"
-    return str(error) or type(error).__name__
 
 
 def load_recorded(store: Store, record: RunRecord, stage: StageName) -> AnyArtifact:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.alerts import hide_addresses
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
 
@@ -118,6 +119,7 @@ def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    hide_addresses()
     # ephemeral: without UI, scheduler and their like, which have nothing to do in a server that
     # ends with its command; final: nobody adds routes.
     app = create_app(ephemeral=LASTING not in sys.argv, final=True)

@@ -33,10 +33,13 @@ def set_up(address: str, prefect_file: Path, home: Path, root: Path, env: dict[s
     """
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
+    from flows.alerts import create_alerts
+
     with temporary_settings({PREFECT_API_URL: address}):
         create_pool()
         create_gpu_slot()
         create_watch()
+        create_alerts()
     deploy(prefect_file, home, root, {**env, "PREFECT_API_URL": address})
 
 

@@ -109,12 +109,15 @@ def _answer(
     """A policy's held-out answers, from the store where it has them."""
     request = build_request(context.config)
     key = compute_candidates_key(request, policy, samples)
-    found = None if context.force else context.store.find("candidates", key, context.log)
+    found = context.find("candidates", key, context.log)
     if found is not None:
         context.log(f"{name}: held-out answers are in the store already")
-        return found  # type: ignore[return-value]
+        return found
     context.log(f"{name}: answering the held-out prompts")
-    return context.store.commit(make_candidates(context, key, request, policy, samples))
+    made, _ = context.make_alone(
+        "candidates", key, lambda: make_candidates(context, key, request, policy, samples)
+    )
+    return made
 
 
 def _score_answers(

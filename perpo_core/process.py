@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from perpo_core.environment import DEFAULTS
 from perpo_core.supervisor import GRACE_S
+from perpo_core.troubles import DiskFull, build_disk_full, met_full_disk, met_lack_of_memory
 
 CHECK_S = 0.5  # how often a waiting thread looks for the end of its program or its supervisor
 END_S = GRACE_S + 3  # within which a supervisor has ended everything that can be ended
@@ -58,6 +59,7 @@ def run_child(
     log_path: Path | None = None,
     stop: threading.Event | None = None,
     processes: int = 1,
+    memory_advice: str = "",
 ) -> dict[str, Any]:
     """Run `python -m MODULE job.json` and return the fields of its result event.
 
@@ -72,10 +74,12 @@ def run_child(
             several children in threads sets it when one fails or on KeyboardInterrupt.
         processes: above 1, torchrun starts the module that many times on this machine; the first
             one's events are heard, and when one fails all end.
+        memory_advice: which settings to lower when memory did not suffice.
 
     Raises:
         ChildFailed: exit status, signal, silence, a stop, or no result. Whatever is raised, a
             callback's exception and KeyboardInterrupt included, no process of the child is left.
+        DiskFull: the child met a full disk.
     """
     with tempfile.TemporaryDirectory(prefix="perpo-job-") as folder:
         job_path = Path(folder) / "job.json"
@@ -85,7 +89,9 @@ def run_child(
         with path.open("ab") as log_file:
             command = [*_build_launcher(processes), "-m", module, str(job_path)]
             process = _start(command, env, log_file)
-            with _Child(module, process, log_file, path, progress_timeout_s, stop) as child:
+            with _Child(
+                module, process, log_file, path, progress_timeout_s, stop, memory_advice
+            ) as child:
                 result = child.follow(on_event, log)
     if log_path is None:
         path.unlink()
@@ -140,6 +146,7 @@ class _Child:
         log_path: Path,
         timeout_s: float,
         stop: threading.Event | None,
+        memory_advice: str,
     ) -> None:
         assert process.stdin is not None and process.stdout is not None
         self.module, self.process = module, process
@@ -148,6 +155,7 @@ class _Child:
         self.log_start_bytes = log_path.stat().st_size
         self.timeout_s = timeout_s
         self.stop = stop or threading.Event()
+        self.memory_advice = f"; {memory_advice}" if memory_advice else ""
         self.deadline_s = time.monotonic() + timeout_s
 
     def __enter__(self) -> _Child:
@@ -182,7 +190,7 @@ class _Child:
                 raise self._failed("was ended as asked")
             self.deadline_s = time.monotonic() + self.timeout_s
         if returncode != 0:
-            raise self._failed(_describe_exit(returncode))
+            raise self._explain(returncode)
         if result is None:
             raise self._failed("ended without a result")
         return result
@@ -224,8 +232,20 @@ class _Child:
                 raise self._failed("was ended because the program is ending")
         return os.read(fd, READ_BYTES)
 
+    def _explain(self, returncode: int | None) -> ChildFailed | DiskFull:
+        """What a child that ended badly is told of as: a full disk is for the user to mend."""
+        text = _read_end(self.log_path, self.log_start_bytes)
+        if met_full_disk(text, self.log_path.parent):
+            return build_disk_full(self.log_path.parent)
+        reason = _describe_exit(returncode)
+        if returncode == -signal.SIGKILL:
+            reason += f", most likely by the system for lack of memory{self.memory_advice}"
+        elif met_lack_of_memory(text):
+            reason += f" for lack of memory{self.memory_advice}"
+        return self._failed(reason)
+
     def _failed(self, reason: str) -> ChildFailed:
-        tail = _read_tail(self.log_path, self.log_start_bytes)
+        tail = _split_lines(_read_end(self.log_path, self.log_start_bytes))
         return ChildFailed(self.module, reason, self.log_path, tail)
 
 
@@ -252,18 +272,19 @@ def _describe_exit(returncode: int | None) -> str:
         return "was lost: its supervisor ended too early"
     if returncode > 0:
         return f"failed with exit status {returncode}"
-    name = signal.Signals(-returncode).name
-    if returncode == -signal.SIGKILL:
-        return f"was killed by {name}, most likely by the system for lack of memory"
-    return f"was killed by {name}"
+    return f"was killed by {signal.Signals(-returncode).name}"
 
 
-def _read_tail(path: Path, start_bytes: int) -> list[str]:
-    """The last lines of a log from a position on, as a terminal would show them."""
+def _read_end(path: Path, start_bytes: int) -> str:
+    """The end of a log, from a position on."""
     with path.open("rb") as handle:
         size_bytes = handle.seek(0, os.SEEK_END)
         handle.seek(max(start_bytes, size_bytes - TAIL_BYTES))
-        text = handle.read().decode("utf-8", errors="replace")
+        return handle.read().decode("utf-8", errors="replace")
+
+
+def _split_lines(text: str) -> list[str]:
+    """The last lines, as a terminal would show them."""
     # Progress bars rewrite their line after a carriage return; the last state is what counts.
     lines = [line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n")]
     return [TERMINAL_CODES.sub("", line) for line in lines if line][-TAIL_LINES:]

@@ -52,9 +52,9 @@ def choose_runs(records: Sequence[RunRecord], num_keep: int) -> list[RunRecord]:
     for name in {record.config.name for record in records}:
         runs = [record for record in records if record.config.name == name]
         completed = [record for record in runs if record.status == "completed"]
-        since = completed[-num_keep].started_at if len(completed) > num_keep else None
-        kept += [record for record in runs if since is None or record.started_at >= since]
-    return sorted(kept, key=lambda record: (record.started_at, record.run_id))
+        since = completed[-num_keep].order if len(completed) > num_keep else None
+        kept += [record for record in runs if since is None or record.order >= since]
+    return sorted(kept, key=lambda record: record.order)
 
 
 def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:

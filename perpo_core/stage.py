@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from perpo_core.locks import locked_folder
 from perpo_core.store import Store, Workspace
 from schemas.artifact import AnyArtifact, Artifact, Parent, Producer
 from schemas.config import RefreshConfig
@@ -56,6 +57,23 @@ class StageContext:
     def open_workspace(self, kind: str, key: str) -> Workspace:
         return self.store.open_workspace(kind, key, self.force)
 
+    def find(self, kind: str, key: str, log: Callable[[str], None] = _say_nothing) -> Any:
+        """The store's artifact, verified; None if there is none, or it is to be made anew."""
+        return None if self.force else self.store.find(kind, key, log)
+
+    def make_alone(self, kind: str, key: str, make: Callable[[], Any]) -> tuple[Any, bool]:
+        """Make and commit an artifact, and whether another run did so in the meantime.
+
+        Two runs of different names may ask for the same: one makes it, the other waits for it.
+        """
+
+        def say_waiting() -> None:
+            self.log(f"waiting for another run that makes the same {kind}")
+
+        with locked_folder(self.store.folder(kind, key), say_waiting):
+            found = self.find(kind, key)
+            return found or self.store.commit(make()), found is not None
+
 
 class Stage(Protocol):
     """A module that makes one kind of artifact."""
@@ -81,11 +99,13 @@ def find_or_make(context: StageContext, stage: Stage, *parents: Artifact) -> Sta
     """The stage's artifact: from the store if it is there and verifies, else made and committed."""
     started = time.monotonic()
     key = stage.compute_key(context.config, context.policy, *parents)
-    found = None if context.force else context.store.find(stage.KIND, key, context.log)
-    if found is not None:
-        return StageResult(found, True, time.monotonic() - started)
-    artifact = context.store.commit(stage.run(context, key, *parents))
-    return StageResult(artifact, False, time.monotonic() - started)
+    artifact = context.find(stage.KIND, key, context.log)
+    reused = artifact is not None
+    if not reused:
+        artifact, reused = context.make_alone(
+            stage.KIND, key, lambda: stage.run(context, key, *parents)
+        )
+    return StageResult(artifact, reused, time.monotonic() - started)
 
 
 def as_parents(*artifacts: Any) -> list[Parent]:

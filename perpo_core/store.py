@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,13 +26,14 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from perpo_core.keys import compute_hash, hash_file
+from perpo_core.locks import try_lock
+from perpo_core.troubles import explaining_full_disk
 from schemas.artifact import AnyArtifact, Artifact, FileRef
 from schemas.base import Digest, Frozen
 
 ARTIFACT_FILE = "artifact.json"
 SIDECAR_SUFFIX = ".json"
 TEMPORARY_PREFIX = ".tmp-"
-LEFTOVER_AGE_S = 24 * 3600  # no stage takes this long over one file
 ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
 
 A = TypeVar("A", bound=Artifact)
@@ -213,26 +213,37 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove half-written files of killed runs; young ones may be another process's, and stay."""
+    """Remove half-written files of killed runs: those whose writer no longer holds their lock."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        with suppress(FileNotFoundError):  # its writer may finish between the listing and the look
-            if time.time() - path.stat().st_mtime > LEFTOVER_AGE_S:
+        # Its writer may finish between the listing and the look.
+        with suppress(FileNotFoundError), path.open("rb") as left:
+            if try_lock(left.fileno()):
                 path.unlink()
 
 
 @contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.name[-20:]
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A file that becomes `path` when the block ends well; raises DiskFull where it cannot."""
+    with explaining_full_disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held, temporary = _create_temporary(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(held)
+
+
+def _create_temporary(path: Path) -> tuple[int, Path]:
+    """An open, locked descriptor and the file's path: while it is locked nobody removes it."""
+    while True:
+        held, name = tempfile.mkstemp(
+            dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.name[-20:]
+        )
+        if try_lock(held) and os.path.exists(name):  # else just taken for a leftover
+            return held, Path(name)
+        os.close(held)

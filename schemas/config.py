@@ -181,7 +181,7 @@ class RefreshConfig(Section):
     store: Path = Path("store")
     """Folder of all artifacts; relative to the working directory."""
     min_free_disk_gb: float = Field(default=1.0, ge=0, le=1e6)
-    """A refresh does not start with less free disk where the store is, GB."""
+    """No refresh and no stage of it starts with less free disk where the store is, GB."""
     source: DigitsSource | JsonlSource = Field(default=DigitsSource(), discriminator="kind")
     """Where prompts and truths come from."""
     policy: PolicyConfig = PolicyConfig()

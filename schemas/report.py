@@ -14,6 +14,7 @@ from pydantic import Field
 from schemas.artifact import Counts, Gate, Metric, Producer
 from schemas.base import Digest, Frozen, StageName, Task
 from schemas.config import RefreshConfig
+from schemas.run import RunStatus
 
 
 class StageSummary(Frozen):
@@ -48,7 +49,7 @@ class Report(Frozen):
 
     schema_version: Literal[1] = 1
     run_id: str
-    status: Literal["running", "completed", "failed"]
+    status: RunStatus
     error: str | None = None
     verdict: str
     """A few words: better, worse or no clear change, by task, and whether it was promoted."""

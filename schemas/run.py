@@ -23,11 +23,18 @@ class StageRecord(Frozen):
     """Wall time in this run; for a reused stage, the time the look-up took."""
 
 
+RunStatus = Literal["running", "completed", "failed", "cancelled", "killed"]
+"""A killed run could not say so: it is called running until the next run of its name begins."""
+
+
 class RunRecord(Frozen):
     """<store>/runs/<run-id>.json"""
 
     run_id: str
-    status: Literal["running", "completed", "failed"]
+    number: int = Field(default=0, ge=0)
+    """Counts the runs of a store, so that their order does not hang on the clock; 0: not counted,
+    and before all that are."""
+    status: RunStatus
     config: RefreshConfig
     """As resolved."""
     policy_digest: Digest
@@ -39,6 +46,11 @@ class RunRecord(Frozen):
     report: Path | None = None
     """report.html, relative to the store."""
     flow_run_id: str | None = None
+
+    @property
+    def order(self) -> tuple[int, datetime, str]:
+        """Sorts runs, oldest first."""
+        return self.number, self.started_at, self.run_id
 
 
 class PolicyRef(Frozen):

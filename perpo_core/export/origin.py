@@ -41,7 +41,7 @@ def find_origin(store: Store, run: RunRecord, records: Sequence[RunRecord]) -> O
 
 def _find_maker(store: Store, run: RunRecord, others: list[RunRecord]) -> RunRecord | None:
     """The latest earlier run that trained what this run starts from."""
-    made = (other for other in reversed(others) if other.started_at < run.started_at)
+    made = (other for other in reversed(others) if other.order < run.order)
     return next((o for o in made if _load_trained_digest(store, o) == run.policy_digest), None)
 
 

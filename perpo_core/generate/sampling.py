@@ -31,6 +31,10 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingJob, SamplingRequest
 
 CHILD = "perpo_core.generate.child"
+MEMORY_ADVICE = (
+    "lower generate.processes or policy.max_model_len, on a GPU generate.gpu_memory_utilization, "
+    "on a CPU generate.kv_cache_gb"
+)
 
 
 def make_candidates(
@@ -178,6 +182,7 @@ def _run_jobs(
             ),
             log_path=job.folder / f"engine-{job.rank}.log",
             stop=stop,
+            memory_advice=MEMORY_ADVICE,
         )
 
     with ThreadPoolExecutor(len(jobs)) as pool:

@@ -116,5 +116,6 @@ def _explain_unfinished(run: RunRecord, stage: StageName) -> str:
     if run.status == "running":
         return f"The run had not finished {stage} when this report was written."
     if stage == stopped and run.error:
-        return f"The run failed in {stage}: {run.error}"
+        verb = "was cancelled" if run.status == "cancelled" else "failed"
+        return f"The run {verb} in {stage}: {run.error}"
     return f"The run ended before {stage}."

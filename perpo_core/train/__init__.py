@@ -25,6 +25,9 @@ from schemas.run import PolicyRef, TrainJob
 KIND = "checkpoint"
 VERSION = 2
 CHILD = "perpo_core.train.child"
+MEMORY_ADVICE = (
+    "lower train.micro_batch_lists or train.micro_batch_tokens, or set train.gradient_checkpointing"
+)
 NOT_IN_KEY = {
     "threads", "processes", "progress_timeout_s", "trackers", "displacement_nats",
     "extra_references",
@@ -102,6 +105,7 @@ def run(
         },
         log_path=workspace.folder / "train.log",
         processes=config.processes,
+        memory_advice=MEMORY_ADVICE,
     )
     files = workspace.describe_tree("model") + workspace.describe_tree("adapter")
     num_lists = sum(preferences.num_lists.values())

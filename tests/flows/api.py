@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+BUSY, BUSY_S = 503, 60.0  # SQLite is locked: Prefect's own client asks again, too
+
 
 class Api:
     """The API at an address; `auth` is "user:password" where the server wants one."""
@@ -18,8 +20,13 @@ class Api:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         user, _, password = (self._auth or "").partition(":")
         auth = (user, password) if self._auth else None
+        deadline_s = time.monotonic() + BUSY_S
         with httpx.Client(trust_env=False, timeout=30, auth=auth) as client:
-            answer = client.request(method, f"{self.address}/{path}", json=body)
+            while True:
+                answer = client.request(method, f"{self.address}/{path}", json=body)
+                if answer.status_code != BUSY or time.monotonic() > deadline_s:
+                    break
+                time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 

@@ -12,14 +12,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
+import psutil
+
+from flows import alerts
+from flows.alerts import LATE_S
 from flows.prefect_setup import SERVER_AUTH, set_environment
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
+from tasks.slots import GPU_SLOT
 from tests.flows.api import Api
+from tests.flows.toy_child import CHILD
 
-START_TIMEOUT_S = 150.0
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
 TOY = "tests/flows/toy_deployed.py"
 
@@ -34,20 +40,53 @@ class Served(Api):
         self.process, self.store = process, store
         self.url = f"http://{HOST}:{port}"
 
+    def start_at(self, name: str, due: datetime) -> str:
+        """Schedule a run of a deployment; its id."""
+        deployment = self.find_deployment(name)["id"]
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+        body = {"state": state}
+        return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
+
+    def prefect(self, *arguments: str) -> str:
+        """What Prefect's own command prints about this server."""
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            env={**os.environ, "PREFECT_API_URL": f"{self.url}/api"},
+            capture_output=True, text=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def change_state(self, run: str, kind: str, name: str) -> None:
+        """Ask for a state as the buttons of the UI do, e.g. "CANCELLING" and "Cancelling"."""
+        body = {"state": {"type": kind, "name": name}}
+        answer = self.call("POST", f"flow_runs/{run}/set_state", body)
+        assert answer["status"] == "ACCEPT", answer
+
+    def count_taken(self) -> int:
+        """How many runs hold the GPU slot."""
+        return int(self.call("GET", f"v2/concurrency_limits/{GPU_SLOT}")["active_slots"])
+
+    def find_children(self) -> list[int]:
+        """The toy stages' child processes and what these have started, supervisors included."""
+        return [pid for pid in self.find_processes() if CHILD in read_command(pid)]
+
     def find_processes(self) -> list[int]:
         """Those that have this store's Prefect home in their environment."""
         return find_processes(self.store)
 
 
 @contextmanager
-def serving(store: Path, pause_s: float = 0.0, auth: str | None = None) -> Iterator[Served]:
+def serving(
+    store: Path, pause_s: float = 0.0, auth: str | None = None, late_s: float = LATE_S
+) -> Iterator[Served]:
     """Serve toy stages from the store until the block ends, behind a password if one is given."""
     port = find_free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.served", str(store), str(port)],
-        env={**environment, **own},
+        env={**environment, **own, "PERPO_TOY_LATE_S": str(late_s)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     try:
@@ -82,6 +121,14 @@ def find_processes(store: Path) -> list[int]:
     return found
 
 
+def read_command(pid: int) -> list[str]:
+    """The words of a process's command; none when it has ended."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
+
+
 def write_toy_file(folder: Path) -> Path:
     """infra/prefect.yaml with the flows on toy stages."""
     text = PREFECT_FILE.read_text()
@@ -96,6 +143,7 @@ if __name__ == "__main__":
     set_environment(console=False)  # as the command does
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
+    alerts.LATE_S = float(os.environ["PERPO_TOY_LATE_S"])
     serve(
         served_store,
         int(sys.argv[2]),

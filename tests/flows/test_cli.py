@@ -181,7 +181,7 @@ def test_a_run_without_a_server_ends_whole_and_resumes(
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.strip().startswith("interrupted; what is finished stays")
-        assert load_record(store, "latest").status == "failed"
+        assert load_record(store, "latest").status == "cancelled"
     wish.unlink()
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=110, check=False

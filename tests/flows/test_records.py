@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.records import load_record, load_records, new_run_id, write_record
+from flows.records import close_killed, load_record, load_records, new_run_id, write_record
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
@@ -49,3 +49,18 @@ def test_what_a_kill_left_half_written_is_no_run(tmp_path: Path, left: bytes) ->
     (tmp_path / "runs" / ".tmp-8e7rq4nq20261122-120000.json").write_bytes(left)
     assert load_records(store) == [record]
     assert load_record(store, "latest") == record
+
+
+def test_who_holds_the_lock_of_a_name_marks_its_dead_runs(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    dead = write_run(store, NOON)
+    done = write_run(store, NOON + timedelta(seconds=1)).model_copy(update={"status": "completed"})
+    other = write_run(store, NOON + timedelta(seconds=2))
+    other = other.model_copy(update={"config": RefreshConfig(name="other")})
+    for record in (done, other):
+        write_record(store, record)
+    close_killed(store, dead.config.name)
+    assert [record.status for record in load_records(store)] == ["killed", "completed", "running"]
+    closed = load_record(store, dead.run_id)
+    assert closed.error is not None and closed.error.startswith("its process died without a word")
+    assert closed.model_copy(update={"status": "running", "error": None}) == dead

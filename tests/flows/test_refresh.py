@@ -15,7 +15,9 @@ from perpo_core.store import Store
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
+from tasks.watch import Watcher, watched_by
 from tests.flows.toy import write_policy
+from tests.perpo_core.disks import small_disk
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -210,3 +212,20 @@ def test_what_the_doctor_finds_keeps_a_run_from_starting(toy_config: RefreshConf
     with pytest.raises(ValueError, match="GB free"):
         refresh(huge)
     assert load_records(Store(toy_config.store)) == []
+
+
+def test_no_stage_begins_on_a_disk_that_has_become_too_full(toy_config: RefreshConfig) -> None:
+    megabyte = 1 << 20
+
+    class Filler(Watcher):
+        def finish(self, stage: StageName, *told: object) -> None:
+            if stage == "collect":
+                (toy_config.store / "ballast").write_bytes(bytes(7 * megabyte))
+
+    config = toy_config.model_copy(update={"min_free_disk_gb": 2e-3})
+    with small_disk(toy_config.store, 8 * megabyte):
+        with watched_by(Filler()), pytest.raises(ValueError, match="make room or change store"):
+            refresh(config)
+        assert load_record(Store(config.store), "latest").status == "failed"
+        (config.store / "ballast").unlink()
+        assert made(refresh(config))[:2] == ["generate", "score"]

@@ -10,18 +10,13 @@ import psutil
 import pytest
 
 from flows.server import HOST
-from tasks.slots import GPU_SLOT, LEASE_S
+from tasks.slots import LEASE_S
 from tests.flows.api import wait_until
 from tests.flows.served import Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 CRASHED_WITHIN_S = 60.0
 SLOT_CHECK_S = 20.0  # how often the server looks for leases that have run out, and a bit
-
-
-def count_taken(served: Served) -> int:
-    slot = served.call("GET", f"v2/concurrency_limits/{GPU_SLOT}")
-    return int(slot["active_slots"])
 
 
 def find_outside(served: Served) -> list[str]:
@@ -60,7 +55,7 @@ def test_a_run_killed_with_its_worker_is_crashed_and_frees_the_gpu(tmp_path: Pat
     wish.write_text("wait")
     with serving(store) as served:
         run = served.start("refresh/on-demand")
-        wait_until(lambda: count_taken(served) == 1, 90)
+        wait_until(lambda: served.count_taken() == 1, 90)
         served.process.kill()
         wait_until(lambda: not served.find_processes(), 20)
     wish.unlink()
@@ -69,7 +64,7 @@ def test_a_run_killed_with_its_worker_is_crashed_and_frees_the_gpu(tmp_path: Pat
         state = served.wait_for(run, "Crashed", CRASHED_WITHIN_S)["state"]
         assert state["message"].startswith("Its process died")
         print(f"Crashed after {time.monotonic() - reachable_s:.0f} s")
-        wait_until(lambda: count_taken(served) == 0, LEASE_S + SLOT_CHECK_S)
+        wait_until(lambda: served.count_taken() == 0, LEASE_S + SLOT_CHECK_S)
         again = served.start("refresh/on-demand")
         served.wait_for(again, "Completed")
 

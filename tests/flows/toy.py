@@ -42,6 +42,7 @@ from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 from tasks.modules import STAGE_MODULES
+from tests.flows.toy_child import run_toy_child
 
 SCHEMAS = {
     "samples.parquet": SAMPLES,
@@ -115,19 +116,21 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
 def break_if_asked(context: StageContext, name: StageName) -> None:
     """As `<store>/../break-NAME` says: child, once, interrupt, wait, pause, or else bad input.
 
-    wait and pause last until the file is removed; a pause is noted in it, and no failure.
+    wait and pause last until the file is removed; a pause is noted in it. hold, spin and stop run a
+    real child process that never ends (tests/flows/toy_child.py).
     """
     wish = context.store.root.parent / f"break-{name}"
     if not wish.exists():
         return
     how = wish.read_text()
-    if how == "pause":
-        wish.write_text(PAUSED)
+    if how in ("wait", "pause"):
+        if how == "pause":
+            wish.write_text(PAUSED)
         while wish.exists():
             time.sleep(0.1)
         return
-    while how == "wait" and wish.exists():
-        time.sleep(0.1)
+    if how in ("hold", "spin", "stop"):
+        run_toy_child(context, how)
     if how == "once":
         wish.unlink()
     if how in ("child", "once"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from perpo_core.process import run_child
 CHILDREN = "tests.perpo_core.children"
 CHILDREN_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 SLEEPER = "import time; time.sleep(600)"
+HOARD_BYTES = 8 << 30
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 # A process that leaves the session and is orphaned at once, as a daemon does.
 DAEMON = (
@@ -55,6 +57,33 @@ def start_family(pids_path: Path, stubborn: bool) -> None:
     pids_path.with_suffix(".part").rename(pids_path)
 
 
+def fill_disk(folder: Path, leave: bool) -> None:
+    """Fails for want of space; the file stays, or is removed as the store removes its own."""
+    path = folder / "half"
+    try:
+        with path.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+    finally:
+        if not leave:
+            path.unlink()
+
+
+def hoard(what: str) -> None:
+    """Ask for more memory than this process may have, in three libraries."""
+    resource.setrlimit(resource.RLIMIT_DATA, (HOARD_BYTES // 4,) * 2)
+    if what == "hoard tensors":
+        import torch
+
+        torch.zeros(HOARD_BYTES, dtype=torch.uint8)
+    elif what == "hoard columns":
+        import pyarrow as pa
+
+        pa.allocate_buffer(HOARD_BYTES)
+    else:
+        bytearray(HOARD_BYTES)
+
+
 def act(job: Job) -> None:
     if job.act == "count":
         for done in range(job.num_events):
@@ -81,6 +110,17 @@ def act(job: Job) -> None:
         start_family(job.pids_path, job.stubborn)
         emit("progress", done=0, total=1, unit="families")
         time.sleep(600)
+    elif job.act in ("stop", "spin"):
+        assert job.pids_path is not None
+        start_family(job.pids_path, job.stubborn)
+        emit("progress", done=0, total=1, unit="families")
+        while job.act == "spin":
+            pass
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif job.act.startswith("fill"):
+        fill_disk(Path(job.text), leave=job.act == "fill and leave")
+    elif job.act.startswith("hoard"):
+        hoard(job.act)
     elif job.act == "leave family":
         assert job.pids_path is not None
         start_family(job.pids_path, job.stubborn)

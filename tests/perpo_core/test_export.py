@@ -17,11 +17,11 @@ from PIL import Image
 
 from perpo_core.export import export_run
 from perpo_core.export.export import load_facts
-from perpo_core.export.folder import write_folder
+from perpo_core.export.folder import LEFTOVER_AGE_S, write_folder
 from perpo_core.export.origin import Origin, find_origin
 from perpo_core.keys import hash_file
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.store import LEFTOVER_AGE_S, Store
+from perpo_core.store import Store
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from schemas.run import RunRecord
 from schemas.train_config import TrainConfig

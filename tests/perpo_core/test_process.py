@@ -201,6 +201,14 @@ def test_silence_ends_the_whole_family(tmp_path: Path) -> None:
     assert find_living(json.loads((tmp_path / "pids").read_text())) == []
 
 
+@pytest.mark.parametrize("act", ["stop", "spin"])
+def test_a_child_that_stopped_or_spins_ends_with_its_family(tmp_path: Path, act: str) -> None:
+    job = Job(act=act, pids_path=tmp_path / "pids", stubborn=True)
+    with pytest.raises(ChildFailed, match="reported no progress for 2 s and was ended"):
+        run(job, progress_timeout_s=2)
+    assert find_living(json.loads((tmp_path / "pids").read_text())) == []
+
+
 @pytest.mark.parametrize("exception", [ZeroDivisionError, KeyboardInterrupt])
 def test_an_exception_in_a_callback_ends_the_whole_family(
     tmp_path: Path, exception: type[BaseException]

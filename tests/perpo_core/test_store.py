@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,6 @@ import pytest
 from perpo_core.keys import compute_digest
 from perpo_core.stage import describe_producer, utc_now
 from perpo_core.store import (
-    LEFTOVER_AGE_S,
     DamagedArtifact,
     Store,
     Workspace,
@@ -118,11 +116,18 @@ def test_half_written_files_of_killed_runs_are_removed_once_nobody_can_be_at_the
     tmp_path: Path,
 ) -> None:
     folder = Store(tmp_path).open_workspace("samples", KEY).folder
-    for name, age_s in ((".tmp-old", 2 * LEFTOVER_AGE_S), (".tmp-young", 60.0)):
-        (folder / name).write_bytes(b"half")
-        os.utime(folder / name, (time.time() - age_s,) * 2)
-    Store(tmp_path).open_workspace("samples", KEY)
-    assert [path.name for path in folder.iterdir()] == [".tmp-young"]
+    (folder / ".tmp-killed").write_bytes(b"half")
+
+    def look_around() -> Iterator[pa.RecordBatch]:
+        for path in folder.iterdir():
+            os.utime(path, (0, 0))  # as old as a clock that was set makes it
+        Store(tmp_path).open_workspace("samples", KEY)
+        assert [path.name for path in folder.iterdir()] != [".tmp-killed"]
+        assert len(list(folder.iterdir())) == 1
+        yield from TABLE.to_batches()
+
+    Workspace("samples", KEY, 0, folder).write_batches("part", TABLE.schema, look_around())
+    assert [path.name for path in folder.iterdir()] == ["part"]
 
 
 def test_a_workspace_opens_while_others_write_there(tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""How a run ended, for its record: by itself, by a person, or by a signal from the system."""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import flow_run
+
+from schemas.run import RunStatus
+
+RESUMES = "what is finished stays in the store and the next run resumes"
+
+
+def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
+    """The status of a run that this ended, and one sentence for its record."""
+    if isinstance(error, KeyboardInterrupt):
+        return "cancelled", f"interrupted; {RESUMES}"
+    if isinstance(error, TerminationSignal):
+        if was_cancelled():
+            return "cancelled", f"cancelled in Prefect; {RESUMES}"
+        return "failed", f"ended by SIGTERM, as its worker or the machine stopped; {RESUMES}"
+    return "failed", str(error) or type(error).__name__
+
+
+def was_cancelled() -> bool:
+    """Whether someone has asked Prefect to cancel the run that calls."""
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(flow_run.id).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())

@@ -1,0 +1,19 @@
+"""What docs/night.md claims is proved by tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+NIGHT = (ROOT / "docs" / "night.md").read_text()
+
+
+def test_every_row_of_the_night_names_a_test_that_exists() -> None:
+    rows = [line for line in NIGHT.splitlines() if line.startswith("| ")][2:]
+    for row in rows:
+        named = re.findall(r"`(\w+\.py)::(\w+)`", row.split("|")[-2])
+        assert named, row
+        for file, test in named:
+            [path] = ROOT.glob(f"tests/**/{file}")
+            assert f"def {test}(" in path.read_text(), f"{file} has no {test}"
