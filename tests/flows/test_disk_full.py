@@ -26,7 +26,7 @@ from tests.flows.whole import (
 )
 from tests.perpo_core.disks import fill, small_disk
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DISK_BYTES = 96 << 20  # a small refresh takes a quarter of it
 NO_CHECK = ("--set", "min_free_disk_gb=0")
 MIDST: list[tuple[StageName, str]] = [
