@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
+from flows.links import find_report_url
 from flows.records import load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
@@ -112,7 +113,9 @@ class Runner:
         path = write_report(self.store, self.record)
         self.update(report=path.absolute().relative_to(self.store.root))
         self.report_trends()
-        publish_report(path)
+        url = find_report_url(self.store, self.record)
+        assert url is not None, "the report was written a moment ago"
+        publish_report(url)
         get_watcher().note("")
 
     def report_trends(self) -> None:
