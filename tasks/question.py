@@ -1,4 +1,7 @@
-"""What a person reads before they answer whether a policy is promoted, as markdown."""
+"""What a person reads before they answer whether a policy is promoted, as markdown.
+
+A form in the UI is narrow and cuts tables off, so that these are lists.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from schemas.artifact import EvalReport, Promotion
 from schemas.run import RunRecord
-
-HEAD = "| task | metric | base | trained | change | 95% interval | |"
-RULE = "| --- | --- | ---: | ---: | ---: | --- | --- |"
 
 
 def describe_question(
@@ -22,10 +22,10 @@ def describe_question(
         f"Run **{record.run_id}** trained the policy `{promotion.policy_digest[:12]}` from "
         f"`{record.policy_digest[:12]}`. Every measured gate passed. Shall it be promoted?",
         "",
-        HEAD,
-        RULE,
+        "On the test split:",
         *_list_metrics(evaluation),
         "",
+        "On the validation split:",
         *gates,
     ]
     if report_url is not None:
@@ -36,9 +36,8 @@ def describe_question(
 def _list_metrics(evaluation: EvalReport) -> Iterator[str]:
     for task, metrics in evaluation.metrics.items():
         for name, value in metrics.items():
-            label = label_metric(name) + (" (lower is better)" if is_lower_better(name) else "")
-            yield (
-                f"| {task} | {label} | {value.base:.4f} | {value.trained:.4f} | {value.delta:+.4f} "
-                f"| {value.delta_low:+.4f} to {value.delta_high:+.4f} "
-                f"| {compute_reading(name, value)} |"
-            )
+            label = label_metric(name) + (", lower is better" if is_lower_better(name) else "")
+            values = f"{value.base:.3f} \u2192 {value.trained:.3f}"
+            interval = f"{value.delta_low:+.3f} to {value.delta_high:+.3f}"
+            reading = compute_reading(name, value)
+            yield f"- {task}, {label}: {values}, **{reading}** (95% {interval})"

@@ -24,6 +24,8 @@ from flows.serving import HOME, PREFECT_FILE, ROOT, serve
 
 START_TIMEOUT_S = 150.0
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
+ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+TRIES = 20
 TOY = "tests/flows/toy_deployed.py"
 
 
@@ -41,7 +43,11 @@ class Served:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         with httpx.Client(trust_env=False, timeout=30) as client:
-            answer = client.request(method, f"{self.url}/api/{path}", json=body)
+            for _ in range(TRIES):  # a busy SQLite is "unavailable", and Prefect's own clients wait
+                answer = client.request(method, f"{self.url}/api/{path}", json=body)
+                if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                    break
+                time.sleep(1)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -60,9 +66,16 @@ class Served:
         found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
         return found
 
-    def wait_for(self, run: str, state: str, timeout_s: float = 90.0) -> dict[str, Any]:
-        """The run once it is in the state of that name."""
-        wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
+    def wait_for(self, run: str, state: str, timeout_s: float = 150.0) -> dict[str, Any]:
+        """The run once it is in the state of that name; fails where it ended in another."""
+
+        def has_arrived() -> bool:
+            found = self.read_run(run)["state"]
+            ended = found["type"] in ENDS - {state.upper()}
+            assert found["name"] == state or not ended, f"{found['name']}: {found['message']}"
+            return bool(found["name"] == state)
+
+        wait_until(has_arrived, timeout_s)
         return self.read_run(run)
 
     def find_processes(self) -> list[int]:
