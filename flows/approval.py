@@ -115,23 +115,28 @@ def settle(store: Store, record: RunRecord, given: Answer) -> State[Any]:
 
 def publish_question(store: Store, record: RunRecord) -> None:
     """What was measured, on the page of the run that asks."""
-    for stage, kind, publish in (
-        ("evaluate", EvalReport, publish_metrics),
-        ("promote", Promotion, publish_gates),
-    ):
-        artifact = store.load(record.stages[stage].kind, record.stages[stage].key)  # type: ignore[index]
-        if isinstance(artifact, kind):
-            publish(artifact)
+    evaluation, decision = load_measured(store, record)
+    publish_metrics(evaluation)
+    publish_gates(decision)
     if (url := find_report_url(store, record)) is not None:
         publish_report(url)
 
 
 def describe(store: Store, record: RunRecord) -> str:
     """The text above the form."""
-    evaluation = store.load("evaluation", record.stages["evaluate"].key)
-    decision = store.load("promotion", record.stages["promote"].key)
-    assert isinstance(evaluation, EvalReport) and isinstance(decision, Promotion)
-    return describe_question(record, evaluation, decision, find_report_url(store, record))
+    return describe_question(record, *load_measured(store, record), find_report_url(store, record))
+
+
+def load_measured(store: Store, record: RunRecord) -> tuple[EvalReport, Promotion]:
+    """The evaluation and the decision; raises ValueError if they are gone."""
+    entries = record.stages["evaluate"], record.stages["promote"]
+    evaluation, decision = (store.load(entry.kind, entry.key) for entry in entries)
+    if not isinstance(evaluation, EvalReport) or not isinstance(decision, Promotion):
+        raise ValueError(
+            f"what run {record.run_id} measured is no longer in {store.root}; run it again with "
+            f"`perpo rerun {record.run_id} --from evaluate`"
+        )
+    return evaluation, decision
 
 
 def ask_in_ui(store: Store, record: RunRecord) -> None:
@@ -150,9 +155,7 @@ def ask_in_ui(store: Store, record: RunRecord) -> None:
             name=f"promote {record.run_id}?",
             idempotency_key=identify(decision),
         )
-    publish_link(
-        url_for(asking) or "", "perpo-approval", "Resume asks you", "Waiting for approval"
-    )
+    publish_link(url_for(asking) or "", "perpo-approval", "Resume asks you", "Waiting for approval")
 
 
 def end_question(store: Store, record: RunRecord, why: str) -> None:

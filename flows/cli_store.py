@@ -19,9 +19,7 @@ from flows.cli_common import (
 )
 
 app = typer.Typer()
-CommentOption = Annotated[
-    str, typer.Option("--comment", help="Why; it is kept with the answer.")
-]
+CommentOption = Annotated[str, typer.Option("--comment", help="Why; it is kept with the answer.")]
 
 
 @app.command()

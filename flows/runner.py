@@ -21,6 +21,7 @@ from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
+from tasks.run_table import publish_run
 from tasks.stages import CACHED, STAGE_TASKS
 from tasks.summaries import publish_report
 from tasks.watch import get_watcher
@@ -96,6 +97,7 @@ class Runner:
             key=artifact.key,
             digest=artifact.digest,
             reused=reused,
+            forced=stage in self.forced and not reused,
             seconds=seconds,
         )
         self.update(stages={**self.record.stages, stage: entry})
@@ -116,6 +118,7 @@ class Runner:
         url = find_report_url(self.store, self.record)
         assert url is not None, "the report was written a moment ago"
         publish_report(url)
+        publish_run(self.store, self.record, url)
         get_watcher().note("")
 
     def report_trends(self) -> None:
@@ -135,6 +138,7 @@ def recording(runner: Runner) -> Iterator[None]:
         runner.update(status="failed", ended_at=utc_now(), error=describe_error(error))
         if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
             runner.report_trends()
+            publish_run(runner.store, runner.record, None)
         raise
 
 

@@ -72,7 +72,7 @@ def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str],
     from flows.serving_setup import create_gpu_slot, create_pool, create_watch, deploy
 
     with temporary_settings({PREFECT_API_URL: server.url}):
-        create_pool()
+        create_pool(ROOT)
         create_gpu_slot()
         create_watch()
     deploy(prefect_file, home, ROOT, env)

@@ -84,7 +84,9 @@ def describe_promotion(
         advice = f"`perpo approve {run_id}` promotes the policy, `perpo reject {run_id}` does not"
         return Text(f"Waiting for approval: every gate passed. {advice}.", "yellow")
     if promotion.promoted and answer == "rejected":
-        return Text(f"Not promoted: every gate passed, and a person rejected it{comment}.", "yellow")
+        return Text(
+            f"Not promoted: every gate passed, and a person rejected it{comment}.", "yellow"
+        )
     if promotion.promoted and answer == "approved":
         return Text(f"Promoted: every gate passed, and a person approved{comment}.", "green")
     if promotion.promoted:
@@ -110,7 +112,8 @@ def build_stages_table(record: RunRecord, counts: Mapping[StageName, Counts]) ->
         if entry is None:
             table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "", "", "")
             continue
-        how = Text("reused", "cyan") if entry.reused else Text("ran", "bold")
+        made = Text("forced" if entry.forced else "ran", "bold")
+        how = Text("reused", "cyan") if entry.reused else made
         seconds = format_seconds(entry.seconds)
         rows = _describe_rows(counts.get(stage))
         table.add_row(stage, how, seconds, *rows, entry.key[:12], entry.digest[:12])

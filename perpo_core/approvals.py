@@ -73,9 +73,7 @@ def find_approval(store: Store, promotion: Promotion) -> Approval | None:
     )
 
 
-def approve(
-    store: Store, run: RunRecord, log: Callable[[str], None], comment: str = ""
-) -> Pointer:
+def approve(store: Store, run: RunRecord, log: Callable[[str], None], comment: str = "") -> Pointer:
     """Move the pointer to what a run trained; the same again after a kill completes it.
 
     Raises ValueError if there is nothing to approve, or if the policy is gone or damaged.

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from perpo_core.collect import SAMPLES_FILE
 from perpo_core.earlier_scores import EarlierScores
 from perpo_core.generate import build_own_request
-from perpo_core.generate.identity import compute_candidates_key, list_policies
+from perpo_core.generate.identity import KIND, compute_candidates_key, list_policies
 from perpo_core.generate.reuse import find_reusable_files, index_candidates
-from perpo_core.generate.sampling import KIND
 from perpo_core.generate.shards import list_shards
 from perpo_core.score import SPLIT, compute_scoring_digest
 from perpo_core.sources import SOURCES
@@ -66,9 +65,7 @@ def compute_forecast(context: StageContext, samples: SampleSet | None) -> Foreca
     return Forecast(len(prompts), len(prompts) - len(answered), len(open_ids) - len(scored))
 
 
-def list_samples(
-    context: StageContext, samples: SampleSet | None
-) -> dict[str, list[str]] | None:
+def list_samples(context: StageContext, samples: SampleSet | None) -> dict[str, list[str]] | None:
     """prompt_id -> its sample_ids, of the training split; None where it would take too long."""
     rows = _read_ids(context, samples) if samples else _look_ahead(context)
     prompts: dict[str, list[str]] = {}

@@ -20,8 +20,8 @@ from schemas.report import Report
 from schemas.run import RunRecord
 
 Outcome = Literal[
-    "promoted", "promoted before", "rolled back", "waiting for approval", "rejected", "not promoted",
-    "completed", "failed", "unfinished",
+    "promoted", "promoted before", "rolled back", "waiting for approval", "rejected",
+    "not promoted", "completed", "failed", "unfinished",
 ]  # fmt: skip
 MAX_DIFFERENCES = 8  # more settings than a reader compares; the rest is counted
 UNTOLD = ("name", "store")

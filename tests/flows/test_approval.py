@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,7 +37,9 @@ def list_questions(served: Served, record: RunRecord) -> list[dict[str, Any]]:
 
 def find_question(served: Served, record: RunRecord) -> str:
     """The id of the run that asks about another run, once it waits."""
-    wait_until(lambda: [run["state_name"] for run in list_questions(served, record)] == ["Suspended"])
+    wait_until(
+        lambda: [run["state_name"] for run in list_questions(served, record)] == ["Suspended"]
+    )
     return str(list_questions(served, record)[0]["id"])
 
 

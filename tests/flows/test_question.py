@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.approval import load_measured
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
 from tasks.question import describe_question
@@ -10,9 +11,7 @@ from tests.perpo_core.stores import run_toy
 
 def test_it_names_run_gains_gates_and_report(toy_config: RefreshConfig) -> None:
     record, store = run_toy(toy_config, 1), Store(toy_config.store)
-    entries = record.stages["evaluate"], record.stages["promote"]
-    found = [store.load(entry.kind, entry.key) for entry in entries]
-    said = describe_question(record, *found, "http://127.0.0.1:1/page")  # type: ignore[arg-type]
+    said = describe_question(record, *load_measured(store, record), "http://127.0.0.1:1/page")
     assert "Run **toy-001** trained the policy" in said
     assert (
         "- grounding, accuracy at IoU 0.5: 0.500 \u2192 0.600, **better** (95% +0.050 to +0.150)"

@@ -23,9 +23,9 @@ from tests.perpo_core.stores import run_toy
 @pytest.fixture
 def reports(tmp_path: Path) -> Path:
     folder = tmp_path / "store" / "reports"
-    for path in (folder / "a-run" / "report.html", folder / "trends.html",
-                 folder / "trends-small.html", folder / "a-run" / "report.json",
-                 folder / "a-run" / "notes.txt", tmp_path / "store" / "a-run" / "report.html"):  # fmt: skip
+    pages = ("a-run/report.html", "a-run/report.json", "trends.html", "trends-small.html")
+    others = (folder / "a-run" / "notes.txt", tmp_path / "store" / "a-run" / "report.html")
+    for path in (*(folder / page for page in pages), *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
     (folder / "linked").symlink_to(tmp_path / "store" / "a-run")

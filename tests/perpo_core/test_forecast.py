@@ -9,6 +9,7 @@ import pytest
 from perpo_core import forecast
 from perpo_core.forecast import Forecast, compute_forecast
 from perpo_core.generate.identity import KIND
+from perpo_core.sources import SOURCES
 from perpo_core.stage import StageContext
 from schemas.artifact import SampleSet
 from tests.perpo_core.growing import build_setting, commit, count, refresh
@@ -57,8 +58,8 @@ def test_rows_of_a_source_are_looked_at_until_it_takes_too_long(
 ) -> None:
     context = build_setting(tmp_path)
     rows = [{"prompt_id": str(n // 2), "sample_id": str(n), "split": "train"} for n in range(6)]
-    monkeypatch.setattr(forecast.SOURCES["digits"], "IS_COMPOSED", False)
-    monkeypatch.setattr(forecast.SOURCES["digits"], "iterate_samples", lambda _: iter(rows))
+    monkeypatch.setattr(SOURCES["digits"], "IS_COMPOSED", False)
+    monkeypatch.setattr(SOURCES["digits"], "iterate_samples", lambda _: iter(rows))
     assert compute_forecast(context, None) == Forecast(num_prompts=3, num_new=3, num_rescored=0)
     monkeypatch.setattr(forecast, "LOOK_S", -1.0)
     assert compute_forecast(context, None) is None
