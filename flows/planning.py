@@ -137,7 +137,7 @@ def describe_forecast(stage: StageName, forecast: Forecast | None) -> str:
     """Such as "12 of 120 prompts new, 108 taken over"."""
     if forecast is None:
         return "how many of them new is not known before collect"
-    new = f"{forecast.num_new:,} of {forecast.num_prompts:,} prompts new"
     if stage == "generate":
+        new = f"{forecast.num_new:,} of {forecast.num_prompts:,} prompts new"
         return f"{new}, {forecast.num_reused:,} taken over"
-    return f"those of {new}, and {forecast.num_rescored:,} corrected targets"
+    return f"of {forecast.num_new:,} new prompts and {forecast.num_rescored:,} corrected targets"

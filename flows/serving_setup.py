@@ -30,8 +30,8 @@ def create_pool(root: Path) -> None:
     """A pool of plain processes that start in the repository's folder.
 
     Its template is the installed one: the server would fetch a list of them from the network. Left
-    to itself the worker starts a run in a temporary folder, and removes that too early when a run is
-    resumed within the seconds that its suspended process takes to end.
+    to itself the worker starts a run in a temporary folder, and removes that too early when a run
+    is resumed within the seconds that its suspended process takes to end.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate

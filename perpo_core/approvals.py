@@ -4,7 +4,8 @@
 
 The Promotion artifact says what the gates decided. With promote.approval the pointer moves when
 both are there: a promotion whose gates passed, and an approval of that very decision. Nothing waits
-in between, so a run ends "waiting for approval" and the answer may come days later. Left out:
+in between, so a run ends "waiting for approval" and the answer may come days later, from `perpo
+approve` or from the UI (flows/approval.py). Left out:
 several people having to agree, and who it was: whoever may write to the store may approve.
 """
 

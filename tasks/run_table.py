@@ -28,7 +28,8 @@ def describe_run(store: Store, record: RunRecord, report_url: str | None) -> str
     """The table as markdown."""
     link = [f"[Report of {record.run_id}]({report_url})", ""] if report_url else []
     ended = [record.error.partition("\n")[0], ""] if record.error else []
-    policy = f"From the policy `{record.policy_digest[:SHORT]}` in `{record.policy_folder}`."
+    model = record.config.policy.model
+    policy = f"From the policy `{record.policy_digest[:SHORT]}` (policy.model = `{model}`)."
     return "\n".join([*link, *ended, policy, "", HEAD, RULE, *_list_stages(store, record)])
 
 

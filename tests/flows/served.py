@@ -1,7 +1,7 @@
-"""`perpo serve` with toy stages: a real server, worker and process for every run.
+"""`perpo serve` with toy or small real stages: a real server, worker and process for every run.
 
-`python -m tests.flows.served STORE PORT` serves; `serving(...)` does so from a test, and what it
-yields asks the server's API.
+`python -m tests.flows.served STORE PORT [small]` serves; `serving(...)` does so from a test, and
+what it yields asks the server's API.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ import httpx
 
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
+from tests.flows.whole import CONFIG
 
 START_TIMEOUT_S = 150.0
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+SMALL = "small"
 TRIES = 20
 TOY = "tests/flows/toy_deployed.py"
 
@@ -84,12 +86,12 @@ class Served:
 
 
 @contextmanager
-def serving(store: Path, pause_s: float = 0.0) -> Iterator[Served]:
-    """Serve toy stages from the store until the block ends."""
+def serving(store: Path, pause_s: float = 0.0, small: bool = False) -> Iterator[Served]:
+    """Serve toy stages from the store until the block ends; `small`: the real ones on few data."""
     port = find_free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.served", str(store), str(port)],
+        [sys.executable, "-m", "tests.flows.served", str(store), str(port), *[SMALL] * small],
         env={**environment, "PERPO_TOY_PAUSE_S": str(pause_s)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
@@ -132,6 +134,19 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None
         time.sleep(0.2)
 
 
+def wait_for_question(served: Served) -> str:
+    """The id of the newest run that waits for a person."""
+    deployment = served.find_deployment("promotion/approval")["id"]
+    body = {"deployments": {"id": {"any_": [deployment]}}, "sort": "START_TIME_DESC"}
+
+    def find() -> list[str]:
+        found = served.call("POST", "flow_runs/filter", body)
+        return [run["id"] for run in found if run["state_name"] == "Suspended"]
+
+    wait_until(find, 150)
+    return find()[0]
+
+
 def write_toy_file(folder: Path) -> Path:
     """infra/prefect.yaml with the flows on toy stages."""
     text = PREFECT_FILE.read_text()
@@ -142,12 +157,26 @@ def write_toy_file(folder: Path) -> Path:
     return path
 
 
+def write_small_file(folder: Path) -> Path:
+    """infra/prefect.yaml with the configurations' sources and training cut down to a minute."""
+    text = PREFECT_FILE.read_text()
+    for name, policy in (("default", "builtin"), ("nightly", "promoted")):
+        config = folder / f"{name}.toml"
+        small = CONFIG.format(store=folder / "store", policy=policy)
+        config.write_text(small.replace('name = "small"', f'name = "{name}"'))
+        text = text.replace(f"infra/configs/{name}.toml", str(config))
+    path = folder / "prefect.yaml"
+    path.write_text(text)
+    return path
+
+
 if __name__ == "__main__":
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
+    write_file = write_small_file if SMALL in sys.argv else write_toy_file
     serve(
         served_store,
         int(sys.argv[2]),
         say=lambda line: print(line, flush=True),
-        prefect_file=write_toy_file(served_store.parent),
+        prefect_file=write_file(served_store.parent),
     )
