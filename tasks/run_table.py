@@ -19,7 +19,7 @@ RULE = "| --- | --- | --- | --- | --- | ---: | ---: | ---: |"
 
 def publish_run(store: Store, record: RunRecord, report_url: str | None) -> None:
     """Publish the table, also of a run that stopped halfway."""
-    text = f"{record.run_id}: what each stage used and made"
+    text = "What each stage used and made"
     table = describe_run(store, record, report_url)
     create_markdown_artifact(table, key="perpo-run", description=text)
 
