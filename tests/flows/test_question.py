@@ -18,4 +18,5 @@ def test_it_names_run_gains_gates_and_report(toy_config: RefreshConfig) -> None:
     ) in said
     assert "- ocr, edit distance, lower is better: 0.200 \u2192 0.300, **worse**" in said
     assert "- gate passed: grounding" in said
-    assert said.endswith("[The report](http://127.0.0.1:1/page)")
+    assert "Shall it be promoted? [The report](http://127.0.0.1:1/page).\n" in said
+    assert "expected reward" not in said, "the form is low"
