@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,12 +16,11 @@ from flows.cli_common import (
     StoreOption,
     build_console,
     explaining_errors,
+    find_run,
 )
 
-if TYPE_CHECKING:
-    from perpo_core.pointer import Pointer
-
 app = typer.Typer()
+CommentOption = Annotated[str, typer.Option("--comment", help="Why; it is kept with the answer.")]
 
 
 @app.command()
@@ -54,6 +53,7 @@ def rollback(
 ) -> None:
     """Point the promoted policy at an earlier one, or at where the rounds began."""
     with explaining_errors():
+        from flows.answers import describe_pointer
         from flows.lock import share_store
         from perpo_core.pointer import roll_back, roll_back_to_previous
         from perpo_core.store import Store
@@ -69,38 +69,32 @@ def rollback(
 
 
 @app.command()
-def approve(run: RunArgument, store: StoreOption = STORE) -> None:
+def approve(run: RunArgument, comment: CommentOption = "", store: StoreOption = STORE) -> None:
     """Promote what a run trained, where promote.approval made it wait."""
-    with explaining_errors():
-        from flows.lock import share_store
-        from flows.records import load_record
-        from perpo_core.approvals import approve as approve_run
-        from perpo_core.report import write_report
-        from perpo_core.store import Store
-
-        opened = Store(store)
-        record = load_record(opened, run)
-        with share_store(opened):
-            print(describe_pointer(approve_run(opened, record, print)))
-            write_report(opened, record)
+    answer(run, store, True, comment)
 
 
 @app.command()
-def reject(run: RunArgument, store: StoreOption = STORE) -> None:
+def reject(run: RunArgument, comment: CommentOption = "", store: StoreOption = STORE) -> None:
     """Leave the promoted policy where it is; `perpo approve` can still change that."""
-    with explaining_errors():
-        from flows.lock import share_store
-        from flows.records import load_record
-        from perpo_core.approvals import reject as reject_run
-        from perpo_core.report import write_report
-        from perpo_core.store import Store
+    answer(run, store, False, comment)
 
-        opened = Store(store)
-        record = load_record(opened, run)
-        with share_store(opened):
-            reject_run(opened, record)
-            print(f"the policy of {record.run_id} is not promoted; the promoted policy stays")
-            write_report(opened, record)
+
+def answer(run: str, store: Path, approved: bool, comment: str) -> None:
+    """Apply a person's answer, and end the question in the UI where the store is served."""
+    with explaining_errors():
+        from flows.answers import apply_answer
+        from flows.prefect_setup import prefect_for
+        from flows.serving import find_served
+
+        opened, record = find_run(run, store)
+        print(apply_answer(opened, record, approved, comment, print))
+        if find_served(store) is not None:
+            with prefect_for(store, console=OPTIONS.debug):
+                from flows.approval import end_question
+
+                command = "approve" if approved else "reject"
+                end_question(opened, record, f"Answered with `perpo {command}`.")
 
 
 @app.command()
@@ -150,18 +144,6 @@ def trends(
 
         opened = Store(store)
         print(write_trends(opened, load_records(opened), name).absolute())
-
-
-def describe_pointer(pointer: Pointer) -> str:
-    """Where the promoted policy is now, and what the next night makes of it."""
-    what = "the policy the rounds began with" if pointer.folder is None else "the promoted policy"
-    next_night = (
-        "the next run with policy.model = promoted starts from it, is compared with it, and makes "
-        "anew what depends on the policy"
-    )
-    if pointer.rolled_back:
-        next_night += "; a promotion that was applied before is not applied again"
-    return f"{what} is now {pointer.policy_digest[:12]}; {next_night}"
 
 
 @app.command()

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.approval import ask_in_ui
 from flows.checks import refuse_errors
 from flows.lock import lock_name
 from flows.recipe import follow_recipe
@@ -85,6 +86,7 @@ def run_recipe(runner: Runner) -> RunRecord:
         follow_recipe(runner)
         runner.end("completed")
         runner.report()
+    ask_in_ui(runner.store, runner.record)
     return runner.record
 
 

@@ -16,6 +16,7 @@ from prefect.runtime import flow_run
 
 from flows.checks import refuse_full_disk
 from flows.endings import describe_ending
+from flows.links import find_report_url
 from flows.records import close_killed, count_runs, load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
@@ -25,6 +26,7 @@ from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, RunStatus, StageRecord
 from tasks.aside import told_aside
+from tasks.run_table import publish_run
 from tasks.stages import CACHED, STAGE_TASKS
 from tasks.summaries import publish_report
 from tasks.watch import get_watcher
@@ -103,6 +105,7 @@ class Runner:
             key=artifact.key,
             digest=artifact.digest,
             reused=reused,
+            forced=stage in self.forced and not reused,
             seconds=seconds,
         )
         self.update(stages={**self.record.stages, stage: entry})
@@ -125,8 +128,11 @@ class Runner:
         path = write_report(self.store, self.record)
         self.update(report=path.absolute().relative_to(self.store.root))
         self.report_trends()
+        url = find_report_url(self.store, self.record)
+        assert url is not None, "the report was written a moment ago"
         with told_aside("report"):
-            publish_report(path)
+            publish_report(url)
+            publish_run(self.store, self.record, url)
         get_watcher().note("")
 
     def report_trends(self) -> None:
@@ -149,6 +155,8 @@ def recording(runner: Runner) -> Iterator[None]:
             runner.end(status, sentence)
             if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
                 runner.report_trends()
+                with told_aside("run"):
+                    publish_run(runner.store, runner.record, None)
         raise
 
 

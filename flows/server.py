@@ -118,11 +118,16 @@ def build_environment(home: Path, lasting_port: int | None = None) -> dict[str, 
 def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING as AUTH
 
     hide_addresses()
     # ephemeral: without UI, scheduler and their like, which have nothing to do in a server that
     # ends with its command; final: nobody adds routes.
     app = create_app(ephemeral=LASTING not in sys.argv, final=True)
+    if LASTING in sys.argv:
+        from flows.report_route import add_reports
+
+        add_reports(app, Path(os.environ["PREFECT_HOME"]).parent / "reports", AUTH.value())
     uvicorn.run(app, fd=int(sys.argv[1]), log_level="error")
 
 

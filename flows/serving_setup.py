@@ -36,23 +36,26 @@ def set_up(address: str, prefect_file: Path, home: Path, root: Path, env: dict[s
     from flows.alerts import create_alerts
 
     with temporary_settings({PREFECT_API_URL: address}):
-        create_pool()
+        create_pool(root)
         create_gpu_slot()
         create_watch()
         create_alerts()
     deploy(prefect_file, home, root, {**env, "PREFECT_API_URL": address})
 
 
-def create_pool() -> None:
-    """A pool of plain processes.
+def create_pool(root: Path) -> None:
+    """A pool of plain processes that start in the repository's folder.
 
-    Its template is the installed one: the server would fetch a list of them from the network.
+    Its template is the installed one: the server would fetch a list of them from the network. Left
+    to itself the worker starts a run in a temporary folder, and removes that too early when a run
+    is resumed within the seconds that its suspended process takes to end.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["working_dir"]["default"] = str(root)
     pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
     with get_client(sync_client=True) as client:
         client.create_work_pool(pool, overwrite=True)

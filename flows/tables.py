@@ -14,7 +14,7 @@ from flows.display import format_seconds
 from flows.lock import is_locked
 from flows.planning import PlannedStage
 from flows.records import LATEST
-from perpo_core.approvals import Answer, find_answer
+from perpo_core.approvals import Approval, find_answer, find_approval
 from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store
@@ -38,7 +38,8 @@ def print_run(console: Console, store: Store, record: RunRecord) -> None:
         if isinstance(artifact, EvalReport):
             console.print(build_metrics_table(artifact))
         if isinstance(artifact, Promotion):
-            console.print(describe_promotion(artifact, record.run_id, find_answer(store, artifact)))
+            approval = find_approval(store, artifact)
+            console.print(describe_promotion(artifact, record.run_id, approval))
     console.print(build_stages_table(record, counts))
 
 
@@ -74,14 +75,20 @@ def _describe_metric(name: str, value: Metric) -> Iterator[str | Text]:
 
 
 def describe_promotion(
-    promotion: Promotion, run_id: str = LATEST, answer: Answer | None = None
+    promotion: Promotion, run_id: str = LATEST, approval: Approval | None = None
 ) -> Text:
     """Whether the policy moved, who is waited for, and which gates held it back."""
+    answer = approval.answer if approval else None
+    comment = f" ({approval.comment})" if approval and approval.comment else ""
     if promotion.promoted and answer == "waiting":
         advice = f"`perpo approve {run_id}` promotes the policy, `perpo reject {run_id}` does not"
         return Text(f"Waiting for approval: every gate passed. {advice}.", "yellow")
     if promotion.promoted and answer == "rejected":
-        return Text("Not promoted: every gate passed, and a person rejected it.", "yellow")
+        return Text(
+            f"Not promoted: every gate passed, and a person rejected it{comment}.", "yellow"
+        )
+    if promotion.promoted and answer == "approved":
+        return Text(f"Promoted: every gate passed, and a person approved{comment}.", "green")
     if promotion.promoted:
         return Text("Promoted: every gate passed on the validation split.", "green")
     held = [gate for gate in promotion.gates if not gate.passed]
@@ -105,7 +112,8 @@ def build_stages_table(record: RunRecord, counts: Mapping[StageName, Counts]) ->
         if entry is None:
             table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "", "", "")
             continue
-        how = Text("reused", "cyan") if entry.reused else Text("ran", "bold")
+        made = Text("forced" if entry.forced else "ran", "bold")
+        how = Text("reused", "cyan") if entry.reused else made
         seconds = format_seconds(entry.seconds)
         rows = _describe_rows(counts.get(stage))
         table.add_row(stage, how, seconds, *rows, entry.key[:12], entry.digest[:12])
@@ -167,11 +175,15 @@ def build_plan_table(stages: Sequence[PlannedStage]) -> Table:
     for name in ("stage", "", "work", "why"):
         table.add_column(name)
     table.add_column("last time", justify="right")
+    table.add_column("expected", justify="right")
     for planned in stages:
         word = "may run" if planned.verdict == "unknown" else planned.verdict
-        last = format_seconds(planned.last_seconds) if planned.last_seconds is not None else ""
+        last, expected = (
+            format_seconds(seconds) if seconds is not None else ""
+            for seconds in (planned.last_seconds, planned.expected_seconds)
+        )
         table.add_row(
             planned.stage, Text(word, VERDICT_STYLES[planned.verdict]), escape(planned.work),
-            escape(planned.reason), last,
+            escape(planned.reason), last, expected,
         )  # fmt: skip
     return table

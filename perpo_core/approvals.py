@@ -4,7 +4,8 @@
 
 The Promotion artifact says what the gates decided. With promote.approval the pointer moves when
 both are there: a promotion whose gates passed, and an approval of that very decision. Nothing waits
-in between, so a run ends "waiting for approval" and the answer may come days later. Left out:
+in between, so a run ends "waiting for approval" and the answer may come days later, from `perpo
+approve` or from the UI (flows/approval.py). Left out:
 several people having to agree, and who it was: whoever may write to the store may approve.
 """
 
@@ -40,6 +41,8 @@ class Approval(Frozen):
     promotion_key: Digest
     promotion_attempt: int
     policy_digest: Digest
+    comment: str = ""
+    """What the person added."""
     at: datetime
 
 
@@ -54,9 +57,15 @@ def request_approval(store: Store, promotion: Promotion, log: Callable[[str], No
 
 def find_answer(store: Store, promotion: Promotion) -> Answer | None:
     """Where the approval of a promotion stands; None where none was asked for."""
+    found = find_approval(store, promotion)
+    return found.answer if found else None
+
+
+def find_approval(store: Store, promotion: Promotion) -> Approval | None:
+    """The last word on a promotion; None where none was asked for."""
     return next(
         (
-            approval.answer
+            approval
             for approval in reversed(load_approvals(store))
             if approval.promotion_key == promotion.key
             and approval.promotion_attempt == promotion.attempt
@@ -65,12 +74,12 @@ def find_answer(store: Store, promotion: Promotion) -> Answer | None:
     )
 
 
-def approve(store: Store, run: RunRecord, log: Callable[[str], None]) -> Pointer:
+def approve(store: Store, run: RunRecord, log: Callable[[str], None], comment: str = "") -> Pointer:
     """Move the pointer to what a run trained; the same again after a kill completes it.
 
     Raises ValueError if there is nothing to approve, or if the policy is gone or damaged.
     """
-    promotion, checkpoint = _load_waiting(store, run)
+    promotion, checkpoint = load_answerable(store, run)
     pointer = build_pointer(store, promotion, checkpoint)
     problem = find_damage(store, pointer)
     if problem:
@@ -78,22 +87,25 @@ def approve(store: Store, run: RunRecord, log: Callable[[str], None]) -> Pointer
             f"the policy of run {run.run_id} cannot be promoted: {problem}; run it again with "
             f"`perpo rerun {run.run_id} --from train`"
         )
-    _append(store, promotion, "approved")
+    _append(store, promotion, "approved", comment)
     apply_promotion(store, promotion, checkpoint, log)
     return pointer
 
 
-def reject(store: Store, run: RunRecord) -> None:
+def reject(store: Store, run: RunRecord, comment: str = "") -> None:
     """Let the pointer stay where it is; an approval later changes that.
 
     Raises ValueError if there is nothing to reject.
     """
-    promotion, _ = _load_waiting(store, run)
-    _append(store, promotion, "rejected")
+    promotion, _ = load_answerable(store, run)
+    _append(store, promotion, "rejected", comment)
 
 
-def _load_waiting(store: Store, run: RunRecord) -> tuple[Promotion, Checkpoint]:
-    """The decision of a run that a person may still answer, and its checkpoint."""
+def load_answerable(store: Store, run: RunRecord) -> tuple[Promotion, Checkpoint]:
+    """The decision of a run that a person may still answer, and its checkpoint.
+
+    Raises ValueError, one sentence, if there is none.
+    """
     promotion, checkpoint = _load_decision(store, run)
     if not promotion.promoted:
         raise ValueError(
@@ -130,12 +142,13 @@ def _load_decision(store: Store, run: RunRecord) -> tuple[Promotion, Checkpoint]
     return promotion, checkpoint
 
 
-def _append(store: Store, promotion: Promotion, answer: Answer) -> None:
+def _append(store: Store, promotion: Promotion, answer: Answer, comment: str = "") -> None:
     approval = Approval(
         answer=answer,
         promotion_key=promotion.key,
         promotion_attempt=promotion.attempt,
         policy_digest=promotion.policy_digest,
+        comment=comment,
         at=utc_now(),
     )
     with locked(store.root / FOLDER / ".lock"):

@@ -7,7 +7,7 @@ by its sample ids alone, and its rows are read only after all its files have bee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -41,6 +41,11 @@ class EarlierSet:
             return False
         return True
 
+    def find_samples(self, sample_ids: Collection[str]) -> set[str]:
+        """Those of the samples that it has scores of."""
+        known = self._index.file_of.keys() & set(sample_ids)
+        return known if known and self._is_sound else set()
+
     def read(self, sample_ids: Iterable[str]) -> list[dict[str, Any]]:
         """The rows it has of these samples."""
         known = sorted(self._index.file_of.keys() & set(sample_ids))
@@ -70,6 +75,15 @@ class EarlierScores:
                     found[pair] = row
             wanting -= found.keys()
         return found
+
+    def find_samples(self, sample_ids: Collection[str]) -> set[str]:
+        """Those of the samples that any earlier set scored; no row is read."""
+        wanting = set(sample_ids)
+        for earlier in self._sets:
+            if not wanting:
+                break
+            wanting -= earlier.find_samples(wanting)
+        return set(sample_ids) - wanting
 
 
 def _list_sets(

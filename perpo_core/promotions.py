@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perpo_core.approvals import load_approvals
-from perpo_core.pointer import Pointer, load_history, load_promoted
+from perpo_core.pointer import Pointer, find_line, load_history, load_promoted
 from perpo_core.store import Store
 from schemas.artifact import Gate, Promotion
 from schemas.run import RunRecord
@@ -31,6 +31,7 @@ class Move:
 def list_moves(store: Store, records: Sequence[RunRecord]) -> list[Move]:
     """Every move of the pointer, oldest first; `records` are the runs of the store."""
     history, current = load_history(store), load_promoted(store)
+    standing = {entry.policy_digest for entry in find_line(history)}
     approved = {
         (entry.promotion_key, entry.promotion_attempt)
         for entry in load_approvals(store)
@@ -42,13 +43,10 @@ def list_moves(store: Store, records: Sequence[RunRecord]) -> list[Move]:
             run_id=_find_run(records, pointer),
             gates=_find_gates(store, pointer),
             is_current=pointer == current,
-            is_undone=any(
-                later.rolled_back and later.policy_digest != pointer.policy_digest
-                for later in history[number + 1 : number + 2]
-            ),
+            is_undone=pointer.policy_digest not in standing,
             by_person=(pointer.promotion_key, pointer.promotion_attempt) in approved,
         )
-        for number, pointer in enumerate(history)
+        for pointer in history
     ]
 
 

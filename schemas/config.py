@@ -170,7 +170,8 @@ class PromoteConfig(Section):
     }
     """Task -> metric -> its mean change must not fall below minus this."""
     approval: bool = False
-    """true: a promotion whose gates passed waits until a person says `perpo approve RUN`."""
+    """true: a promotion whose gates passed waits until a person says so, with `perpo approve RUN`
+    or in the UI of `perpo serve`."""
 
 
 class RefreshConfig(Section):

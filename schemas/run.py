@@ -19,6 +19,8 @@ class StageRecord(Frozen):
     key: Digest
     digest: Digest
     reused: bool
+    forced: bool = False
+    """Made anew because someone asked for it, whatever the store had."""
     seconds: float = Field(ge=0)
     """Wall time in this run; for a reused stage, the time the look-up took."""
 

@@ -23,7 +23,7 @@ def describe_work(stage: StageName, config: RefreshConfig, *parents: Any) -> str
         return f"generate {prompts} x {config.generate.num_candidates}"
     if stage == "score":
         candidates: CandidateSet | None = by_kind.get("candidates")
-        return f"score {f'{candidates.counts.num_kept:,} ' if candidates else ''}answers"
+        return f"score {f'{candidates.num_candidates:,} ' if candidates else ''}answers"
     if stage == "materialize":
         return f"materialize lists of {_count(samples, 'train', 'prompts')}"
     if stage == "train":

@@ -68,7 +68,8 @@ def build_namer(name: StageName) -> Any:
     """What Prefect calls for the name of a stage's task run."""
 
     def name_run(parameters: dict[str, Any]) -> str:
-        return describe_work(name, parameters["config"], *parameters["parents"])
+        work = describe_work(name, parameters["config"], *parameters["parents"])
+        return f"{work} (forced)" if parameters["force"] else work
 
     return name_run
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import (
@@ -91,7 +90,9 @@ def publish_gates(promotion: Promotion) -> None:
     create_table_artifact(table, key="perpo-gates", description=text)
 
 
-def publish_report(path: Path) -> None:
-    create_link_artifact(
-        path.absolute().as_uri(), key="perpo-report", link_text="report.html", description="Report"
-    )
+def publish_report(url: str) -> None:
+    publish_link(url, "perpo-report", "report.html", "Report")
+
+
+def publish_link(url: str, key: str, text: str, description: str) -> None:
+    create_link_artifact(url, key=key, link_text=text, description=description)

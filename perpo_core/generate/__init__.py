@@ -13,7 +13,7 @@ from schemas.artifact import CandidateSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
-__all__ = ["KIND", "VERSION", "compute_key", "run"]
+__all__ = ["KIND", "VERSION", "build_own_request", "compute_key", "run"]
 
 
 def build_request(config: RefreshConfig, older_policies: Sequence[str] = ()) -> SamplingRequest:
@@ -37,15 +37,16 @@ def build_request(config: RefreshConfig, older_policies: Sequence[str] = ()) -> 
 
 def compute_key(config: RefreshConfig, policy: PolicyRef, samples: SampleSet) -> str:
     """Samples, policy and sampling settings, and which older policies are young enough."""
-    return compute_candidates_key(_ask(config, policy), policy, samples)
+    return compute_candidates_key(build_own_request(config, policy), policy, samples)
 
 
 def run(context: StageContext, key: str, samples: SampleSet) -> CandidateSet:
     """Candidates of every training prompt."""
-    request = _ask(context.config, context.policy)
+    request = build_own_request(context.config, context.policy)
     return make_candidates(context, key, request, context.policy, samples)
 
 
-def _ask(config: RefreshConfig, policy: PolicyRef) -> SamplingRequest:
+def build_own_request(config: RefreshConfig, policy: PolicyRef) -> SamplingRequest:
+    """What a refresh of this configuration asks, with the older policies as the store has them."""
     max_age = config.generate.max_policy_age
     return build_request(config, find_older_policies(Store(config.store), policy.digest, max_age))

@@ -13,15 +13,15 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from perpo_core.approvals import load_approvals
-from perpo_core.pointer import load_history
+from perpo_core.pointer import find_line, load_history
 from perpo_core.report.load import find_stopped_stage
 from perpo_core.store import Store
 from schemas.report import Report
 from schemas.run import RunRecord
 
 Outcome = Literal[
-    "promoted", "promoted before", "waiting for approval", "rejected", "not promoted",
-    "completed", "failed", "unfinished",
+    "promoted", "promoted before", "rolled back", "waiting for approval", "rejected",
+    "not promoted", "completed", "failed", "unfinished",
 ]  # fmt: skip
 MAX_DIFFERENCES = 8  # more settings than a reader compares; the rest is counted
 UNTOLD = ("name", "store")
@@ -41,14 +41,16 @@ class Night:
 
 def list_nights(store: Store, records: Sequence[RunRecord]) -> list[Night]:
     """Runs of one name, oldest first, each compared with the one before."""
-    moved = {entry.promotion_key for entry in load_history(store) if not entry.rolled_back}
+    history = load_history(store)
+    moved = {entry.promotion_key for entry in history if not entry.rolled_back}
+    standing = {entry.promotion_key for entry in find_line(history)}
     answers = {entry.promotion_key: entry.answer for entry in load_approvals(store)}
     reports = [load_report(store, record) for record in records]
     nights: list[Night] = []
     seen: set[str] = set()
     for record, report in zip(records, reports, strict=True):
         entry = record.stages.get("promote")
-        outcome = find_outcome(record, moved, answers, seen)
+        outcome = find_outcome(record, moved, standing, answers, seen)
         before = nights[-1] if nights else None
         differences = tuple(describe_differences(before, record, report)) if before else ()
         nights.append(Night(record, report, outcome, differences))
@@ -68,15 +70,22 @@ def load_report(store: Store, record: RunRecord) -> Report | None:
 def find_outcome(
     record: RunRecord,
     moved: set[str | None],
+    standing: set[str | None],
     answers: dict[str, Any],
     seen: set[str],
 ) -> Outcome:
-    """How a run ended; `moved` are the decisions that moved the pointer, `seen` earlier ones."""
+    """How a run ended.
+
+    `moved` are the decisions that moved the pointer, `standing` those that no roll-back undid,
+    `seen` those of earlier runs.
+    """
     if record.status != "completed":
         return "failed" if record.status == "failed" else "unfinished"
     entry = record.stages.get("promote")
     if entry is None:
         return "completed"
+    if entry.key in moved and entry.key not in standing:
+        return "rolled back"
     if entry.key in moved:
         return "promoted before" if entry.key in seen else "promoted"
     if answers.get(entry.key) in ("waiting", "rejected"):

@@ -7,6 +7,7 @@ newest, so that the page costs a fraction of a second at the end of every run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,12 +136,13 @@ def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Serie
 
 
 def _summarise(nights: Sequence[Night], num_runs: int) -> str:
-    promoted = sum(night.outcome == "promoted" for night in nights)
-    failed = sum(night.outcome == "failed" for night in nights)
+    counts = Counter(night.outcome for night in nights)
+    undone = f"{counts['rolled back']} rolled back, " if counts["rolled back"] else ""
+    ends = f"{counts['promoted']} promoted, {undone}{counts['failed']} failed"
     shown = f"the newest {len(nights)} of {num_runs:,} runs" if len(nights) < num_runs else (
         f"{num_runs:,} run{'s' if num_runs > 1 else ''}"
     )  # fmt: skip
-    return f"{shown[:1].upper()}{shown[1:]}: {promoted} promoted, {failed} failed."
+    return f"{shown[:1].upper()}{shown[1:]}: {ends}."
 
 
 def _build_row(store: Store, night: Night, tasks: Sequence[Task], is_first: bool) -> Row:

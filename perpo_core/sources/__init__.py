@@ -12,6 +12,9 @@ from perpo_core.sources.rows import SampleRow, SetAside
 class Source(Protocol):
     """What a source module offers; `config` is the section of its own kind."""
 
+    IS_COMPOSED: bool
+    """Its samples are made when they are asked for: naming them costs what collecting costs."""
+
     def compute_identity(self, config: Any) -> Any:
         """JSON that is equal exactly when the samples are: content, never paths."""
 

@@ -12,6 +12,7 @@ from schemas.config import DigitsSource
 
 SOURCE = "UCI optical recognition of handwritten digits (scikit-learn)"
 LICENCE = "CC BY 4.0"
+IS_COMPOSED = True
 
 
 def compute_identity(config: DigitsSource) -> Any:

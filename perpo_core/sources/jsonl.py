@@ -25,6 +25,7 @@ from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
 from schemas.base import Split
 from schemas.config import JsonlSource
 
+IS_COMPOSED = False
 KEPT_IMAGES = 8  # rows about the same photo usually follow each other
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 BUSY, BUSY_S = 503, 60.0  # SQLite is locked: Prefect's own client asks again, too
+ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Api:
@@ -45,9 +46,16 @@ class Api:
         found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
         return found
 
-    def wait_for(self, run: str, state: str, timeout_s: float = 90.0) -> dict[str, Any]:
-        """The run once it is in the state of that name."""
-        wait_until(lambda: self.read_run(run)["state_name"] == state, timeout_s)
+    def wait_for(self, run: str, state: str, timeout_s: float = 150.0) -> dict[str, Any]:
+        """The run once it is in the state of that name; fails where it ended in another."""
+
+        def has_arrived() -> bool:
+            found = self.read_run(run)["state"]
+            ended = found["type"] in ENDS - {state.upper()}
+            assert found["name"] == state or not ended, f"{found['name']}: {found['message']}"
+            return bool(found["name"] == state)
+
+        wait_until(has_arrived, timeout_s)
         return self.read_run(run)
 
 

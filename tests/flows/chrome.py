@@ -35,6 +35,21 @@ FIND = """(() => {
   return [box.x + box.width / 2, box.y + box.height / 2];
 })()"""
 
+CHOOSE = """(() => {
+  for (const list of document.querySelectorAll("select")) {
+    const option = [...list.options].find(each => each.text.trim() === %s);
+    if (!option || !list.getClientRects().length) continue;
+    list.selectedIndex = option.index;
+    list.dispatchEvent(new Event("change", {bubbles: true}));
+    return true;
+  }
+})()"""
+WRITE = """(() => {
+  const field = [...document.querySelectorAll("textarea")].at(-1);
+  field.focus();
+  return document.activeElement === field;
+})()"""
+
 
 def find_browser() -> str | None:
     """The path of an installed browser."""
@@ -85,6 +100,15 @@ class Page:
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             clicks = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **clicks)
+
+    def choose(self, text: str) -> None:
+        """Pick the option of that text in a drop-down list; its menu is the system's, not ours."""
+        self.wait_for(CHOOSE % json.dumps(text))
+
+    def write(self, text: str) -> None:
+        """Type into the last large text field."""
+        self.wait_for(WRITE)
+        self.send("Input.insertText", text=text)
 
     def photograph(self, path: Path, height: int, settle_s: float = 2.0) -> None:
         """Write a PNG of the page's upper part, after what moves has come to rest."""

@@ -1,7 +1,7 @@
-"""`perpo serve` with toy stages: a real server, worker and process for every run.
+"""`perpo serve` with toy or small real stages: a real server, worker and process for every run.
 
-`python -m tests.flows.served STORE PORT` serves; `serving(...)` does so from a test, and what it
-yields asks the server's API.
+`python -m tests.flows.served STORE PORT [small]` serves; `serving(...)` does so from a test, and
+what it yields asks the server's API.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from flows.prefect_setup import SERVER_AUTH, set_environment
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
 from tasks.slots import GPU_SLOT
-from tests.flows.api import Api
+from tests.flows.api import Api, wait_until
 from tests.flows.toy_child import CHILD
+from tests.flows.whole import CONFIG
 
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
+SMALL = "small"
 TOY = "tests/flows/toy_deployed.py"
 
 
@@ -78,14 +80,21 @@ class Served(Api):
 
 @contextmanager
 def serving(
-    store: Path, pause_s: float = 0.0, auth: str | None = None, late_s: float = LATE_S
+    store: Path,
+    pause_s: float = 0.0,
+    auth: str | None = None,
+    late_s: float = LATE_S,
+    small: bool = False,
 ) -> Iterator[Served]:
-    """Serve toy stages from the store until the block ends, behind a password if one is given."""
+    """Serve toy stages from the store until the block ends; `small`: the real ones on few data.
+
+    Behind a password if one is given.
+    """
     port = find_free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.served", str(store), str(port)],
+        [sys.executable, "-m", "tests.flows.served", str(store), str(port), *[SMALL] * small],
         env={**environment, **own, "PERPO_TOY_LATE_S": str(late_s)},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
@@ -129,6 +138,19 @@ def read_command(pid: int) -> list[str]:
         return []
 
 
+def wait_for_question(served: Served) -> str:
+    """The id of the newest run that waits for a person."""
+    deployment = served.find_deployment("promotion/approval")["id"]
+    body = {"deployments": {"id": {"any_": [deployment]}}, "sort": "START_TIME_DESC"}
+
+    def find() -> list[str]:
+        found = served.call("POST", "flow_runs/filter", body)
+        return [run["id"] for run in found if run["state_name"] == "Suspended"]
+
+    wait_until(find, 150)
+    return find()[0]
+
+
 def write_toy_file(folder: Path) -> Path:
     """infra/prefect.yaml with the flows on toy stages."""
     text = PREFECT_FILE.read_text()
@@ -139,14 +161,28 @@ def write_toy_file(folder: Path) -> Path:
     return path
 
 
+def write_small_file(folder: Path) -> Path:
+    """infra/prefect.yaml with the configurations' sources and training cut down to a minute."""
+    text = PREFECT_FILE.read_text()
+    for name, policy in (("default", "builtin"), ("nightly", "promoted")):
+        config = folder / f"{name}.toml"
+        small = CONFIG.format(store=folder / "store", policy=policy)
+        config.write_text(small.replace('name = "small"', f'name = "{name}"'))
+        text = text.replace(f"infra/configs/{name}.toml", str(config))
+    path = folder / "prefect.yaml"
+    path.write_text(text)
+    return path
+
+
 if __name__ == "__main__":
     set_environment(console=False)  # as the command does
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
     alerts.LATE_S = float(os.environ["PERPO_TOY_LATE_S"])
+    write_file = write_small_file if SMALL in sys.argv else write_toy_file
     serve(
         served_store,
         int(sys.argv[2]),
         say=lambda line: print(line, flush=True),
-        prefect_file=write_toy_file(served_store.parent),
+        prefect_file=write_file(served_store.parent),
     )

@@ -97,6 +97,7 @@ def test_plan_refresh_show_and_runs_tell_the_same_story(toy_config: RefreshConfi
     after = invoke("plan", *options, "--set", "train.beta=0.2")
     assert "4 of 7 stages would be reused" in after.stdout
     assert "train on 11 lists" in after.stdout
+    assert "how many of them new is not known before collect" in before.stdout
 
     store = ["--store", str(toy_config.store)]
     assert "completed" in invoke("runs", *store).stdout

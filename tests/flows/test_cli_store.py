@@ -91,10 +91,11 @@ def test_a_waiting_run_says_how_to_answer_and_its_report_follows_the_answer(
     assert "Waiting for approval" in invoke(store.root, "show", "run-first").stdout
     assert invoke(store.root, "runs").stdout.count("completed, waiting for approval") == 2
     assert promoted(store) is None
-    done = invoke(store.root, "approve", "run-first")
+    done = invoke(store.root, "approve", "run-first", "--comment", "better boxes")
     assert done.exit_code == 0, done.output
     assert promoted(store) == policy_of("first")
-    assert "Promoted: every gate passed" in invoke(store.root, "show", "run-first").stdout
+    shown = invoke(store.root, "show", "run-first").stdout
+    assert "Promoted: every gate passed, and a person approved (better boxes)." in shown
     assert "promoted by a person" in invoke(store.root, "promotions").stdout
 
     assert invoke(store.root, "reject", "run-second").exit_code == 0

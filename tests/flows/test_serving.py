@@ -32,6 +32,8 @@ from tests.flows.served import find_free_port, find_processes
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load(PREFECT_FILE.read_text())["deployments"]
 IDS = [f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in DEPLOYMENTS]
 
+ASKS, LIMIT = "promotion/approval", "concurrency_limit"
+
 
 def find(name: str) -> dict[str, Any]:
     return DEPLOYMENTS[IDS.index(name)]
@@ -39,9 +41,11 @@ def find(name: str) -> dict[str, Any]:
 
 def test_every_stage_is_deployed() -> None:
     stages = [f"{stage}/stage" for stage in STAGES]
-    assert ["refresh/nightly", "refresh/on-demand", *stages] == IDS
-    assert all(one["work_pool"]["name"] == POOL for one in DEPLOYMENTS)
-    assert all(one["concurrency_limit"]["limit"] == 1 and one["tags"] for one in DEPLOYMENTS)
+    assert ["refresh/nightly", "refresh/on-demand", ASKS, *stages] == IDS
+    assert all(one["work_pool"]["name"] == POOL and one["tags"] for one in DEPLOYMENTS)
+    limited = [name for name, one in zip(IDS, DEPLOYMENTS, strict=True) if LIMIT in one]
+    assert limited == [name for name in IDS if name != ASKS], "any number of questions may wait"
+    assert all(find(name)[LIMIT]["limit"] == 1 for name in limited)
 
 
 def test_what_samples_or_trains_waits_for_a_gpu_worker_and_the_rest_does_not() -> None:
@@ -51,7 +55,7 @@ def test_what_samples_or_trains_waits_for_a_gpu_worker_and_the_rest_does_not() -
     }
     refreshes = {"refresh/nightly": "gpu", "refresh/on-demand": "gpu"}
     stages = {f"{stage}/stage": "gpu" if stage in GPU_STAGES else "cpu" for stage in STAGES}
-    assert queues == refreshes | stages
+    assert queues == refreshes | stages | {ASKS: "cpu"}
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=IDS)
@@ -63,8 +67,10 @@ def test_its_flow_takes_its_parameters_and_describes_every_one(
 
     monkeypatch.chdir(ROOT)
     flow: Any = load_flow_from_entrypoint(deployment["entrypoint"])
-    flow.validate_parameters(deployment["parameters"])
-    fields = parameter_schema(flow).properties
+    schema = parameter_schema(flow)
+    asked = dict.fromkeys(schema.required, "a-run")  # what a form insists on
+    flow.validate_parameters(asked | deployment["parameters"])
+    fields = schema.properties
     assert set(deployment["parameters"]) <= set(fields)
     assert all(field.get("description") for field in fields.values())
 

@@ -1,22 +1,22 @@
 """What a person sees of `make serve`: its pages in a real browser, and the Retry button at work.
 
-The pictures in docs/ are what this test sees, taken anew with PERPO_PICTURES=docs.
+On toy stages; tests/flows/test_ui_real.py takes the README's pictures on real ones.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from flows.records import load_record
+from perpo_core.approvals import load_approvals
+from perpo_core.pointer import load_promoted
 from perpo_core.store import Store
 from schemas.base import STAGES
 from tests.flows.api import wait_until
 from tests.flows.chrome import Page, browsing, find_browser
-from tests.flows.served import Served, serving
+from tests.flows.served import Served, serving, wait_for_question
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,8 +25,8 @@ pytestmark = [
     pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
 ]
 HEIGHT = 1160  # of the window
+LINK = "[...document.links].map(each => each.href).find(each => each.endsWith('report.html'))"
 PAUSE_S = 1.0  # long enough for every stage to have a bar of its own in the graph
-MAX_PICTURE_BYTES = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +39,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with browsing(tmp_path_factory.mktemp("profile"), 1440, HEIGHT) as opened:
         yield opened
-
-
-def photograph(page: Page, name: str, height: int = 840) -> None:
-    folder = os.environ.get("PERPO_PICTURES")
-    if folder is None:
-        return
-    path = Path(folder) / name
-    page.photograph(path, height)
-    assert path.stat().st_size < MAX_PICTURE_BYTES
 
 
 def read_task_states(served: Served, run: str) -> dict[str, list[str]]:
@@ -63,7 +54,8 @@ def find_artifact(served: Served, run: str, key: str) -> str:
     """The id of the run's artifact of that key; fails unless every stage that has one made it."""
     body = {"flow_runs": {"id": {"any_": [run]}}}
     by_key = {found["key"]: found["id"] for found in served.call("POST", "artifacts/filter", body)}
-    assert {"perpo-metrics", "perpo-loss", "perpo-gates", "perpo-lists"} <= by_key.keys()
+    wanted = {"perpo-metrics", "perpo-loss", "perpo-gates", "perpo-lists", "perpo-run"}
+    assert wanted <= by_key.keys()
     return str(by_key[key])
 
 
@@ -72,7 +64,6 @@ def test_the_deployments_and_their_form(served: Served, page: Page) -> None:
     page.open(f"{served.url}/deployments")
     for words in ("nightly", "At 02:00 AM", "on-demand", *STAGES):
         page.wait_for_text(words)
-    photograph(page, "ui-deployments.png")
     deployment = served.find_deployment("train/stage")["id"]
     page.open(f"{served.url}/deployments/deployment/{deployment}/run")
     page.wait_for_text("A run id, or latest; perpo runs lists them.")
@@ -87,10 +78,13 @@ def test_a_run_has_its_graph_and_artifacts(served: Served, page: Page) -> None:
     page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
     page.click("Artifacts")
     page.wait_for_text("perpo-report")
-    photograph(page, "ui-run.png")
     page.open(f"{served.url}/artifacts/artifact/{find_artifact(served, run, 'perpo-metrics')}")
     page.wait_for_text("accuracy at IoU 0.5")
     page.wait_for_text("+0.0500 to +0.1500")
+    page.open(f"{served.url}/artifacts/artifact/{find_artifact(served, run, 'perpo-run')}")
+    page.wait_for_text("taken over")
+    page.open(page.wait_for(LINK))
+    page.wait_for_text("Base against trained policy on the same held-out test prompts")
 
 
 def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page) -> None:
@@ -115,4 +109,24 @@ def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page
     page.open(f"{served.url}/runs/flow-run/{run}?tab=Task+Runs")
     page.click("Task Runs")
     page.wait_for_text("Cached")
-    photograph(page, "ui-retried.png", HEIGHT)
+
+
+def test_a_person_approves_in_the_form(served: Served, page: Page) -> None:
+    overrides = ["promote.approval=true", "train.beta=0.3"]
+    served.wait_for(served.start("refresh/on-demand", overrides=overrides), "Completed")
+    record = load_record(Store(served.store), "latest")
+    question = wait_for_question(served)
+    page.open(f"{served.url}/runs/flow-run/{question}")
+    page.wait_for_text(f"promote {record.run_id}?")
+    page.click("Resume")
+    page.wait_for_text("Shall it be promoted?")
+    page.wait_for_text("accuracy at IoU 0.5")
+    assert load_promoted(Store(served.store)) is None
+    page.choose("approve")
+    page.write("boxes look right")
+    page.click("Submit")
+    served.wait_for(question, "Completed")
+    pointer = load_promoted(Store(served.store))
+    assert pointer is not None and pointer.checkpoint_key == record.stages["train"].key
+    answers = [(line.answer, line.comment) for line in load_approvals(Store(served.store))]
+    assert answers == [("waiting", ""), ("approved", "boxes look right")]

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from perpo_core.keys import compute_digest, compute_key
+from perpo_core.approvals import request_approval
+from perpo_core.keys import compute_digest, compute_key, hash_folder
 from perpo_core.process import ChildFailed
 from perpo_core.score import split_ranges
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
@@ -96,7 +97,7 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
             files.append(write_part(context, key, part))
         context.progress(len(names), len(names), "parts")
         context.log(f"wrote {len(files)} parts of {name}")
-        return cls(
+        artifact = cls(
             stage=name,
             key=key,
             digest=compute_digest(files),
@@ -109,6 +110,7 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
             attempt=context.open_workspace(kind, key).attempt,
             **extra,
         )
+        return finish(context, artifact, parents) if (finish := FINISH.get(name)) else artifact
 
     return SimpleNamespace(KIND=kind, VERSION=1, compute_key=key_of, run=run, write_part=write_part)
 
@@ -138,6 +140,29 @@ def break_if_asked(context: StageContext, name: StageName) -> None:
     if how == "interrupt":
         raise KeyboardInterrupt
     raise ValueError(f"toy {name} was told to fail; remove {wish}")
+
+
+def finish_train(context: StageContext, checkpoint: Any, parents: Any) -> Any:
+    """A policy whose digest is that of its folder, so that it can be promoted."""
+    del parents
+    folder = context.open_workspace(checkpoint.kind, checkpoint.key).folder / "model"
+    folder.mkdir(exist_ok=True)
+    (folder / "weights").write_text(checkpoint.key)
+    return checkpoint.model_copy(update={"policy_digest": hash_folder(folder)})
+
+
+def finish_promote(context: StageContext, promotion: Any, parents: Any) -> Any:
+    """The decision on what was trained; with promote.approval it waits."""
+    decided = promotion.model_copy(update={"policy_digest": parents[1].policy_digest})
+    if context.config.promote.approval:
+        request_approval(context.store, decided, context.log)
+    return decided
+
+
+FINISH: dict[StageName, Callable[[StageContext, Any, Any], Any]] = {
+    "train": finish_train,
+    "promote": finish_promote,
+}
 
 
 def build_score() -> Any:

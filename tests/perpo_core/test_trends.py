@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from perpo_core import pointer
 from perpo_core.approvals import Approval
+from perpo_core.pointer import load_history
+from perpo_core.promotions import list_moves
 from perpo_core.report.nights import list_nights
 from perpo_core.report.trends import MAX_NAMES, write_trends
 from perpo_core.stage import utc_now
@@ -37,6 +40,18 @@ def test_a_run_that_waits_is_told_from_one_that_was_refused(tmp_path: Path) -> N
     path = store.root / "promoted" / "approvals.jsonl"
     write_atomic(path, waiting.model_dump_json().encode() + b"\n")
     assert list_nights(store, records)[1].outcome == "waiting for approval"
+
+
+def test_an_undone_promotion_is_not_shown_as_one_that_stands(tmp_path: Path) -> None:
+    store, records = build_nights(tmp_path)
+    first = load_history(store)[0]
+    back = first.model_copy(update={"rolled_back": True, "at": utc_now()})
+    pointer._move(store, back)
+    outcomes = [night.outcome for night in list_nights(store, records)]
+    assert [outcomes[number] for number in (0, 2, 7)] == ["promoted", "rolled back", "rolled back"]
+    assert [move.is_undone for move in list_moves(store, records)] == [False, True, True, False]
+    page = write_trends(store, records).read_text()
+    assert "10 runs: 1 promoted, 2 rolled back, 1 failed." in page
 
 
 def test_the_page_shows_all_of_it_escaped_and_without_scripts(tmp_path: Path) -> None:
