@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flows.recipe import follow_recipe
-from perpo_core.store import Store
+from perpo_core.store import open_store
 from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
@@ -68,7 +68,7 @@ class Planner:
         module = load_stage(stage)
         key = module.compute_key(self.config, self.policy, *parents)
         damages: list[str] = []
-        artifact = Store(self.config.store).find(module.KIND, key, damages.append)
+        artifact = open_store(self.config.store).find(module.KIND, key, damages.append)
         if artifact is not None:
             return artifact, "reused", f"key {key[:12]} is in the store and verifies"
         return None, "runs", damages[0] if damages else f"key {key[:12]} is not in the store"

@@ -3,6 +3,7 @@
 Without PREFECT_API_URL (in the environment or in a Prefect profile) runs report to the server of
 `perpo serve` where the store has one going, else to one for the time of the command. Both have
 their database in <store>/.prefect, beside the runs it tells of: `make serve` shows them in the UI.
+Of a store in a bucket that is the working copy of this machine.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from flows.server import start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
+from perpo_core.place import Place, find_folder
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # nothing phones home
@@ -32,7 +33,7 @@ def set_environment(console: bool) -> None:
 
 
 @contextmanager
-def prefect_for(store: Path, console: bool) -> Iterator[None]:
+def prefect_for(store: Place, console: bool) -> Iterator[None]:
     """Flows called inside talk to the user's server, or to one of their own."""
     set_environment(console)
     from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -45,7 +46,7 @@ def prefect_for(store: Path, console: bool) -> Iterator[None]:
         with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
             yield
         return
-    with start_server(store.absolute() / HOME) as server:
+    with start_server(find_folder(store) / HOME) as server:
         import flows.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 

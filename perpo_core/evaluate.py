@@ -114,7 +114,8 @@ def _answer(
         context.log(f"{name}: held-out answers are in the store already")
         return found  # type: ignore[return-value]
     context.log(f"{name}: answering the held-out prompts")
-    return context.store.commit(make_candidates(context, key, request, policy, samples))
+    made = make_candidates(context, key, request, policy, samples)
+    return context.store.commit(made, context.log)
 
 
 def _score_answers(

@@ -84,7 +84,7 @@ def find_or_make(context: StageContext, stage: Stage, *parents: Artifact) -> Sta
     found = None if context.force else context.store.find(stage.KIND, key, context.log)
     if found is not None:
         return StageResult(found, True, time.monotonic() - started)
-    artifact = context.store.commit(stage.run(context, key, *parents))
+    artifact = context.store.commit(stage.run(context, key, *parents), context.log)
     return StageResult(artifact, False, time.monotonic() - started)
 
 

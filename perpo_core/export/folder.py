@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perpo_core.atomic import LEFTOVER_AGE_S, TEMPORARY_PREFIX
 from perpo_core.keys import BLOCK_BYTES
-from perpo_core.store import LEFTOVER_AGE_S, TEMPORARY_PREFIX
 from schemas.artifact import FileRef
 
 

@@ -29,7 +29,8 @@ def refresh(config: RefreshConfig, **options: Any) -> RunRecord:
 def rerun(config: RefreshConfig, run: str, from_stage: StageName, **options: Any) -> RunRecord:
     from flows.refresh import rerun as flow
 
-    return flow(run, from_stage, store=config.store, **options)
+    record: RunRecord = flow(run, from_stage, store=str(config.store), **options)
+    return record
 
 
 def made(record: RunRecord) -> list[str]:
@@ -38,7 +39,7 @@ def made(record: RunRecord) -> list[str]:
 
 
 def wish(config: RefreshConfig, stage: StageName, how: str) -> Path:
-    path = config.store.parent / f"break-{stage}"
+    path = Path(config.store).parent / f"break-{stage}"
     path.write_text(how)
     return path
 
