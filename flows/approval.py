@@ -15,7 +15,6 @@ sentence. Where there is no such deployment nobody is asked here, and `perpo app
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
 from typing import Any, Literal
 
 from prefect import flow
@@ -40,8 +39,9 @@ from flows.answers import apply_answer
 from flows.links import find_report_url
 from flows.records import LATEST, load_record
 from perpo_core.approvals import find_answer, load_answerable
-from perpo_core.store import Store
+from perpo_core.store import Store, open_store
 from schemas.artifact import EvalReport, Promotion
+from schemas.base import PlaceText
 from schemas.run import RunRecord
 from tasks.question import describe_question
 from tasks.summaries import publish_gates, publish_link, publish_metrics, publish_report
@@ -62,16 +62,16 @@ class Answer(RunInput):
 
 
 @flow(flow_run_name="promote {run}?", persist_result=False)
-def promotion(run: str, store: Path = Path("store")) -> State[Any]:
+def promotion(run: str, store: PlaceText = "store") -> State[Any]:
     """Ask a person whether the policy that a run trained is promoted, and do as they say.
 
     Args:
         run: The id of a run whose gates passed and that asked for an approval; `perpo runs`.
-        store: The folder of artifacts and runs.
+        store: The folder of artifacts and runs, or s3://bucket/prefix.
     """
     if run == LATEST:
         raise ValueError("name the run itself: which one is the latest changes while this waits")
-    opened = Store(store)
+    opened = open_store(store)
     record = load_record(opened, run)
     if not was_asked():
         load_answerable(opened, record)
@@ -133,7 +133,7 @@ def load_measured(store: Store, record: RunRecord) -> tuple[EvalReport, Promotio
     evaluation, decision = (store.load(entry.kind, entry.key) for entry in entries)
     if not isinstance(evaluation, EvalReport) or not isinstance(decision, Promotion):
         raise ValueError(
-            f"what run {record.run_id} measured is no longer in {store.root}; run it again with "
+            f"what run {record.run_id} measured is no longer in {store.place}; run it again with "
             f"`perpo rerun {record.run_id} --from evaluate`"
         )
     return evaluation, decision
@@ -151,7 +151,7 @@ def ask_in_ui(store: Store, record: RunRecord) -> None:
             return
         asking = client.create_flow_run_from_deployment(
             deployment.id,
-            parameters={"run": record.run_id, "store": str(store.root)},
+            parameters={"run": record.run_id, "store": str(store.place)},
             name=f"promote {record.run_id}?",
             idempotency_key=identify(decision),
         )

@@ -23,6 +23,7 @@ from flows.cli_common import (
     print_report_path,
 )
 from flows.cli_store import app as store_app
+from perpo_core.place import Place
 from schemas.base import StageName
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ def plan(config: ConfigArgument = None, overrides: SetOption = None) -> None:
         from flows.records import load_records
         from flows.tables import build_plan_table
         from perpo_core.policy.resolve import resolve_policy
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
         resolved = load(config, overrides)
-        store = Store(resolved.store)
+        store = open_store(resolved.store)
         policy = resolve_policy(resolved.policy, store)
         stages = plan_refresh(resolved, policy, load_records(store))
         console = build_console()
@@ -129,15 +130,15 @@ def runs(store: StoreOption = STORE) -> None:
     with explaining_errors():
         from flows.records import load_records
         from flows.tables import build_runs_table
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
-        opened = Store(store)
+        opened = open_store(store)
         records = load_records(opened)
         console = build_console()
         if records:
             console.print(build_runs_table(opened, records))
         else:
-            console.print(f"no run in {opened.root} yet", markup=False)
+            console.print(f"no run in {opened.place} yet", markup=False)
 
 
 @app.command()
@@ -198,10 +199,10 @@ def doctor(
     with explaining_errors():
         from perpo_core.doctor import check_run, has_errors
         from perpo_core.policy.resolve import resolve_policy
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
         resolved = load(config, overrides)
-        policy = resolve_policy(resolved.policy, Store(resolved.store))
+        policy = resolve_policy(resolved.policy, open_store(resolved.store))
         findings = check_run(resolved, policy.folder)
         console = build_console()
         for finding in findings:
@@ -273,18 +274,19 @@ def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
     return load_config(config, overrides or [])
 
 
-def run_and_tell(store: Path, run: Callable[[], RunRecord]) -> None:
+def run_and_tell(store: Place, run: Callable[[], RunRecord]) -> None:
     """Run a flow with the display on, then print what came of it; the report's path comes last."""
     from flows.display import showing
     from flows.prefect_setup import prefect_for
     from flows.tables import print_run
-    from perpo_core.store import Store
+    from perpo_core.store import open_store
 
     console = build_console()
     with showing(console), prefect_for(store, console=OPTIONS.debug):
         record = run()
-    print_run(console, Store(store), record)
-    print_report_path(Store(store), record)
+    opened = open_store(store)
+    print_run(console, opened, record)
+    print_report_path(opened, record)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from perpo_core.place import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,18 +29,21 @@ class Options:
 OPTIONS = Options()
 
 StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="PERPO_STORE", help="The folder of artifacts and runs.")
+    str,  # a Path would take a slash from s3://
+    typer.Option(
+        "--store", envvar="PERPO_STORE", help="The folder of artifacts and runs, or s3://..."
+    ),
 ]
 RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
-STORE = Path("store")
+STORE = "store"
 
 
-def find_run(run: str, store: Path) -> tuple[Store, RunRecord]:
+def find_run(run: str, store: Place) -> tuple[Store, RunRecord]:
     """The store and the record of a run."""
     from flows.records import load_record
-    from perpo_core.store import Store
+    from perpo_core.store import open_store
 
-    opened = Store(store)
+    opened = open_store(store)
     return opened, load_record(opened, run)
 
 
@@ -53,7 +57,7 @@ def build_console() -> Console:
 def print_report_path(store: Store, record: RunRecord) -> None:
     """The path alone on a line, never wrapped."""
     if record.report is not None:
-        print(store.root / record.report)
+        print(store.fetch_file(record.report))
 
 
 @contextmanager

@@ -30,15 +30,15 @@ def promotions(store: StoreOption = STORE) -> None:
         from flows.records import load_records
         from flows.store_tables import build_promotions_table
         from perpo_core.promotions import list_moves
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
-        opened = Store(store)
+        opened = open_store(store)
         moves = list_moves(opened, load_records(opened))
         console = build_console()
         if moves:
             console.print(build_promotions_table(moves))
         else:
-            console.print(f"nothing was promoted in {opened.root} yet", markup=False)
+            console.print(f"nothing was promoted in {opened.place} yet", markup=False)
 
 
 @app.command()
@@ -56,13 +56,13 @@ def rollback(
         from flows.answers import describe_pointer
         from flows.lock import share_store
         from perpo_core.pointer import roll_back, roll_back_to_previous
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
         if (digest is None) != previous:
             raise ValueError(
                 "name a DIGEST of `perpo promotions`, or --previous, and not both of them"
             )
-        opened = Store(store)
+        opened = open_store(store)
         with share_store(opened):
             moved = roll_back_to_previous(opened) if previous else roll_back(opened, digest or "")
         print(describe_pointer(moved))
@@ -80,7 +80,7 @@ def reject(run: RunArgument, comment: CommentOption = "", store: StoreOption = S
     answer(run, store, False, comment)
 
 
-def answer(run: str, store: Path, approved: bool, comment: str) -> None:
+def answer(run: str, store: str, approved: bool, comment: str) -> None:
     """Apply a person's answer, and end the question in the UI where the store is served."""
     with explaining_errors():
         from flows.answers import apply_answer
@@ -115,13 +115,13 @@ def gc(
         from flows.records import load_records
         from flows.store_tables import build_garbage_table
         from perpo_core.garbage import find_garbage, remove_garbage
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
-        opened, console = Store(store), build_console()
+        opened, console = open_store(store), build_console()
         with lock_store(opened) if delete else nullcontext():
             garbage = find_garbage(opened, load_records(opened), keep, time.time())
             if not garbage:
-                console.print(f"nothing to remove in {opened.root}", markup=False)
+                console.print(f"nothing to remove in {opened.place}", markup=False)
                 return
             console.print(build_garbage_table(garbage))
             if delete:
@@ -140,9 +140,9 @@ def trends(
     with explaining_errors():
         from flows.records import load_records
         from perpo_core.report.trends import write_trends
-        from perpo_core.store import Store
+        from perpo_core.store import open_store
 
-        opened = Store(store)
+        opened = open_store(store)
         print(write_trends(opened, load_records(opened), name).absolute())
 
 

@@ -11,7 +11,7 @@ from prefect.runtime import flow_run
 from flows.refresh import run_refresh
 from perpo_core.configuration import load_config
 from perpo_core.stage import utc_now
-from schemas.base import StageName
+from schemas.base import PlaceText, StageName
 from schemas.run import RunRecord
 
 DEFAULT_CONFIG = Path("infra/configs/default.toml")
@@ -28,7 +28,7 @@ def refresh(
     config_file: Path = DEFAULT_CONFIG,
     overrides: list[str] = [],  # noqa: B006  # never changed; a form shows it as an empty list
     force_from: StageName | None = None,
-    store: Path | None = None,
+    store: PlaceText | None = None,
 ) -> RunRecord:
     """Sample, score, rank, train, evaluate, promote; what the store already has is reused.
 
@@ -36,7 +36,8 @@ def refresh(
         config_file: The configuration (TOML), from the repository's folder or absolute.
         overrides: Settings to change, one a line, e.g. train.beta=0.2; `perpo config` lists all.
         force_from: Make this stage and all after it anew, even where the store has them.
-        store: The folder of artifacts and runs; empty means the configuration's own.
+        store: The folder of artifacts and runs, or s3://bucket/prefix; empty means the
+            configuration's own.
     """
-    own = [f"store={store}"] if store is not None else []
+    own = [f"store={store}"] if store else []
     return run_refresh(load_config(config_file, [*overrides, *own]), force_from)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from flows.recipe import follow_recipe
 from perpo_core.forecast import Forecast, compute_forecast
 from perpo_core.stage import StageContext
-from perpo_core.store import Store
+from perpo_core.store import open_store
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.base import StageName
 from schemas.config import RefreshConfig
@@ -83,21 +83,21 @@ class Planner:
         """See once what is new."""
         if not self.has_looked:
             self.has_looked = True
-            context = StageContext(Store(self.config.store), self.config, self.policy)
+            context = StageContext(open_store(self.config.store), self.config, self.policy)
             self.forecast = compute_forecast(context, samples)
 
     def _expect(self, stage: StageName) -> float | None:
         """Seconds that sampling the new prompts would take; None where nothing tells."""
         if stage != "generate" or self.forecast is None:
             return None
-        rate = find_seconds_per_prompt(Store(self.config.store), self.records)
+        rate = find_seconds_per_prompt(open_store(self.config.store), self.records)
         return rate * self.forecast.num_new if rate is not None else None
 
     def _look_up(self, stage: StageName, parents: Sequence[Any]) -> tuple[Any, Verdict, str]:
         module = load_stage(stage)
         key = module.compute_key(self.config, self.policy, *parents)
         damages: list[str] = []
-        artifact = Store(self.config.store).find(module.KIND, key, damages.append)
+        artifact = open_store(self.config.store).find(module.KIND, key, damages.append)
         if artifact is not None:
             return artifact, "reused", f"key {key[:12]} is in the store and verifies"
         return None, "runs", damages[0] if damages else f"key {key[:12]} is not in the store"

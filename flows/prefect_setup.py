@@ -3,6 +3,7 @@
 Without PREFECT_API_URL (in the environment or in a Prefect profile) runs report to the server of
 `perpo serve` where the store has one going, else to one for the time of the command. Both have
 their database in <store>/.prefect, beside the runs it tells of: `make serve` shows them in the UI.
+Of a store in a bucket that is the working copy of this machine.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from flows.server import ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
+from perpo_core.place import Place, find_folder
 
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"  # "user:password" that a server asks for
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
@@ -43,7 +44,7 @@ def set_environment(console: bool) -> None:
 
 
 @contextmanager
-def prefect_for(store: Path, console: bool) -> Iterator[None]:
+def prefect_for(store: Place, console: bool) -> Iterator[None]:
     """Flows called inside talk to the user's server, or to one of their own.
 
     Raises ServerEnded, one sentence, if it is gone for longer than a restart takes.
@@ -63,7 +64,7 @@ def prefect_for(store: Path, console: bool) -> Iterator[None]:
 
 
 @contextmanager
-def connected_to_server(store: Path) -> Iterator[None]:
+def connected_to_server(store: Place) -> Iterator[None]:
     """The user's server, that of `perpo serve` for the store, or one for this block."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as HEARTBEAT
@@ -81,7 +82,7 @@ def connected_to_server(store: Path) -> Iterator[None]:
 
 
 @contextmanager
-def own_server(store: Path) -> Iterator[None]:
+def own_server(store: Place) -> Iterator[None]:
     """A server for this block."""
     from prefect.settings import (
         PREFECT_API_URL,
@@ -90,7 +91,7 @@ def own_server(store: Path) -> Iterator[None]:
         temporary_settings,
     )
 
-    with start_server(store.absolute() / HOME) as server:
+    with start_server(find_folder(store) / HOME) as server:
         import flows.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 

@@ -6,18 +6,19 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import Store
 from schemas.run import RunRecord
 
 LATEST = "latest"
 KILLED = "its process died without a word; what it finished stays in the store"
+RUNS = "runs"
 
 
 def new_run_id(store: Store, name: str, now: datetime) -> str:
     """Such as "digits-20261122-104500": name and UTC time, with a number behind it if taken."""
     base = f"{name}-{now:%Y%m%d-%H%M%S}"
     run_id, number = base, 1
-    while _path(store, run_id).exists():
+    while store.read(_name(run_id)) is not None:
         number += 1
         run_id = f"{base}-{number}"
     return run_id
@@ -30,7 +31,7 @@ def count_runs(store: Store) -> int:
 
 def write_record(store: Store, record: RunRecord) -> None:
     """Replace the run's record."""
-    write_atomic(_path(store, record.run_id), record.model_dump_json(indent=2).encode())
+    store.write(_name(record.run_id), record.model_dump_json(indent=2).encode())
 
 
 def close_killed(store: Store, name: str) -> None:
@@ -44,16 +45,16 @@ def load_record(store: Store, run: str) -> RunRecord:
     """The record of a run id or "latest"; raises ValueError if there is none."""
     if run == LATEST:
         return _load_latest(store)
-    path = _path(store, run)
-    if not path.is_file():
-        raise ValueError(f"there is no run {run!r} in {store.root}; `perpo runs` lists them")
-    return RunRecord.model_validate_json(path.read_bytes())
+    body = store.read(_name(run))
+    if body is None:
+        raise ValueError(f"there is no run {run!r} in {store.place}; `perpo runs` lists them")
+    return RunRecord.model_validate_json(body)
 
 
 def load_records(store: Store) -> list[RunRecord]:
     """All runs, oldest first."""
-    paths = (store.root / "runs").glob("[!.]*.json")  # .tmp-*: being written, or left by a kill
-    records = [RunRecord.model_validate_json(path.read_bytes()) for path in paths]
+    bodies = store.read_all(store.list_files(RUNS, ".json"))
+    records = [RunRecord.model_validate_json(body) for body in bodies.values()]
     return sorted(records, key=lambda record: record.order)
 
 
@@ -61,13 +62,13 @@ def _load_latest(store: Store) -> RunRecord:
     records = load_records(store)
     if not records:
         raise ValueError(
-            f"there is no run in {store.root} yet; start one with `perpo refresh`, or name the "
+            f"there is no run in {store.place} yet; start one with `perpo refresh`, or name the "
             "right store with --store"
         )
     return records[-1]
 
 
-def _path(store: Store, run_id: str) -> Path:
+def _name(run_id: str) -> str:
     if run_id != Path(run_id).name or run_id in ("", ".", ".."):
         raise ValueError(f"{json.dumps(run_id)} is not a run id; `perpo runs` lists them")
-    return store.root / "runs" / f"{run_id}.json"
+    return f"{RUNS}/{run_id}.json"

@@ -6,7 +6,7 @@ rerun:   a recorded run again, from one of its stages
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from prefect import flow
@@ -19,10 +19,11 @@ from flows.recipe import follow_recipe
 from flows.records import load_record
 from flows.runner import Runner, recording
 from perpo_core.keys import hash_folder
+from perpo_core.place import Place, parse_place
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.stage import utc_now
-from perpo_core.store import Store
-from schemas.base import StageName
+from perpo_core.store import DamagedArtifact, Store, open_store
+from schemas.base import PlaceText, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
 
@@ -45,10 +46,11 @@ def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRe
 
 def run_refresh(config: RefreshConfig, force_from: StageName | None) -> RunRecord:
     """What `refresh` and its deployments (flows/deployed.py) do."""
-    with lock_name(Store(config.store), config.name):
-        policy = resolve_policy(config.policy, Store(config.store))
+    store = open_store(config.store)
+    with lock_name(store, config.name) as check:
+        policy = resolve_policy(config.policy, store)
         refuse_errors(config, policy)
-        return run_recipe(Runner(config, policy, force_from=force_from))
+        return run_recipe(Runner(config, policy, force_from=force_from, check=check))
 
 
 @flow(flow_run_name="{run} from {from_stage}", persist_result=False)
@@ -57,25 +59,32 @@ def rerun(
     from_stage: StageName,
     only: bool = False,
     force: bool = False,
-    store: Path = Path("store"),
+    store: PlaceText = "store",
 ) -> RunRecord:
     """A recorded run again from a stage on; the stages before it are taken from its record."""
     return continue_run(store, run, from_stage, only, force)
 
 
 def continue_run(
-    store: Path, run: str, from_stage: StageName, only: bool, force: bool
+    place: Place, run: str, from_stage: StageName, only: bool, force: bool
 ) -> RunRecord:
     """What `rerun` and the flow of a single stage do."""
-    earlier = load_record(Store(store), run)
-    config = earlier.config.model_copy(update={"store": store})
-    with lock_name(Store(store), config.name):
-        policy = find_recorded_policy(earlier)
+    store = open_store(place)
+    earlier = load_record(store, run)
+    config = earlier.config.model_copy(update={"store": parse_place(place)})
+    with lock_name(store, config.name) as check:
+        policy = find_recorded_policy(store, earlier)
         refuse_errors(config, policy)
         force_from = from_stage if force else None
         return run_recipe(
             Runner(
-                config, policy, start=from_stage, only=only, force_from=force_from, earlier=earlier
+                config,
+                policy,
+                start=from_stage,
+                only=only,
+                force_from=force_from,
+                earlier=earlier,
+                check=check,
             )
         )
 
@@ -90,9 +99,12 @@ def run_recipe(runner: Runner) -> RunRecord:
     return runner.record
 
 
-def find_recorded_policy(record: RunRecord) -> PolicyRef:
+def find_recorded_policy(store: Store, record: RunRecord) -> PolicyRef:
     """The policy a run started from; raises ValueError if its folder is no longer the same."""
     folder = record.policy_folder
+    if not folder.is_dir():
+        with suppress(DamagedArtifact):  # then it is not there, which is said below
+            folder = store.fetch_folder(folder)
     if not folder.is_dir() or hash_folder(folder) != record.policy_digest:
         raise ValueError(
             f"the policy of run {record.run_id} is no longer in {folder} as it was; start a new "

@@ -7,7 +7,7 @@ how far it got, and `perpo rerun` starts from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from flows.endings import describe_ending
 from flows.links import find_report_url
 from flows.records import close_killed, count_runs, load_records, new_run_id, write_record
 from perpo_core.stage import utc_now
-from perpo_core.store import DamagedArtifact, Store
+from perpo_core.store import DamagedArtifact, Store, open_store
 from perpo_core.troubles import DiskFull
 from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
@@ -48,8 +48,11 @@ class Runner:
         only: bool = False,
         force_from: StageName | None = None,
         earlier: RunRecord | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.store = Store(config.store)
+        self.check = check
+        """Raises ValueError once another machine may run the same (flows/lock.py)."""
+        self.store = open_store(config.store)
         self.policy = policy
         self.start, self.only, self.earlier = start, only, earlier
         self.forced = STAGES[STAGES.index(force_from) :] if force_from else ()
@@ -67,6 +70,7 @@ class Runner:
         )
 
     def __call__(self, stage: StageName, *parents: Any) -> AnyArtifact | None:
+        self.check()
         if STAGES.index(stage) < STAGES.index(self.start):
             return self._take_recorded(stage)
         if self.only and stage != self.start:

@@ -23,6 +23,7 @@ from flows.lock import lock_file, read_holder
 from flows.server import Server, ServerEnded, build_url, start_server
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
+from perpo_core.place import Place, describe_place, find_folder
 
 ROOT = Path(__file__).parents[1]
 PREFECT_FILE = ROOT / "infra" / "prefect.yaml"
@@ -37,7 +38,7 @@ Say = Callable[[str], None]
 
 
 def serve(
-    store: Path,
+    store: Place,
     port: int,
     *,
     say: Say,
@@ -52,14 +53,15 @@ def serve(
     if not prefect_file.is_file():
         raise ValueError(f"{prefect_file} is missing; run from a checkout of the repository")
     parent = os.getppid() if with_parent else None
-    home = store.absolute() / HOME
+    home = find_folder(store) / HOME
     with stopping_on_signals(), lock_store(home, port):
         say("starting Prefect's server")
         with start_server(home, port, lasting=True) as server:
             env = build_environment(home, server, store)
             prepare(server, prefect_file, home, env, say)
             with start_worker(home, env) as worker:
-                say(f"Prefect's UI: {server.url.removesuffix('/api')} (store: {store.absolute()})")
+                ui = server.url.removesuffix("/api")
+                say(f"Prefect's UI: {ui} (store: {describe_place(store)})")
                 wait_for_end(server, worker, home, parent)
     say("stopped; a run that was going on resumes when it is retried")
 
@@ -85,7 +87,7 @@ def start_worker(home: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[b
         yield worker
 
 
-def build_environment(home: Path, server: Server, store: Path) -> dict[str, str]:
+def build_environment(home: Path, server: Server, store: Place) -> dict[str, str]:
     """The worker's and its runs': this server, this store, quiet, a heartbeat."""
     from flows.serving_setup import HEARTBEAT_S
 
@@ -93,7 +95,7 @@ def build_environment(home: Path, server: Server, store: Path) -> dict[str, str]
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": server.url,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
-        "PERPO_STORE": str(store.absolute()),
+        "PERPO_STORE": describe_place(store),
         "PYTHONPATH": build_python_path(),
     }
     return {**DEFAULTS, **WORKER_ENV, **os.environ, **own}
@@ -125,9 +127,9 @@ def lock_store(home: Path, port: int) -> Iterator[None]:
         yield
 
 
-def find_served(store: Path) -> str | None:
+def find_served(store: Place) -> str | None:
     """The API of the server that serves a store now; None if none does."""
-    return read_holder(store.absolute() / HOME / LOCK_FILE)
+    return read_holder(find_folder(store) / HOME / LOCK_FILE)
 
 
 @contextmanager

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from prefect import Flow, flow
 
 from flows.refresh import continue_run
-from schemas.base import STAGES, StageName
+from schemas.base import STAGES, PlaceText, StageName
 from schemas.run import RunRecord
 
 DESCRIPTION = """The {stage} stage of a recorded run, by itself.
@@ -17,16 +15,14 @@ The stages before it are taken from the run's record.
 Args:
     run: A run id, or latest; `perpo runs` lists them.
     force: Make the stage anew even where the store has what it would make.
-    store: The folder of artifacts and runs.
+    store: The folder of artifacts and runs, or s3://bucket/prefix.
 """  # a form shows these
 
 
 def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     """The flow that makes one stage of a run from the artifacts of the stages before it."""
 
-    def run_stage(
-        run: str = "latest", force: bool = True, store: Path = Path("store")
-    ) -> RunRecord:
+    def run_stage(run: str = "latest", force: bool = True, store: PlaceText = "store") -> RunRecord:
         return continue_run(store, run, stage, only=True, force=force)
 
     run_stage.__doc__ = DESCRIPTION.format(stage=stage)

@@ -14,10 +14,10 @@ from flows.display import format_seconds
 from flows.lock import is_locked
 from flows.planning import PlannedStage
 from flows.records import LATEST
-from perpo_core.approvals import Approval, find_answer, find_approval
+from perpo_core.approvals import APPROVALS, Approval, find_answer, find_approval
 from perpo_core.promote import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
-from perpo_core.store import Store
+from perpo_core.store import Store, name_artifact
 from schemas.artifact import Counts, EvalReport, Metric, Promotion
 from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
@@ -129,6 +129,9 @@ def _describe_rows(counts: Counts | None) -> tuple[str, str]:
 
 def build_runs_table(store: Store, records: Sequence[RunRecord]) -> Table:
     """All runs, newest last."""
+    entries = [entry for record in records for entry in record.stages.values()]
+    shown = [name_artifact(e.kind, e.key) for e in entries if e.kind in ("evaluation", "promotion")]
+    store.prefetch([APPROVALS, *shown])
     table = Table()
     for name in ("run", "status", "started", "took", "stages run", "change on the test split"):
         table.add_column(name)

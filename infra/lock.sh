@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 compile() {
     .venv/bin/uv pip compile pyproject.toml --quiet --generate-hashes --no-header \
-        --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev "$@"
+        --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev --extra s3 "$@"
 }
 
 # torchvision, torchaudio and torchcodec exist as CUDA builds only and break transformers beside

@@ -13,24 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from perpo_core.locks import locked
 from perpo_core.pointer import (
     FOLDER,
     Pointer,
+    add_line,
     apply_promotion,
     build_pointer,
     find_damage,
     is_applied,
 )
 from perpo_core.stage import utc_now
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import Store
 from schemas.artifact import Checkpoint, Promotion
 from schemas.base import Digest, Frozen
 from schemas.run import RunRecord
 
+APPROVALS = f"{FOLDER}/approvals.jsonl"
 Answer = Literal["waiting", "approved", "rejected"]
 
 
@@ -131,7 +132,7 @@ def _load_decision(store: Store, run: RunRecord) -> tuple[Promotion, Checkpoint]
     promotion, checkpoint = found
     if not isinstance(promotion, Promotion) or not isinstance(checkpoint, Checkpoint):
         raise ValueError(
-            f"the promotion of run {run.run_id} is not in {store.root}; run it again with `perpo "
+            f"the promotion of run {run.run_id} is not in {store.place}; run it again with `perpo "
             f"rerun {run.run_id} --from train`"
         )
     if [promotion.digest, checkpoint.digest] != digests:
@@ -151,17 +152,12 @@ def _append(store: Store, promotion: Promotion, answer: Answer, comment: str = "
         comment=comment,
         at=utc_now(),
     )
+    line = approval.model_dump_json().encode() + b"\n"
     with locked(store.root / FOLDER / ".lock"):
-        lines = [entry.model_dump_json() + "\n" for entry in [*load_approvals(store), approval]]
-        write_atomic(_path(store), "".join(lines).encode())
+        store.update(APPROVALS, lambda body: add_line(body, line))
 
 
 def load_approvals(store: Store) -> list[Approval]:
     """Every request and answer, oldest first."""
-    path = _path(store)
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = (store.read(APPROVALS) or b"").splitlines()
     return [Approval.model_validate_json(line) for line in lines]
-
-
-def _path(store: Store) -> Path:
-    return store.root / FOLDER / "approvals.jsonl"

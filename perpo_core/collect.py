@@ -19,7 +19,7 @@ from perpo_core import keys
 from perpo_core.sources import SOURCES
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.stage import StageContext, describe_producer, utc_now
-from perpo_core.store import ROW_GROUP_ROWS
+from perpo_core.workspace import ROW_GROUP_ROWS
 from schemas.arrow import DROPPED, SAMPLES
 from schemas.artifact import Counts, SampleSet
 from schemas.config import RefreshConfig

@@ -65,8 +65,9 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if get_origin(annotation) is Literal:
         return " or ".join(json.dumps(choice) for choice in get_args(annotation))
     if _is_union(annotation):
-        inner = next(arg for arg in get_args(annotation) if arg is not types.NoneType)
-        return f"{describe_allowed(inner, metadata)}, or left out"
+        given = [arg for arg in get_args(annotation) if arg is not types.NoneType]
+        words = " or ".join(describe_allowed(arg, metadata) for arg in given)
+        return f"{words}, or left out" if types.NoneType in get_args(annotation) else words
     if get_origin(annotation) is dict:
         keys, values = get_args(annotation)
         return f"a table of {describe_allowed(keys)} = {describe_allowed(values)}"

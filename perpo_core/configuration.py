@@ -150,6 +150,8 @@ def _explain(
 def _strip_tags(location: Location, data: dict[str, Any]) -> Location:
     """pydantic puts a union's chosen member and "[key]" into locations; the file has neither."""
     parts = [part for part in location if part != "[key]"]
+    if parts[0] == "store":
+        return ("store",)
     source = data.get("source")
     if parts[0] == "source" and isinstance(source, dict) and parts[1:2] == [source.get("kind")]:
         del parts[1]

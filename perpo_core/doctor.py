@@ -18,10 +18,11 @@ from tokenizers import Tokenizer
 from perpo_core.check_training import check_training
 from perpo_core.collect import compute_samples_key
 from perpo_core.findings import Finding, Level
+from perpo_core.place import find_folder, is_address, parse_place
 from perpo_core.policy.check import check_policy_folder, load_special_tokens, load_tokenizer
 from perpo_core.sources import jsonl
 from perpo_core.sources.rows import SampleRow, SetAside
-from perpo_core.store import Store
+from perpo_core.store import open_store
 from schemas.base import SPLITS, TASKS
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
@@ -32,6 +33,10 @@ GB = 1e9
 def check_run(config: RefreshConfig, policy_folder: Path | None = None) -> list[Finding]:
     """Every finding, errors included; `policy_folder` saves resolving `policy.model` again."""
     findings = [*check_settings(config), *check_disk(config)]
+    in_bucket = check_bucket(config)
+    if has_errors(in_bucket):  # policy and samples cannot be looked up there
+        return findings + in_bucket
+    findings += in_bucket
     folder = policy_folder
     if folder is None:
         folder, problems = _find_policy(config)
@@ -58,7 +63,7 @@ def check_settings(config: RefreshConfig) -> list[Finding]:
 
 def check_disk(config: RefreshConfig) -> list[Finding]:
     """Room for the store, and the right to write there."""
-    place = config.store.absolute()
+    place = find_folder(config.store)
     while not place.exists():
         place = place.parent
     free_gb = shutil.disk_usage(place).free / GB
@@ -73,6 +78,19 @@ def check_disk(config: RefreshConfig) -> list[Finding]:
             )
         ]
     return [Finding("ok", f"store: {free_gb:.1f} GB free at {place}")]
+
+
+def check_bucket(config: RefreshConfig) -> list[Finding]:
+    """Of a store in a bucket: whether it can be read and written, and keeps to conditions."""
+    if not is_address(config.store):
+        return []
+    from perpo_core.remote import RemoteError, open_remote  # only where asked for
+
+    try:
+        open_remote(str(parse_place(config.store))).check()
+    except RemoteError as error:
+        return [Finding("error", str(error))]
+    return [Finding("ok", f"store: {config.store} can be read and written")]
 
 
 def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> Iterator[Finding]:
@@ -155,13 +173,13 @@ def _find_policy(config: RefreshConfig) -> tuple[Path | None, list[Finding]]:
     from perpo_core.policy.resolve import resolve_policy  # reads the store: only where needed
 
     try:
-        return resolve_policy(config.policy, Store(config.store)).folder, []
+        return resolve_policy(config.policy, open_store(config.store)).folder, []
     except (OSError, ValueError) as error:
         return None, [Finding("error", f"policy: {error}")]
 
 
 def _holds_samples(config: RefreshConfig, key: str) -> bool:
-    return Store(config.store).load("samples", key) is not None
+    return open_store(config.store).load("samples", key) is not None
 
 
 def _slim_rows(source: JsonlSource) -> Iterator[SampleRow | SetAside]:

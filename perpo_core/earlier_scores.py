@@ -29,8 +29,15 @@ class EarlierSet:
     @cached_property
     def _index(self) -> RowIndex:
         paths, log = self._context.store.paths(self._scores), self._context.log
+        if not self._is_here:
+            return RowIndex("sample_id", {})
         rows = ((row[0], path) for path in paths for row in read_distinct(path, ["sample_id"], log))
         return RowIndex("sample_id", dict(rows))
+
+    @cached_property
+    def _is_here(self) -> bool:
+        """Whether its files can be opened; of a store at an address that includes verifying."""
+        return not self._context.store.is_remote or self._is_sound
 
     @cached_property
     def _is_sound(self) -> bool:

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
-from perpo_core.retention import ATTEMPT, KINDS, Kept, choose_runs, find_kept, list_keys
+from perpo_core.retention import ATTEMPT, KINDS, Kept, choose_runs, find_kept
 from perpo_core.store import ARTIFACT_FILE, Store
 from schemas.run import RunRecord
+
+if TYPE_CHECKING:
+    from perpo_core.remote_store import RemoteStore
 
 TRASH = ".trash"
 YOUNG_S = 24 * 3600  # a workspace may be of a run that somebody is about to resume
@@ -41,12 +46,16 @@ def find_garbage(
     store: Store, records: Sequence[RunRecord], num_keep: int, now_s: float
 ) -> list[Garbage]:
     """Everything that may go when the last `num_keep` completed runs of each name are kept."""
+    if store.is_remote:
+        from perpo_core.remote_garbage import find_remote_garbage
+
+        return find_remote_garbage(cast("RemoteStore", store), records, num_keep, now_s)
     runs = choose_runs(records, num_keep)
     kept, known = find_kept(store, runs), find_kept(store, records)
     garbage = [
         found
         for kind in KINDS
-        for key in list_keys(store, kind)
+        for key in store.list_keys(kind)
         for found in _check_artifact(store, kind, key, kept, known, now_s)
     ]
     garbage += _find_pages(store, records, {run.run_id for run in runs})
@@ -62,7 +71,7 @@ def _check_artifact(
     folder = store.folder(kind, key)
     if kept.holds(kind, key):
         yield from _find_stale_attempts(store, kind, key, kept, now_s)
-    elif known.holds(kind, key) or not _is_young((folder,), now_s):
+    elif known.holds(kind, key) or not is_young((folder,), now_s):
         yield _describe(kind, key[:12], (folder,))
 
 
@@ -75,7 +84,7 @@ def _find_stale_attempts(
     used = {committed.attempt} | {a[2] for a in kept.attempts if a[:2] == (kind, key)}
     for number, paths in sorted(_list_attempts(store.folder(kind, key)).items()):
         unfinished = number > committed.attempt
-        if number not in used and not (unfinished and _is_young(paths, now_s)):
+        if number not in used and not (unfinished and is_young(paths, now_s)):
             yield _describe(kind, f"{key[:12]}, attempt {number}", paths)
 
 
@@ -101,7 +110,7 @@ def _find_pages(store: Store, records: Sequence[RunRecord], kept: set[str]) -> I
 def _find_curves(store: Store, garbage: Sequence[Garbage]) -> Iterator[Garbage]:
     """Folders such as "digits-0123456789ab" of checkpoints that are gone or go now."""
     going = {path for found in garbage for path in found.paths}
-    keys = [k for k in list_keys(store, "checkpoint") if store.folder("checkpoint", k) not in going]
+    keys = [k for k in store.list_keys("checkpoint") if store.folder("checkpoint", k) not in going]
     staying = {key[:12] for key in keys}
     for folder in _list(store.root / CURVES):
         if folder.name.rpartition("-")[2] not in staying:
@@ -110,6 +119,11 @@ def _find_curves(store: Store, garbage: Sequence[Garbage]) -> Iterator[Garbage]:
 
 def remove_garbage(store: Store, garbage: Sequence[Garbage]) -> None:
     """Take all of it out of readers' sight, each thing at once, and delete it."""
+    if store.is_remote:
+        from perpo_core.remote_garbage import remove_remote_garbage
+
+        remove_remote_garbage(cast("RemoteStore", store), garbage, time.time())
+        return
     trash = store.root / TRASH
     trash.mkdir(parents=True, exist_ok=True)
     for found in garbage:
@@ -125,7 +139,7 @@ def _describe(kind: str, what: str, paths: tuple[Path, ...]) -> Garbage:
     return Garbage(kind, what, paths, sum(file.lstat().st_size for file in files))
 
 
-def _is_young(paths: Sequence[Path], now_s: float) -> bool:
+def is_young(paths: Sequence[Path], now_s: float) -> bool:
     newest_s = max(found.lstat().st_mtime for path in paths for found in _walk(path))
     return now_s - newest_s < YOUNG_S
 

@@ -1,6 +1,6 @@
 """Locks on files that the system frees with the process that holds them.
 
-Left out: locks across machines; on a shared store the scheduler keeps commands apart.
+Left out: locks across machines (perpo_core/lease.py has those of a store in a bucket).
 """
 
 from __future__ import annotations

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 
 from perpo_core.keys import hash_folder
 from perpo_core.locks import locked
 from perpo_core.stage import utc_now
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import Checkpoint, Promotion
 from schemas.base import Digest, Frozen
 
 FOLDER = "promoted"
+CURRENT, HISTORY = f"{FOLDER}/current.json", f"{FOLDER}/history.jsonl"
 BASE = "base"  # where the rounds began; no start of a digest, since s is no hexadecimal digit
 MODEL_FOLDER = "model"  # of a checkpoint artifact
 
@@ -72,16 +72,19 @@ def apply_promotion(
 
     Does nothing if the decision was a refusal, was applied before, or names the current policy.
     """
-    with locked(store.root / FOLDER / ".lock"):
-        if not promotion.promoted or is_applied(store, promotion):
-            return
-        current = load_promoted(store)
+
+    def decide(current: Pointer | None) -> Pointer | None:
+        if is_applied(store, promotion):
+            return None
         if current is not None and current.policy_digest != checkpoint.base_policy_digest:
             log(
                 "the promoted policy was compared with the policy it started from, not with the "
                 f"one promoted until now ({current.policy_digest[:12]})"
             )
-        _move(store, build_pointer(store, promotion, checkpoint))
+        return build_pointer(store, promotion, checkpoint)
+
+    if promotion.promoted:
+        _decide(store, decide)
 
 
 def roll_back(store: Store, policy_digest: str) -> Pointer:
@@ -99,7 +102,7 @@ def roll_back(store: Store, policy_digest: str) -> Pointer:
     if len(found) != 1:
         raise ValueError(
             f"{len(found)} promoted policies have a digest that starts with {policy_digest!r}; "
-            f"`perpo promotions` lists those of {store.root}"
+            f"`perpo promotions` lists those of {store.place}"
         )
     return _roll_back_to(store, next(iter(found.values())))
 
@@ -120,13 +123,13 @@ def find_previous(store: Store) -> Pointer:
         return line[-2]
     if not line or line[-1].folder is None:
         raise ValueError(
-            f"nothing is promoted in {store.root}, so there is nothing to roll back; "
+            f"nothing is promoted in {store.place}, so there is nothing to roll back; "
             "`perpo promotions` shows the history"
         )
     base = _find_base(store, history)
     if base is None:
         raise ValueError(
-            f"the checkpoint that was promoted first in {store.root} is gone, and with it which "
+            f"the checkpoint that was promoted first in {store.place} is gone, and with it which "
             "policy the rounds began with; name that policy as policy.model"
         )
     return base
@@ -165,8 +168,7 @@ def _roll_back_to(store: Store, target: Pointer) -> Pointer:
             "another one of `perpo promotions`"
         )
     pointer = target.model_copy(update={"rolled_back": True, "at": utc_now()})
-    with locked(store.root / FOLDER / ".lock"):
-        _move(store, pointer)
+    _move(store, pointer)
     return pointer
 
 
@@ -174,7 +176,10 @@ def find_damage(store: Store, pointer: Pointer) -> str | None:
     """What keeps a policy from being used, in words; None if its folder is as it was promoted."""
     if pointer.folder is None:  # the configuration names it, and a run checks it when it starts
         return None
-    folder = store.root / pointer.folder
+    try:
+        folder = store.fetch_folder(store.root / pointer.folder)
+    except DamagedArtifact as damage:
+        return str(damage)
     if not folder.is_dir():
         return f"{folder} is gone"
     if hash_folder(folder) != pointer.policy_digest:
@@ -183,29 +188,53 @@ def find_damage(store: Store, pointer: Pointer) -> str | None:
 
 
 def _move(store: Store, pointer: Pointer) -> None:
-    """The pointer first: after a kill in between the decision is unknown and is applied again."""
-    history = load_history(store)
-    write_atomic(_pointer_path(store), pointer.model_dump_json(indent=2).encode())
-    lines = "".join(entry.model_dump_json() + "\n" for entry in [*history, pointer])
-    write_atomic(_history_path(store), lines.encode())
+    _decide(store, lambda current: pointer)
+
+
+def _decide(store: Store, decide: Callable[[Pointer | None], Pointer | None]) -> None:
+    """Point where `decide` says, given where it points now; None leaves it there.
+
+    The pointer first, then the history. Who comes next, after a kill in between or on another
+    machine, notes the present pointer before moving it, so that the history is whole and in order.
+    """
+    moved: Pointer | None = None
+
+    def change(body: bytes | None) -> bytes | None:
+        nonlocal moved
+        current = _parse(body)
+        if current is not None:
+            _note(store, current)
+        moved = decide(current)
+        return moved.model_dump_json(indent=2).encode() if moved else None
+
+    with locked(store.root / FOLDER / ".lock"):
+        store.update(CURRENT, change)
+        if moved is not None:
+            _note(store, moved)
+
+
+def _note(store: Store, pointer: Pointer) -> None:
+    """Add a move to the history, once."""
+    line = pointer.model_dump_json().encode() + b"\n"
+    store.update(HISTORY, lambda body: add_line(body, line))
+
+
+def add_line(body: bytes | None, line: bytes) -> bytes | None:
+    """A file of lines with one more; None if it has that one."""
+    lines = (body or b"").splitlines(keepends=True)
+    return None if line in lines else b"".join([*lines, line])
 
 
 def load_promoted(store: Store) -> Pointer | None:
     """Which policy is promoted now (current.json); None if none ever was."""
-    path = _pointer_path(store)
-    return Pointer.model_validate_json(path.read_bytes()) if path.is_file() else None
+    return _parse(store.read(CURRENT))
 
 
 def load_history(store: Store) -> list[Pointer]:
     """Every move of the pointer, oldest first."""
-    path = _history_path(store)
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = (store.read(HISTORY) or b"").splitlines()
     return [Pointer.model_validate_json(line) for line in lines]
 
 
-def _pointer_path(store: Store) -> Path:
-    return store.root / FOLDER / "current.json"
-
-
-def _history_path(store: Store) -> Path:
-    return store.root / FOLDER / "history.jsonl"
+def _parse(body: bytes | None) -> Pointer | None:
+    return None if body is None else Pointer.model_validate_json(body)

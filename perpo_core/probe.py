@@ -26,7 +26,7 @@ from perpo_core.generate.identity import compute_candidates_key
 from perpo_core.generate.sampling import make_candidates
 from perpo_core.keys import compute_digest
 from perpo_core.stage import StageContext, find_or_make
-from perpo_core.store import Store
+from perpo_core.store import Store, open_store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
@@ -69,7 +69,7 @@ def probe_policy(
     Raises ValueError where the source has no grounding prompt to train on, ChildFailed where the
     engine breaks.
     """
-    context = StageContext(store or Store(config.store), config, policy, log=log)
+    context = StageContext(store or open_store(config.store), config, policy, log=log)
     samples: SampleSet = find_or_make(context, collect).artifact
     table = _pick_rows(context, samples, num_prompts)
     with tempfile.TemporaryDirectory(prefix="perpo-probe-") as folder:

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import get_args
 
 from perpo_core.pointer import Pointer, find_previous, load_promoted
-from perpo_core.store import Store
+from perpo_core.store import KEY, Store
 from schemas.artifact import AnyArtifact
 from schemas.run import RunRecord
 
 KINDS: tuple[str, ...] = tuple(
     model.model_fields["kind"].default for model in get_args(get_args(AnyArtifact)[0])
 )
-KEY = re.compile("[0-9a-f]{64}")
 ATTEMPT = re.compile(r"attempt-(\d+)")
 Name = tuple[str, str]
 """Kind and key of an artifact."""
@@ -83,7 +82,7 @@ def _add_parents(store: Store, names: Iterable[Name]) -> set[Name]:
 
 def _find_references(store: Store, kept: set[Name]) -> set[Name]:
     """No artifact names the tables that its training read; their lists do."""
-    loaded = {key: store.load("references", key) for key in list_keys(store, "references")}
+    loaded = {key: store.load("references", key) for key in store.list_keys("references")}
     return {
         ("references", key)
         for key, table in loaded.items()
@@ -111,17 +110,9 @@ def _list_pointers(store: Store) -> Iterator[Pointer]:
 
 def find_attempt(store: Store, path: Path) -> tuple[str, str, int] | None:
     """Kind, key and attempt of the artifact that a path lies in; None outside of artifacts."""
-    if not path.is_relative_to(store.root):
-        return None
-    parts = path.relative_to(store.root).parts
+    inside = store.locate(path)
+    parts = inside.parts if inside else ()
     if len(parts) < 2 or parts[0] not in KINDS or not KEY.fullmatch(parts[1]):
         return None
     numbered = ATTEMPT.fullmatch(parts[2]) if len(parts) > 2 else None
     return parts[0], parts[1], int(numbered[1]) if numbered else 0
-
-
-def list_keys(store: Store, kind: str) -> list[str]:
-    """Every key of a kind that has a folder in the store."""
-    folder = store.root / kind
-    paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path.name for path in paths if KEY.fullmatch(path.name) and path.is_dir())

@@ -72,7 +72,7 @@ class StageContext:
 
         with locked_folder(self.store.folder(kind, key), say_waiting):
             found = self.find(kind, key)
-            return found or self.store.commit(make()), found is not None
+            return found or self.store.commit(make(), self.log), found is not None
 
 
 class Stage(Protocol):

@@ -8,117 +8,51 @@
 
 Every file is written under a temporary name, synced and renamed, so that a killed process leaves
 either a whole file or none. A stage that died finds its finished parts again by their sidecars.
+A store at an address, such as s3://bucket/prefix, is a Store too (perpo_core/remote_store.py).
 """
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
 from typing import TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from perpo_core.keys import compute_hash, hash_file
-from perpo_core.locks import try_lock
-from perpo_core.troubles import explaining_full_disk
-from schemas.artifact import AnyArtifact, Artifact, FileRef
-from schemas.base import Digest, Frozen
+from perpo_core.atomic import remove_leftovers, write_atomic
+from perpo_core.keys import hash_file
+from perpo_core.place import Place, is_address, parse_place
+from perpo_core.workspace import Workspace, describe_file
+from schemas.artifact import AnyArtifact, Artifact
+
+__all__ = [
+    "DamagedArtifact", "Store", "Workspace", "describe_file", "open_store", "write_atomic",
+]  # fmt: skip
 
 ARTIFACT_FILE = "artifact.json"
-SIDECAR_SUFFIX = ".json"
-TEMPORARY_PREFIX = ".tmp-"
-ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
+
+KEY = re.compile("[0-9a-f]{64}")
 
 A = TypeVar("A", bound=Artifact)
 _ANY_ARTIFACT: TypeAdapter[AnyArtifact] = TypeAdapter(AnyArtifact)
-
-
-class _Sidecar(Frozen):
-    """What lies beside a finished part."""
-
-    file: FileRef
-    made_of: Digest
 
 
 class DamagedArtifact(Exception):
     """A committed file is missing or is not what was committed."""
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """Where one attempt of one stage writes its files."""
-
-    kind: str
-    key: str
-    attempt: int
-    folder: Path
-
-    def find_part(self, name: str, made_of: object) -> FileRef | None:
-        """The finished part of that name if it was made of the same input and is undamaged."""
-        path, sidecar = self.folder / name, self.folder / (name + SIDECAR_SUFFIX)
-        if not path.is_file() or not sidecar.is_file():
-            return None
-        try:
-            recorded = _Sidecar.model_validate_json(sidecar.read_bytes())
-        except ValidationError:  # damaged: what it tells of is made again
-            return None
-        if recorded.made_of != compute_hash(made_of):
-            return None
-        return recorded.file if hash_file(path) == recorded.file.sha256 else None
-
-    def write_part(
-        self, name: str, table: pa.Table, made_of: object, num_reused: int = 0
-    ) -> FileRef:
-        """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input.
-
-        `num_reused` of its rows come from earlier artifacts: in the sidecar, so that a resumed
-        stage still counts them.
-        """
-        file = self.write_table(name, table).model_copy(update={"num_reused": num_reused})
-        sidecar = _Sidecar(file=file, made_of=compute_hash(made_of))
-        write_atomic(self.folder / (name + SIDECAR_SUFFIX), sidecar.model_dump_json().encode())
-        return file
-
-    def write_table(self, name: str, table: pa.Table) -> FileRef:
-        """Write one Parquet file atomically."""
-        path = self.folder / name
-        with _temporary_beside(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
-        return describe_file(path, name, num_rows=table.num_rows)
-
-    def write_batches(
-        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
-    ) -> FileRef:
-        """write_table for rows that do not fit into memory together: a row group a batch."""
-        path = self.folder / name
-        num_rows = 0
-        with (
-            _temporary_beside(path) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
-            for batch in batches:
-                writer.write_batch(batch)
-                num_rows += batch.num_rows
-        return describe_file(path, name, num_rows)
-
-    def describe_tree(self, folder: str) -> list[FileRef]:
-        """The files below a subfolder of the workspace, such as a model folder."""
-        files = sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())
-        return [describe_file(p, p.relative_to(self.folder).as_posix()) for p in files]
-
-
 class Store:
     """All artifacts and runs under one local folder."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).absolute()
+    is_remote = False
+
+    def __init__(self, root: Place) -> None:
+        assert not is_address(root), f"open_store opens {root}"
+        self.root = Path(parse_place(root)).absolute()
+        self.place: Place = self.root
+        """Where it is, for messages."""
 
     def folder(self, kind: str, key: str, attempt: int = 0) -> Path:
         base = self.root / kind / key
@@ -132,28 +66,79 @@ class Store:
         """The artifact's files whose name starts with `prefix`, in order."""
         return [self.path(artifact, f.path) for f in artifact.files if f.path.startswith(prefix)]
 
+    def read(self, name: str) -> bytes | None:
+        """A small file, such as runs/<run-id>.json; None if there is none."""
+        path = self.root / name
+        return path.read_bytes() if path.is_file() else None
+
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Those of some small files that there are."""
+        return {name: body for name in names if (body := self.read(name)) is not None}
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Have small files at hand, as they are now, that are about to be read one by one."""
+
+    def write(self, name: str, body: bytes) -> None:
+        """Replace a small file."""
+        write_atomic(self.root / name, body)
+
+    def update(self, name: str, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Replace a small file by what `change` makes of it; None leaves it as it is.
+
+        Here the caller keeps other processes away (perpo_core/locks.py).
+        """
+        if (changed := change(self.read(name))) is not None:
+            self.write(name, changed)
+
+    def list_files(self, folder: str, suffix: str) -> list[str]:
+        """Names of the files below a folder of the store, hidden ones left out."""
+        found = (self.root / folder).rglob(f"[!.]*{suffix}")
+        return sorted(path.relative_to(self.root).as_posix() for path in found)
+
+    def list_keys(self, kind: str) -> list[str]:
+        """Every key of a kind that there is anything of, committed or not."""
+        folder = self.root / kind
+        paths = folder.iterdir() if folder.is_dir() else ()
+        return sorted(path.name for path in paths if KEY.fullmatch(path.name) and path.is_dir())
+
+    def fetch_file(self, name: str | Path) -> Path:
+        """Where a file of the store can be read now."""
+        return self.root / name
+
+    def fetch_folder(self, folder: Path) -> Path:
+        """Where a folder inside an artifact can be read now, given where it was read once.
+
+        Raises DamagedArtifact.
+        """
+        return folder
+
+    def locate(self, path: Path) -> PurePath | None:
+        """Where a path lies relative to the store; None outside of it."""
+        return path.relative_to(self.root) if path.is_relative_to(self.root) else None
+
+    def publish(self, folder: Path) -> None:
+        """Let other machines have a folder of the store outside of artifacts."""
+
     def load(self, kind: str, key: str) -> AnyArtifact | None:
         """The committed artifact, its files unverified; None if there is none, or none readable."""
-        path = self.folder(kind, key) / ARTIFACT_FILE
-        try:
-            return _ANY_ARTIFACT.validate_json(path.read_bytes()) if path.is_file() else None
-        except ValidationError:
-            return None
+        return parse_artifact(self.read(name_artifact(kind, key)))
 
     def list_committed(self, kind: str) -> list[AnyArtifact]:
         """Every readable artifact of a kind, newest first, the files unverified."""
-        keys = [path.parent.name for path in (self.root / kind).glob(f"*/{ARTIFACT_FILE}")]
-        artifacts = [artifact for key in keys if (artifact := self.load(kind, key))]
+        bodies = self.read_all(name_artifact(kind, key) for key in self.list_keys(kind))
+        artifacts = [found for body in bodies.values() if (found := parse_artifact(body))]
         return sorted(artifacts, key=lambda each: (each.created_at, each.key), reverse=True)
 
     def find(
         self, kind: str, key: str, warn: Callable[[str], None] = lambda message: None
     ) -> AnyArtifact | None:
         """The committed artifact if every file verifies; damage is said and counts as absence."""
-        artifact = self.load(kind, key)
+        name = name_artifact(kind, key)
+        body = self.read(name)
+        artifact = parse_artifact(body)
         if artifact is None:
-            path = self.folder(kind, key) / ARTIFACT_FILE
-            if path.is_file():
+            if body is not None:
+                path = f"{self.place}/{name}"
                 warn(f"{kind} artifact: {path} is damaged; remaking what is needed")
             return None
         try:
@@ -184,13 +169,19 @@ class Store:
             attempt += 1
         folder = self.folder(kind, key, attempt)
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
+        remove_leftovers(folder)
         return Workspace(kind, key, attempt, folder)
 
-    def commit(self, artifact: A) -> A:
-        """Make the artifact the one that readers find; the last write of a stage."""
-        body = artifact.model_dump_json(indent=2).encode()
-        write_atomic(self.folder(artifact.kind, artifact.key) / ARTIFACT_FILE, body)  # type: ignore[attr-defined]
+    def commit(self, artifact: A, log: Callable[[str], None] = lambda message: None) -> A:
+        """Make the artifact the one that readers find; the last write of a stage.
+
+        Returns what readers find: where another machine was faster, its artifact.
+        """
+        del log
+        self.write(
+            name_artifact(artifact.kind, artifact.key),  # type: ignore[attr-defined]
+            artifact.model_dump_json(indent=2).encode(),
+        )
         return artifact
 
     def free_bytes(self) -> int:
@@ -199,51 +190,24 @@ class Store:
         return shutil.disk_usage(self.root).free
 
 
-def describe_file(path: Path, name: str, num_rows: int | None = None) -> FileRef:
-    """A file's reference, with its content hashed as it lies on disk."""
-    return FileRef(
-        path=name, sha256=hash_file(path), num_bytes=path.stat().st_size, num_rows=num_rows
-    )
+def open_store(place: Place) -> Store:
+    """The store of a folder or an address; raises ValueError for an address of no use."""
+    place = parse_place(place)
+    if isinstance(place, Path):
+        return Store(place)
+    from perpo_core.remote_store import RemoteStore  # only where asked for
+
+    return RemoteStore(place)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content, the new content, or nothing."""
-    with _temporary_beside(path) as temporary:
-        temporary.write_bytes(content)
+def name_artifact(kind: str, key: str) -> str:
+    """The commit's file."""
+    return f"{kind}/{key}/{ARTIFACT_FILE}"
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove half-written files of killed runs: those whose writer no longer holds their lock."""
-    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        # Its writer may finish between the listing and the look.
-        with suppress(FileNotFoundError), path.open("rb") as left:
-            if try_lock(left.fileno()):
-                path.unlink()
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    """A file that becomes `path` when the block ends well; raises DiskFull where it cannot."""
-    with explaining_full_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held, temporary = _create_temporary(path)
-        try:
-            yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-            os.close(held)
-
-
-def _create_temporary(path: Path) -> tuple[int, Path]:
-    """An open, locked descriptor and the file's path: while it is locked nobody removes it."""
-    while True:
-        held, name = tempfile.mkstemp(
-            dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.name[-20:]
-        )
-        if try_lock(held) and os.path.exists(name):  # else just taken for a leftover
-            return held, Path(name)
-        os.close(held)
+def parse_artifact(body: bytes | None) -> AnyArtifact | None:
+    """None where there is none, or a damaged one."""
+    try:
+        return None if body is None else _ANY_ARTIFACT.validate_json(body)
+    except ValidationError:
+        return None

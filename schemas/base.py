@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Address = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+]*://\S+$")]
+"""Of a store that is no folder, such as s3://bucket/prefix."""
+PlaceText = Annotated[str, BeforeValidator(lambda place: place and str(place))]
+"""A folder, as text or Path, or an Address: what a form or a schedule can say."""
 Task = Literal["grounding", "ocr", "counting"]
 Split = Literal["train", "validation", "test"]
 StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import Section, Task
+from schemas.base import Address, Section, Task
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
@@ -179,8 +179,8 @@ class RefreshConfig(Section):
 
     name: str = Field(default="refresh", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Names the runs; lower case, digits and dashes."""
-    store: Path = Path("store")
-    """Folder of all artifacts; relative to the working directory."""
+    store: Address | Path = Path("store")
+    """Folder of all artifacts, relative to the working directory; or s3://bucket/prefix."""
     min_free_disk_gb: float = Field(default=1.0, ge=0, le=1e6)
     """No refresh and no stage of it starts with less free disk where the store is, GB."""
     source: DigitsSource | JsonlSource = Field(default=DigitsSource(), discriminator="kind")

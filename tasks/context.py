@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.logging import get_run_logger
 
 from perpo_core.stage import StageContext
-from perpo_core.store import Store
+from perpo_core.store import open_store
 from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
@@ -24,7 +24,7 @@ def build_context(
         get_watcher().log(stage, message)
 
     return StageContext(
-        store=Store(config.store),
+        store=open_store(config.store),
         config=config,
         policy=policy,
         force=force,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.s3 import Machines, build_aws_env, make_bucket, serving_s3
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +21,24 @@ def prefect_server() -> Iterator[None]:
         prefect_test_harness(server_startup_timeout=90),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """An S3 server for all tests of this process."""
+    pytest.importorskip("s3fs", reason="a store on S3 needs perpo's extra s3")
+    with serving_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server in the environment, with credentials that it takes."""
+    for name, value in build_aws_env(s3_endpoint).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def machines(s3: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    """Machines that share an empty store in a bucket."""
+    return Machines(make_bucket(), tmp_path / "machines", monkeypatch)

@@ -14,7 +14,7 @@ from perpo_core.export.licence import read_licence
 from perpo_core.export.origin import find_origin
 from perpo_core.pointer import MODEL_FOLDER
 from perpo_core.report.load import load_artifacts
-from perpo_core.store import Store
+from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import Checkpoint
 from schemas.run import RunRecord
 
@@ -60,6 +60,10 @@ def load_facts(
         )
     if adapter:
         _check_adapter(run, checkpoint)
+    try:
+        store.fetch_folder(store.path(checkpoint, MODEL_FOLDER))
+    except DamagedArtifact as damage:
+        raise ValueError(f"{damage}; train it anew with `perpo rerun RUN --from train`") from damage
     origin = find_origin(store, run, records)
     return CardFacts(run, artifacts, checkpoint, origin, adapter, _load_licence(store, checkpoint))
 

@@ -8,7 +8,7 @@ from perpo_core.generate.identity import KIND, VERSION, compute_candidates_key
 from perpo_core.generate.sampling import make_candidates
 from perpo_core.lineage import find_older_policies
 from perpo_core.stage import StageContext
-from perpo_core.store import Store
+from perpo_core.store import open_store
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
@@ -49,4 +49,5 @@ def run(context: StageContext, key: str, samples: SampleSet) -> CandidateSet:
 def build_own_request(config: RefreshConfig, policy: PolicyRef) -> SamplingRequest:
     """What a refresh of this configuration asks, with the older policies as the store has them."""
     max_age = config.generate.max_policy_age
-    return build_request(config, find_older_policies(Store(config.store), policy.digest, max_age))
+    older = find_older_policies(open_store(config.store), policy.digest, max_age)
+    return build_request(config, older)

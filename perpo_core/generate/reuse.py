@@ -64,16 +64,20 @@ def _list_sets(
 ) -> list[CandidateSet]:
     """Sets that may hold such answers, newest first; not the one that is being made."""
     wanted = {compute_sampling_digest(request, each) for each in list_policies(request, policy)}
-    return [
+    found = [
         each
         for each in context.store.list_committed(KIND)
         if isinstance(each, CandidateSet) and each.sampling_digest in wanted and each.key != key
     ]
+    # At an address a set must be fetched, and thereby verified, before it can be looked into.
+    return [each for each in found if not context.store.is_remote or _is_sound(context, each)]
 
 
 def _is_unused_or_sound(context: StageContext, artifact: AnyArtifact, used: set[Path]) -> bool:
-    if used.isdisjoint(context.store.paths(artifact)):
-        return True
+    return used.isdisjoint(context.store.paths(artifact)) or _is_sound(context, artifact)
+
+
+def _is_sound(context: StageContext, artifact: AnyArtifact) -> bool:
     try:
         context.store.verify(artifact)
     except DamagedArtifact as damage:

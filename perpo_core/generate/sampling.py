@@ -21,7 +21,7 @@ from perpo_core.environment import build_child_env
 from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
 from perpo_core.generate.reuse import find_reusable_files, index_candidates
-from perpo_core.generate.shards import Shard, group_units, list_shards
+from perpo_core.generate.shards import Shard, group_units, list_shards, name_part
 from perpo_core.keys import compute_digest
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
@@ -116,7 +116,7 @@ def _make_missing(
         num_prompts, num_left = (
             sum(len(shard.prompt_ids) for shard in which) for which in (shards, to_sample)
         )
-        _run_jobs(context, jobs, num_prompts - num_left, num_prompts)
+        _run_jobs(context, workspace, jobs, num_prompts - num_left, num_prompts)
 
 
 def _build_jobs(
@@ -154,7 +154,11 @@ def _build_jobs(
 
 
 def _run_jobs(
-    context: StageContext, jobs: list[SamplingJob], num_done: int, num_prompts: int
+    context: StageContext,
+    workspace: Workspace,
+    jobs: list[SamplingJob],
+    num_done: int,
+    num_prompts: int,
 ) -> None:
     """Run the children side by side; the first failure or Ctrl-C ends all, their shards stay."""
     done = num_done
@@ -166,24 +170,26 @@ def _run_jobs(
     def on_event(event: dict[str, Any]) -> None:
         nonlocal done
         if event["event"] == "shard":
+            workspace.publish_part(name_part(event["number"]))
             with counting:  # also around the report, so that it never runs backwards
                 done += event["num_prompts"]
                 context.progress(done, num_prompts, "prompts")
 
     def run(job: SamplingJob) -> None:
-        run_child(
-            CHILD,
-            job,
-            on_event=on_event,
-            log=context.log,
-            progress_timeout_s=context.config.generate.progress_timeout_s,
-            env=build_child_env(
-                job.threads, assign_gpus(job.rank, job.world, job.tensor_parallel, find_gpus())
-            ),
-            log_path=job.folder / f"engine-{job.rank}.log",
-            stop=stop,
-            memory_advice=MEMORY_ADVICE,
-        )
+        gpus = assign_gpus(job.rank, job.world, job.tensor_parallel, find_gpus())
+        log_file = f"engine-{job.rank}.log"
+        with workspace.publishing(log_file):
+            run_child(
+                CHILD,
+                job,
+                on_event=on_event,
+                log=context.log,
+                progress_timeout_s=context.config.generate.progress_timeout_s,
+                env=build_child_env(job.threads, gpus),
+                log_path=job.folder / log_file,
+                stop=stop,
+                memory_advice=MEMORY_ADVICE,
+            )
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         try:

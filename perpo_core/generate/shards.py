@@ -32,7 +32,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        return f"part-{self.number:05d}.parquet"
+        return name_part(self.number)
 
     @property
     def made_of(self) -> list[object]:
@@ -56,6 +56,11 @@ class Shard:
         tables = reused + ([sampled] if sampled is not None else [])
         rows = sort_by_ids(pa.concat_tables(tables), "prompt_id", self.prompt_ids)
         return workspace.write_part(self.name, rows, self.made_of, num_reused)
+
+
+def name_part(number: int) -> str:
+    """The file of a shard."""
+    return f"part-{number:05d}.parquet"
 
 
 def list_shards(samples_file: Path, request: SamplingRequest, key: str) -> list[Shard]:

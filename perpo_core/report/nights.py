@@ -45,7 +45,7 @@ def list_nights(store: Store, records: Sequence[RunRecord]) -> list[Night]:
     moved = {entry.promotion_key for entry in history if not entry.rolled_back}
     standing = {entry.promotion_key for entry in find_line(history)}
     answers = {entry.promotion_key: entry.answer for entry in load_approvals(store)}
-    reports = [load_report(store, record) for record in records]
+    reports = load_reports(store, records)
     nights: list[Night] = []
     seen: set[str] = set()
     for record, report in zip(records, reports, strict=True):
@@ -58,11 +58,16 @@ def list_nights(store: Store, records: Sequence[RunRecord]) -> list[Night]:
     return nights
 
 
-def load_report(store: Store, record: RunRecord) -> Report | None:
-    """report.json of a run; None if there is none that this version reads."""
-    path = store.root / "reports" / record.run_id / "report.json"
+def load_reports(store: Store, records: Sequence[RunRecord]) -> list[Report | None]:
+    """report.json of every run; None if there is none that this version reads."""
+    names = [f"reports/{record.run_id}/report.json" for record in records]
+    bodies = store.read_all(names)
+    return [_parse_report(bodies.get(name)) for name in names]
+
+
+def _parse_report(body: bytes | None) -> Report | None:
     try:
-        return Report.model_validate_json(path.read_bytes()) if path.is_file() else None
+        return None if body is None else Report.model_validate_json(body)
     except ValidationError:
         return None
 

@@ -27,7 +27,7 @@ from perpo_core.report.tables import format_duration, format_time
 from perpo_core.report.trend_plots import build_trend_plots, get_metric
 from perpo_core.report.write import REPORTS_FOLDER
 from perpo_core.stage import utc_now
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import Store
 from schemas.base import STAGES, TASKS, Task
 from schemas.run import RunRecord
 
@@ -91,10 +91,10 @@ def write_trends(store: Store, records: Sequence[RunRecord], name: str | None = 
     chosen = [record for record in records if name in (None, record.config.name)]
     if not chosen:
         what = f"no run of the name {name!r}" if name else "no run"
-        raise ValueError(f"there is {what} in {store.root} yet; `perpo runs` lists them")
-    path = store.root / REPORTS_FOLDER / (f"trends-{name}.html" if name else "trends.html")
-    write_atomic(path, build_trends_page(store, chosen).encode())
-    return path
+        raise ValueError(f"there is {what} in {store.place} yet; `perpo runs` lists them")
+    page = f"{REPORTS_FOLDER}/" + (f"trends-{name}.html" if name else "trends.html")
+    store.write(page, build_trends_page(store, chosen).encode())
+    return store.root / page
 
 
 def build_trends_page(store: Store, records: Sequence[RunRecord]) -> str:
@@ -119,6 +119,7 @@ def build_trends_page(store: Store, records: Sequence[RunRecord]) -> str:
 def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Series:
     """The runs of one name, given oldest first."""
     nights = list_nights(store, records[-MAX_RUNS:])
+    pages = set(store.list_files(REPORTS_FOLDER, ".html"))
     tasks = [task for task in TASKS if any(get_metric(night, task) for night in nights)]
     newest_first = nights[::-1]
     return Series(
@@ -126,7 +127,7 @@ def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Serie
         summary=_summarise(nights, len(records)),
         plots=build_trend_plots(name, nights),
         tasks=tasks,
-        rows=[_build_row(store, night, tasks, night is nights[0]) for night in newest_first],
+        rows=[_build_row(pages, night, tasks, night is nights[0]) for night in newest_first],
         failures=[
             Failure(_format_start(night.record), describe_failure(night.record))
             for night in newest_first
@@ -145,10 +146,10 @@ def _summarise(nights: Sequence[Night], num_runs: int) -> str:
     return f"{shown[:1].upper()}{shown[1:]}: {ends}."
 
 
-def _build_row(store: Store, night: Night, tasks: Sequence[Task], is_first: bool) -> Row:
+def _build_row(pages: set[str], night: Night, tasks: Sequence[Task], is_first: bool) -> Row:
     record = night.record
     page = f"{record.run_id}/report.html"
-    has_page = (store.root / REPORTS_FOLDER / page).is_file()
+    has_page = f"{REPORTS_FOLDER}/{page}" in pages
     ended = record.ended_at
     return Row(
         run_id=record.run_id,

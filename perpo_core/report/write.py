@@ -7,7 +7,7 @@ from pathlib import Path
 from perpo_core.report.load import load_artifacts
 from perpo_core.report.page import build_page
 from perpo_core.report.summary import compute_report
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import Store
 from schemas.run import RunRecord
 
 REPORTS_FOLDER = "reports"
@@ -21,7 +21,7 @@ def write_report(store: Store, run: RunRecord) -> Path:
     artifacts = load_artifacts(store, run)
     report = compute_report(run, artifacts)
     page = build_page(store, run, artifacts, report)
-    folder = store.root / REPORTS_FOLDER / run.run_id
-    write_atomic(folder / "report.json", (report.model_dump_json(indent=2) + "\n").encode())
-    write_atomic(folder / "report.html", page.encode())
-    return folder / "report.html"
+    folder = f"{REPORTS_FOLDER}/{run.run_id}"
+    store.write(f"{folder}/report.json", (report.model_dump_json(indent=2) + "\n").encode())
+    store.write(f"{folder}/report.html", page.encode())
+    return store.root / folder / "report.html"

@@ -28,6 +28,7 @@ CHILD = "perpo_core.train.child"
 MEMORY_ADVICE = (
     "lower train.micro_batch_lists or train.micro_batch_tokens, or set train.gradient_checkpointing"
 )
+LOG_FILE = "train.log"
 NOT_IN_KEY = {
     "threads", "processes", "progress_timeout_s", "trackers", "displacement_nats",
     "extra_references",
@@ -92,21 +93,23 @@ def run(
             [made] = [each for each in references if each.name == event["name"]]
             sidecars.commit(context, preferences, made, event["device"])
 
-    result = run_child(
-        CHILD,
-        job,
-        on_event=on_event,
-        log=context.log,
-        progress_timeout_s=config.progress_timeout_s,
-        env={
-            **build_child_env(max(1, config.threads // config.processes)),
-            **CPU_TRAINING_ENV,
-            "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
-        },
-        log_path=workspace.folder / "train.log",
-        processes=config.processes,
-        memory_advice=MEMORY_ADVICE,
-    )
+    with workspace.publishing(LOG_FILE):
+        result = run_child(
+            CHILD,
+            job,
+            on_event=on_event,
+            log=context.log,
+            progress_timeout_s=config.progress_timeout_s,
+            env={
+                **build_child_env(max(1, config.threads // config.processes)),
+                **CPU_TRAINING_ENV,
+                "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
+            },
+            log_path=workspace.folder / LOG_FILE,
+            processes=config.processes,
+            memory_advice=MEMORY_ADVICE,
+        )
+    context.store.publish(find_curves(context, key))
     files = workspace.describe_tree("model") + workspace.describe_tree("adapter")
     num_lists = sum(preferences.num_lists.values())
     return Checkpoint(

@@ -101,5 +101,6 @@ def commit(
             attempt=workspace.attempt,
             policy_digest=job.policy.digest,
             crops=job.crops,
-        )
+        ),
+        context.log,
     )

@@ -90,7 +90,7 @@ def test_plan_refresh_show_and_runs_tell_the_same_story(toy_config: RefreshConfi
     done = invoke("refresh", *options)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert lines[-1] == str(next((toy_config.store / "reports").glob("*/report.html")))
+    assert lines[-1] == str(next((Path(toy_config.store) / "reports").glob("*/report.html")))
     assert "generate: done in" in done.stdout
     assert "accuracy at IoU 0.5" in done.stdout
 
@@ -108,7 +108,7 @@ def test_plan_refresh_show_and_runs_tell_the_same_story(toy_config: RefreshConfi
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_failing_stage_is_one_sentence_and_exit_code_2(toy_config: RefreshConfig) -> None:
-    (toy_config.store.parent / "break-score").write_text("input")
+    (Path(toy_config.store).parent / "break-score").write_text("input")
     result = invoke("refresh", *as_options(toy_config))
     assert result.exit_code == 2
     assert result.stderr.startswith("toy score was told to fail; remove ")
@@ -163,7 +163,7 @@ def test_a_run_without_a_server_ends_whole_and_resumes(
     """The command as users start it, with a server of its own, ended in the middle of a stage."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     command = [*TOY_COMMAND, "refresh", *as_options(toy_config)]
-    wish = toy_config.store.parent / "break-train"
+    wish = Path(toy_config.store).parent / "break-train"
     wish.write_text("wait")
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -175,10 +175,10 @@ def test_a_run_without_a_server_ends_whole_and_resumes(
         return bool(records) and "materialize" in records[0].stages
 
     wait_until(waits_in_train)
-    assert find_server(toy_config.store)
+    assert find_server(Path(toy_config.store))
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    wait_until(lambda: not find_server(toy_config.store), 20)
+    wait_until(lambda: not find_server(Path(toy_config.store)), 20)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.strip().startswith("interrupted; what is finished stays")

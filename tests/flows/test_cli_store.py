@@ -114,9 +114,9 @@ def age(root: Path) -> None:
 def old_store(toy_config: RefreshConfig) -> Store:
     """Three runs of days ago."""
     for number in range(3):
-        config = build_config(toy_config.store, lists={"list_size": 2 + number})
+        config = build_config(Path(toy_config.store), lists={"list_size": 2 + number})
         run_toy(config, number)
-    age(toy_config.store)
+    age(Path(toy_config.store))
     return Store(toy_config.store)
 
 
@@ -164,12 +164,12 @@ def test_a_run_leaves_the_page_of_all_runs_beside_its_report(toy_config: Refresh
     from flows.refresh import refresh
 
     record = refresh(toy_config)
-    page = (toy_config.store / "reports" / "trends.html").read_text()
+    page = (Path(toy_config.store) / "reports" / "trends.html").read_text()
     assert f'href="{record.run_id}/report.html"' in page
-    (toy_config.store.parent / "break-train").write_text("input")
+    (Path(toy_config.store).parent / "break-train").write_text("input")
     with pytest.raises(ValueError, match="told to fail"):
         refresh(toy_config, force_from="train")
-    page = (toy_config.store / "reports" / "trends.html").read_text()
+    page = (Path(toy_config.store) / "reports" / "trends.html").read_text()
     assert "stopped in train: toy train was told to fail" in page
     assert record.report is not None
-    assert 'href="../trends.html"' in (toy_config.store / record.report).read_text()
+    assert 'href="../trends.html"' in (Path(toy_config.store) / record.report).read_text()

@@ -31,7 +31,8 @@ def refresh(config: RefreshConfig, **options: Any) -> RunRecord:
 def rerun(config: RefreshConfig, run: str, from_stage: StageName, **options: Any) -> RunRecord:
     from flows.refresh import rerun as flow
 
-    return flow(run, from_stage, store=config.store, **options)
+    record: RunRecord = flow(run, from_stage, store=str(config.store), **options)
+    return record
 
 
 def made(record: RunRecord) -> list[str]:
@@ -40,7 +41,7 @@ def made(record: RunRecord) -> list[str]:
 
 
 def wish(config: RefreshConfig, stage: StageName, how: str) -> Path:
-    path = config.store.parent / f"break-{stage}"
+    path = Path(config.store).parent / f"break-{stage}"
     path.write_text(how)
     return path
 
@@ -215,17 +216,17 @@ def test_what_the_doctor_finds_keeps_a_run_from_starting(toy_config: RefreshConf
 
 
 def test_no_stage_begins_on_a_disk_that_has_become_too_full(toy_config: RefreshConfig) -> None:
-    megabyte = 1 << 20
+    megabyte, folder = 1 << 20, Path(toy_config.store)
 
     class Filler(Watcher):
         def finish(self, stage: StageName, *told: object) -> None:
             if stage == "collect":
-                (toy_config.store / "ballast").write_bytes(bytes(7 * megabyte))
+                (folder / "ballast").write_bytes(bytes(7 * megabyte))
 
     config = toy_config.model_copy(update={"min_free_disk_gb": 2e-3})
-    with small_disk(toy_config.store, 8 * megabyte):
+    with small_disk(folder, 8 * megabyte):
         with watched_by(Filler()), pytest.raises(ValueError, match="make room or change store"):
             refresh(config)
         assert load_record(Store(config.store), "latest").status == "failed"
-        (config.store / "ballast").unlink()
+        (folder / "ballast").unlink()
         assert made(refresh(config))[:2] == ["generate", "score"]

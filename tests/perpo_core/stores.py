@@ -11,7 +11,7 @@ from flows.recipe import follow_recipe
 from flows.records import write_record
 from flows.runner import load_recorded
 from perpo_core.stage import StageContext, find_or_make
-from perpo_core.store import Store, write_atomic
+from perpo_core.store import open_store
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
@@ -33,8 +33,8 @@ def run_toy(
     force_from: StageName | None = None,
 ) -> RunRecord:
     """The record of the `number`th run; one that stops is a failed run."""
-    store = Store(config.store)
-    policy = policy or PolicyRef(digest="b" * 64, folder=config.store.parent / "policy")
+    store = open_store(config.store)
+    policy = policy or PolicyRef(digest="b" * 64, folder=Path(config.store).parent / "policy")
     stages: dict[StageName, StageRecord] = {}
 
     def make(stage: StageName, *parents: Any) -> Any:
@@ -63,13 +63,13 @@ def run_toy(
     )
     write_record(store, record)
     for page in ("report.html", "report.json"):
-        write_atomic(store.root / "reports" / record.run_id / page, b"{}")
+        store.write(f"reports/{record.run_id}/{page}", b"{}")
     return record
 
 
 def find_lost(record: RunRecord) -> list[str]:
     """Stages of a run that are no longer as it made them, or that a refresh would not reuse."""
-    store = Store(record.config.store)
+    store = open_store(record.config.store)
     lost = []
     for stage in record.stages:
         try:

@@ -46,6 +46,17 @@ def test_overriding_one_cell_of_a_table_keeps_the_others() -> None:
     assert RefreshConfig().promote.max_loss["ocr"] == {"greedy_reward": 0.01}  # defaults untouched
 
 
+def test_a_store_is_a_folder_or_an_address(tmp_path: Path) -> None:
+    address = "s3://bucket/prefix"
+    assert load_config(None, [f"store={address}"]).store == address
+    assert load_config(_write(tmp_path, f'store = "{address}"')).store == address
+    assert load_config(None, ["store=stores/a"]).store == Path("stores/a")
+    [problem] = _problems(None, "store=3")
+    assert problem.startswith('--set "store=3": store = 3 is not allowed; allowed: a text that')
+    [field] = [field for field in describe_config() if field.key == "store"]
+    assert field.allowed.endswith(" or a path")
+
+
 def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,247 @@
+"""What the store asks of an S3 bucket: whole objects, writes on a condition, listings.
+
+Thin over s3fs. Credentials, region and endpoint are what botocore finds in the environment
+(AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_ENDPOINT_URL, ...); nothing of them is kept or said.
+Left out: other object stores, since fsspec has no common word for a write on a condition.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+ADDRESS = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w./=-]+))?"
+)
+TRANSFERS = 8  # at a time; each is a connection
+MISSING = ("NoSuchKey", "404")
+LOST = ("PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409",
+        *MISSING)  # fmt: skip
+REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
+           "InvalidToken", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound",
+           "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError")  # fmt: skip
+SILENT = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError",
+          "ConnectionClosedError", "ProxyConnectionError", "FSTimeoutError", "HTTPClientError",
+          "ClientConnectorError")  # fmt: skip
+
+
+class RemoteError(ValueError):
+    """The bucket could not do what was asked; one sentence says what to do."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """An object as it was read."""
+
+    content: bytes
+    version: str
+    """Its ETag: what `swap` compares."""
+    age_s: float
+    """Since it was written, by the server's own clock."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as a listing shows it."""
+
+    num_bytes: int
+    modified_s: float
+    """Unix time."""
+
+
+class Remote:
+    """The objects below one address, by names such as runs/a.json."""
+
+    def __init__(self, address: str) -> None:
+        match = ADDRESS.fullmatch(address)
+        if match is None:
+            raise RemoteError(
+                f"store = {address} is not supported; give a folder or s3://bucket/prefix"
+            )
+        self.address = address
+        self._bucket, prefix = match["bucket"], (match["prefix"] or "").strip("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        try:
+            from s3fs import S3FileSystem
+        except ModuleNotFoundError as error:
+            raise RemoteError(
+                f"store = {address} needs the package s3fs; install it with pip install 'perpo[s3]'"
+            ) from error
+        self._fs = S3FileSystem(use_listings_cache=False)
+
+    def read(self, name: str) -> Body | None:
+        """An object; None if there is none."""
+        from fsspec.asyn import sync
+
+        with self._explaining(), _none_if(MISSING) as found:
+            found += [sync(self._fs.loop, self._get, name)]
+        return found[0] if found else None
+
+    async def _get(self, name: str) -> Body:
+        said = await self._fs._call_s3("get_object", **self._name(name))
+        async with said["Body"] as stream:
+            content = await stream.read()
+        now = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Body(content, said["ETag"], (now - said["LastModified"]).total_seconds())
+
+    def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
+        """Those of some objects that there are."""
+        listed = list(names)
+        found = zip(listed, self.map(self.read, listed), strict=True)
+        return {name: body.content for name, body in found if body is not None}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write an object, whatever was there."""
+        with self._explaining():
+            self._fs.call_s3("put_object", **self._name(name), Body=content)
+
+    def swap(self, name: str, content: bytes, version: str | None) -> str | None:
+        """Write an object if it is still of this version (None: if there is none).
+
+        Returns its new version; None if somebody else was faster.
+        """
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        with self._explaining(), _none_if(LOST) as written:
+            said = self._fs.call_s3("put_object", **self._name(name), Body=content, **condition)
+            written += [said["ETag"]]
+        return written[0] if written else None
+
+    def upload(self, path: Path, name: str) -> None:
+        """Write a file of any size as an object."""
+        with self._explaining():
+            self._fs.put_file(str(path), f"{self._bucket}/{self._prefix}{name}")
+
+    def download(self, name: str, path: Path) -> bool:
+        """Write an object to a file; False if there is none."""
+        with self._explaining(), _none_if(MISSING) as done:
+            self._fs.get_file(f"{self._bucket}/{self._prefix}{name}", str(path))
+            done += [True]
+        return bool(done)
+
+    def list_objects(self, folder: str = "") -> dict[str, Listed]:
+        """Every object below a folder such as "runs/", by name."""
+        found: dict[str, Listed] = {}
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
+        while True:
+            with self._explaining():
+                said = self._fs.call_s3("list_objects_v2", **asked)
+            for each in said.get("Contents", ()):
+                listed = Listed(each["Size"], each["LastModified"].timestamp())
+                found[each["Key"].removeprefix(self._prefix)] = listed
+            if not said.get("IsTruncated"):
+                return found
+            asked["ContinuationToken"] = said["NextContinuationToken"]
+
+    def list_folders(self, folder: str) -> list[str]:
+        """The names right below a folder that have objects below them."""
+        asked = {"Bucket": self._bucket, "Prefix": self._prefix + folder, "Delimiter": "/"}
+        found: list[str] = []
+        while True:
+            with self._explaining():
+                said = self._fs.call_s3("list_objects_v2", **asked)
+            for each in said.get("CommonPrefixes", ()):
+                found.append(each["Prefix"].rstrip("/").rpartition("/")[2])
+            if not said.get("IsTruncated"):
+                return found
+            asked["ContinuationToken"] = said["NextContinuationToken"]
+
+    def check(self) -> None:
+        """Raise RemoteError unless all that the store does is possible here.
+
+        Some servers take a condition and pay it no heed, and two machines would overwrite each
+        other.
+        """
+        name = f".check-{uuid.uuid4().hex}"
+        version = self.swap(name, b"1", None)
+        try:
+            again, late = self.swap(name, b"2", None), self.swap(name, b"3", '"0"')
+            body, listed = self.read(name), self.list_objects(name)
+        finally:
+            self.delete(name)
+        if version is None or again or late or body is None or body.content != b"1":
+            raise RemoteError(
+                f"store = {self.address}: the server does not keep to conditional writes "
+                "(If-None-Match, If-Match), without which machines would overwrite each other; "
+                "use one that does"
+            )
+        if list(listed) != [name]:
+            raise RemoteError(f"store = {self.address}: a new object is not listed; try again")
+
+    def delete(self, name: str) -> None:
+        """Remove an object; nothing if there is none."""
+        with self._explaining():
+            self._fs.call_s3("delete_object", **self._name(name))
+
+    def map(self, function: Any, values: Sequence[Any]) -> list[Any]:
+        """The function's results, several transfers at a time; raises what the first raised."""
+        with ThreadPoolExecutor(TRANSFERS) as pool:
+            return list(pool.map(function, values))
+
+    def _name(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + name}
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """What goes wrong is one sentence, and names no credentials."""
+        try:
+            yield
+        except Exception as error:
+            code = find_code(error)
+            if code is None:
+                raise
+            raise RemoteError(f"store = {self.address}: {self._explain(code)}") from error
+
+    def _explain(self, code: str) -> str:
+        if code == "NoSuchBucket":
+            return f"there is no bucket {self._bucket}; create it, or correct the address"
+        if code in REFUSED:
+            return (
+                f"access was refused ({code}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+                "AWS_PROFILE, to somebody who may read, list, write and delete there"
+            )
+        if code in SILENT:
+            return (
+                f"the server does not answer ({code}); check the network and, for a server other "
+                "than Amazon's, AWS_ENDPOINT_URL"
+            )
+        return f"the server failed ({code}); try again, or ask who runs it"
+
+
+@lru_cache
+def open_remote(address: str) -> Remote:
+    """One for each address in a process; nothing is asked of the server yet."""
+    return Remote(address)
+
+
+def find_code(error: BaseException) -> str | None:
+    """The server's or the client's word for an error; None for a bug or a full disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        response = getattr(cause, "response", None)
+        if isinstance(response, dict):
+            return str(response.get("Error", {}).get("Code", "unknown"))
+        if type(cause).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp"):
+            return type(cause).__name__
+        if type(cause).__name__ == "FSTimeoutError":
+            return "FSTimeoutError"
+        cause = cause.__cause__
+    return None
+
+
+@contextmanager
+def _none_if(codes: Sequence[str]) -> Iterator[list[Any]]:
+    """A list that stays empty if the block ends with one of these errors."""
+    found: list[Any] = []
+    try:
+        yield found
+    except Exception as error:
+        if find_code(error) not in codes:
+            raise

@@ -1,0 +1,108 @@
+"""A lease: one holder at a time, a dead one's is free after a while, and a late one is told."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+
+import pytest
+
+from perpo_core import lease as leases
+from perpo_core.lease import Lease, find_holder, hold_lease
+from perpo_core.remote import RemoteError
+from tests.s3 import Machines
+
+NAME = "runs/nightly.lease"
+NEVER_S = 60.0
+
+
+def hold(
+    machines: Machines, machine: str, beat_s: float = NEVER_S
+) -> AbstractContextManager[Lease | None]:
+    return hold_lease(machines.remote, NAME, machine, beat_s)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of a second, the least that a server's clock can tell."""
+    monkeypatch.setattr(leases, "LEASE_S", 1.0)
+
+
+def test_one_holds_it_and_the_next_gets_it_afterwards(machines: Machines) -> None:
+    with hold(machines, "here") as first:
+        assert first is not None
+        first.check()
+        assert "process" in (find_holder(machines.remote, NAME, "there") or "")
+        with hold(machines, "there") as second:
+            assert second is None
+    assert find_holder(machines.remote, NAME, "there") is None
+    with hold(machines, "there") as third:
+        assert third is not None
+
+
+def test_what_died_on_this_machine_is_taken_over_at_once(machines: Machines) -> None:
+    """A lock on a file told that it is dead."""
+    with hold(machines, "here") as dead:
+        assert dead is not None
+        assert find_holder(machines.remote, NAME, "here") is None
+        with hold(machines, "here") as again:
+            assert again is not None
+            assert find_holder(machines.remote, NAME, "there") is not None
+
+
+def test_a_write_whose_answer_was_lost_is_no_other_holders(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = machines.remote.swap
+
+    def swap_and_lose(name: str, content: bytes, version: str | None) -> str | None:
+        swap(name, content, version)
+        raise RemoteError("the line broke")
+
+    with hold(machines, "here") as lease:
+        assert lease is not None
+        with monkeypatch.context() as broken:
+            broken.setattr(machines.remote, "swap", swap_and_lose)
+            lease.renew()
+        lease.renew()
+        lease.check()
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_living_holder_keeps_it_by_renewing(machines: Machines) -> None:
+    with hold(machines, "here", beat_s=0.2) as first:
+        assert first is not None
+        time.sleep(2.5)
+        first.check()
+        with hold(machines, "there") as second:
+            assert second is None
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_dead_holders_lease_is_free_after_a_while_and_a_late_one_is_told(
+    machines: Machines,
+) -> None:
+    with hold(machines, "here") as late:
+        assert late is not None
+        time.sleep(2.1)
+        assert find_holder(machines.remote, NAME, "there") is None
+        with hold(machines, "there") as second:
+            assert second is not None
+            late.renew()
+            with pytest.raises(ValueError, match=r"may have taken runs/nightly\.lease over"):
+                late.check()
+            second.renew()
+            second.check()
+            late.give_back()  # of what it no longer has
+            assert find_holder(machines.remote, NAME, "here") is not None
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_holder_out_of_touch_counts_as_late_even_if_nobody_took_over(machines: Machines) -> None:
+    with hold(machines, "here") as late:
+        assert late is not None
+        time.sleep(1.1)
+        with pytest.raises(ValueError, match="start the same command again"):
+            late.check()
+        late.renew()  # it was still ours
+        late.check()
