@@ -15,7 +15,7 @@ from typing import Any, Literal
 from flows.recipe import follow_recipe
 from perpo_core.forecast import Forecast, compute_forecast
 from perpo_core.stage import StageContext
-from perpo_core.store import open_store
+from perpo_core.store import Store, open_store
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.base import StageName
 from schemas.config import RefreshConfig
