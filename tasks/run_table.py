@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prefect.artifacts import create_markdown_artifact
 
+from perpo_core.markdown import escape
 from perpo_core.report.tables import format_duration
 from perpo_core.store import Store
 from schemas.artifact import Counts
@@ -27,9 +28,9 @@ def publish_run(store: Store, record: RunRecord, report_url: str | None) -> None
 def describe_run(store: Store, record: RunRecord, report_url: str | None) -> str:
     """The table as markdown."""
     link = [f"[Report of {record.run_id}]({report_url})", ""] if report_url else []
-    ended = [record.error.partition("\n")[0], ""] if record.error else []
-    model = record.config.policy.model
-    policy = f"From the policy `{record.policy_digest[:SHORT]}` (policy.model = `{model}`)."
+    ended = [escape(record.error.partition("\n")[0]), ""] if record.error else []
+    model = escape(record.config.policy.model)
+    policy = f"From the policy `{record.policy_digest[:SHORT]}` (policy.model = {model})."
     return "\n".join([*link, *ended, policy, "", HEAD, RULE, *_list_stages(store, record)])
 
 

@@ -40,6 +40,13 @@ def test_a_run_that_stopped_says_why_and_what_did_not_run(toy_config: RefreshCon
     assert read_rows(table)["train"][0] == "not run"
 
 
+def test_what_a_model_or_a_file_said_is_text_and_no_markup(toy_config: RefreshConfig) -> None:
+    record = run_toy(toy_config, 1, stop_before="train")
+    said = record.model_copy(update={"error": "row 3: answer <img src=x onerror=alert(1)> [a](b)"})
+    table = describe_run(Store(toy_config.store), said, None)
+    assert table.startswith("row 3\\: answer \\<img src=x onerror=alert(1)\\> \\[a\\](b)")
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_forced_stages_are_called_so_in_the_ui(toy_config: RefreshConfig) -> None:
     from prefect.client.orchestration import get_client

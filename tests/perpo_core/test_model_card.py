@@ -19,9 +19,9 @@ from perpo_core.export.card import build_card
 from perpo_core.export.export import load_facts
 from perpo_core.export.facts import CardFacts
 from perpo_core.export.licence import read_licence
-from perpo_core.export.markdown import build_table, escape
 from perpo_core.export.origin import Origin
 from perpo_core.export.usage import BOX_FORMAT_WORDS
+from perpo_core.markdown import build_table, escape
 from perpo_core.report.load import RunArtifacts
 from schemas.artifact import Counts
 from tests.perpo_core.exportable import with_config

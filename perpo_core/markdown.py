@@ -1,4 +1,4 @@
-"""Markdown of a model card: text of users and models can break neither a line nor a table."""
+"""Markdown of model cards and of the UI: foreign text can break neither a line nor a table."""
 
 from __future__ import annotations
 
