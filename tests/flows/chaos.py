@@ -111,24 +111,38 @@ def run_disturbed(
     while True:
         server.ensure()
         mark = uuid.uuid4().hex
-        disturb = tally["kills"] < num_kills
         with run_marked(mark, server, config, folder / "refresh.log") as process:
-            victim = kill_something(process, mark, server, duration_s, rng) if disturb else None
-            if victim:
-                tally["kills"] += 1
-                tally["by_victim"][victim] += 1
-            if victim == "server":
-                time.sleep(rng.uniform(0, SERVER_AWAY_S))
-                server.ensure()
+            victims = disturb(process, mark, server, duration_s, num_kills - tally["kills"], rng)
             process.wait(COMMAND_TIMEOUT_S)
+        tally["kills"] += len(victims)
+        tally["by_victim"].update(victims)
         tally["orphans"] += count_orphans(mark)
         record = load_latest(store)
-        say(f"kill {tally['kills']}: {victim or 'nobody'}, the command ended with "
-            f"{process.returncode}, stages {list(record.stages) if record else []}")  # fmt: skip
+        say(f"{tally['kills']} kills: {', '.join(victims) or 'nobody'}, the command ended with "
+            f"{process.returncode} after {', '.join(record.stages) if record else 'nothing'}")  # fmt: skip
         if process.returncode == 0:
             return store
-        assert victim, (folder / "refresh.log").read_text()[-3000:]
+        assert victims, (folder / "refresh.log").read_text()[-3000:]
         tally["resumes"] += 1
+
+
+def disturb(
+    process: subprocess.Popen[bytes], mark: str, server: Server, duration_s: float,
+    num_kills: int, rng: random.Random,
+) -> list[str]:  # fmt: skip
+    """Kill so many at most, one after the other while the command goes on; whom, in order."""
+    victims: list[str] = []
+    while len(victims) < num_kills:
+        victim = kill_something(process, mark, server, duration_s, rng)
+        if victim is None:
+            break
+        victims.append(victim)
+        if victim == "flow":
+            process.wait()
+        if victim == "server":
+            time.sleep(rng.uniform(0, SERVER_AWAY_S))
+            server.ensure()
+    return victims
 
 
 @contextmanager
