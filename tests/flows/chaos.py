@@ -118,8 +118,9 @@ def run_disturbed(
         tally["by_victim"].update(victims)
         tally["orphans"] += count_orphans(mark)
         record = load_latest(store)
-        say(f"{tally['kills']} kills: {', '.join(victims) or 'nobody'}, the command ended with "
-            f"{process.returncode} after {', '.join(record.stages) if record else 'nothing'}")  # fmt: skip
+        done = ", ".join(record.stages) if record else "nothing"
+        who = ", ".join(victims) or "nobody"
+        say(f"kill {tally['kills']}: {who}; ended with {process.returncode}, done: {done}")
         if process.returncode == 0:
             return store
         assert victims, (folder / "refresh.log").read_text()[-3000:]
