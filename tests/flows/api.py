@@ -42,6 +42,16 @@ class Api:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         return str(self.call("POST", f"deployments/{deployment}/create_flow_run", body)["id"])
 
+    def list_runs(self, name: str) -> list[dict[str, Any]]:
+        """The runs of a deployment that are no plans of its schedule, newest first."""
+        body = {
+            "deployments": {"id": {"any_": [self.find_deployment(name)["id"]]}},
+            "flow_runs": {"tags": {"not_any_": ["auto-scheduled"]}},
+            "sort": "START_TIME_DESC",
+        }
+        found: list[dict[str, Any]] = self.call("POST", "flow_runs/filter", body)
+        return found
+
     def read_run(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
         return found

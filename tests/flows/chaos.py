@@ -45,6 +45,7 @@ from tests.flows.whole import (
 
 VICTIMS = {"engine": "perpo_core.generate.child", "trainer": "perpo_core.train.child"}
 KINDS = ("flow", "engine", "trainer", "server")
+RUN_SHARE, CHILD_SHARE = 0.5, 0.1  # of an undisturbed run's time: until a run or child is killed
 SERVER_AWAY_S = 10.0  # at most, before it is started again
 
 
@@ -174,13 +175,13 @@ def kill_something(
     An engine or a trainer is waited for, since each lives for a part of the run only.
     """
     kind = rng.choice(KINDS)
-    moment_s = time.monotonic() + rng.uniform(0, duration_s)
+    moment_s = time.monotonic() + rng.uniform(0, RUN_SHARE * duration_s)
     while process.poll() is None and time.monotonic() < moment_s + COMMAND_TIMEOUT_S:
         time.sleep(0.05)
         found = find_victim(process, mark, server, kind)
         if found and (time.monotonic() >= moment_s or kind in VICTIMS):
             if kind in VICTIMS:
-                time.sleep(rng.uniform(0, duration_s / 4))
+                time.sleep(rng.uniform(0, CHILD_SHARE * duration_s))
             with suppress(ProcessLookupError):
                 os.kill(found, signal.SIGKILL) if kind in VICTIMS else os.killpg(
                     found, signal.SIGKILL

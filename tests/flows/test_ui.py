@@ -70,8 +70,17 @@ def test_the_deployments_and_their_form(served: Served, page: Page) -> None:
     page.wait_for_text("Make the stage anew even where the store has what it would make.")
 
 
-def test_a_run_has_its_graph_and_artifacts(served: Served, page: Page) -> None:
-    run = served.start("refresh/on-demand")
+def test_a_run_started_from_the_form_has_its_graph_and_artifacts(
+    served: Served, page: Page
+) -> None:
+    deployment = served.find_deployment("refresh/on-demand")["id"]
+    page.open(f"{served.url}/deployments/deployment/{deployment}/run")
+    page.wait_for_text("perpo config lists all")
+    assert served.list_runs("refresh/on-demand") == []
+    page.click("Submit")
+    wait_until(lambda: served.list_runs("refresh/on-demand"))
+    [started] = served.list_runs("refresh/on-demand")
+    run = started["id"]
     name = served.wait_for(run, "Completed")["name"]
     page.open(f"{served.url}/runs/flow-run/{run}")
     page.wait_for_text(name)

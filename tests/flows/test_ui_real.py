@@ -113,15 +113,15 @@ def test_the_deployments_with_the_nightly_schedule(served: Served, page: Page) -
     photograph(page, "ui-deployments.png", 900)
 
 
-def test_the_form_of_a_run(served: Served, page: Page) -> None:
-    deployment = served.find_deployment("refresh/on-demand")["id"]
+def test_a_night_started_from_its_form(served: Served, page: Page) -> None:
+    deployment = served.find_deployment("refresh/nightly")["id"]
     page.open(f"{served.url}/deployments/deployment/{deployment}/run")
     page.wait_for_text("perpo config lists all")
     photograph(page, "ui-form.png", HEIGHT)
-
-
-def test_a_night(served: Served, page: Page) -> None:
-    run = served.start("refresh/nightly", overrides=["policy.model=builtin"])
+    page.click("Submit")
+    wait_until(lambda: served.list_runs("refresh/nightly"))
+    [started] = served.list_runs("refresh/nightly")
+    run = started["id"]
     served.wait_for(run, "Completed", RUN_TIMEOUT_S)
     page.open(f"{served.url}/runs/flow-run/{run}")
     page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
