@@ -70,18 +70,16 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     """Answers, rewards and intervals of both policies; uncommitted."""
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
-    base, base_reused = _answer(context, samples, context.policy, "base")
+    base = _answer(context, samples, context.policy, "base")
     trained_policy = PolicyRef(
         digest=checkpoint.policy_digest, folder=context.store.path(checkpoint, "model")
     )
-    trained, trained_reused = _answer(context, samples, trained_policy, "trained")
+    trained = _answer(context, samples, trained_policy, "trained")
     rows = [
         row
         for name, candidates in (("base", base), ("trained", trained))
         for row in _score_answers(context, samples, candidates, name)
     ]
-    reused = {"base": base_reused, "trained": trained_reused}
-    num_reused = sum(reused[row["policy"]] for row in rows)
     predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
     file = workspace.write_table("predictions.parquet", predictions)
     resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
@@ -92,7 +90,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         key=key,
         digest=compute_digest([file]),
         files=[file],
-        counts=Counts(num_in=len(rows), num_kept=len(rows), num_reused=num_reused),
+        counts=Counts(num_in=len(rows), num_kept=len(rows)),
         parents=as_parents(samples, checkpoint, base, trained),
         producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
                                    base.producer.engine),
@@ -107,18 +105,19 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
 
 def _answer(
     context: StageContext, samples: SampleSet, policy: PolicyRef, name: str
-) -> tuple[CandidateSet, bool]:
-    """A policy's held-out answers, and whether the store had the whole set of them."""
+) -> CandidateSet:
+    """A policy's held-out answers, from the store where it has them."""
     request = build_request(context.config)
     key = compute_candidates_key(request, policy, samples)
     found = context.find("candidates", key, context.log)
     if found is not None:
         context.log(f"{name}: held-out answers are in the store already")
-        return found, True
+        return found
     context.log(f"{name}: answering the held-out prompts")
-    return context.make_alone(
+    made, _ = context.make_alone(
         "candidates", key, lambda: make_candidates(context, key, request, policy, samples)
     )
+    return made
 
 
 def _score_answers(
