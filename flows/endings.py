@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from schemas.run import RunStatus
 
@@ -23,7 +25,13 @@ def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
 
 
 def was_cancelled() -> bool:
-    """Whether someone has asked Prefect to cancel the run that calls."""
-    with get_client(sync_client=True) as client:
-        state = client.read_flow_run(flow_run.id).state
+    """Whether someone has asked Prefect to cancel the run that calls; no, if it does not answer."""
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # SIGTERM leaves little time
+            get_client(sync_client=True) as client,
+        ):
+            state = client.read_flow_run(flow_run.id).state
+    except httpx.HTTPError:
+        return False
     return state is not None and (state.is_cancelling() or state.is_cancelled())
