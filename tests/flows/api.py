@@ -44,13 +44,10 @@ class Api:
 
     def list_runs(self, name: str) -> list[dict[str, Any]]:
         """The runs of a deployment that are no plans of its schedule, newest first."""
-        body = {
-            "deployments": {"id": {"any_": [self.find_deployment(name)["id"]]}},
-            "flow_runs": {"tags": {"not_any_": ["auto-scheduled"]}},
-            "sort": "START_TIME_DESC",
-        }
-        found: list[dict[str, Any]] = self.call("POST", "flow_runs/filter", body)
-        return found
+        deployment = self.find_deployment(name)["id"]
+        body = {"deployments": {"id": {"any_": [deployment]}}, "sort": "START_TIME_DESC"}
+        found = self.call("POST", "flow_runs/filter", body)
+        return [run for run in found if not run["auto_scheduled"]]
 
     def read_run(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"flow_runs/{run}")
