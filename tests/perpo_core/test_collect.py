@@ -69,16 +69,15 @@ def test_equal_input_gives_equal_bytes_and_a_longer_split_grows(tmp_path: Path) 
 
 
 def test_the_same_scene_twice_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = digits.compose_scenes
+    real = digits.compose_scene
 
-    def compose_twice(split: Any, task: Any, count: int, seed: int) -> Any:
-        for scene in real(split, task, count, seed):
-            yield from (scene, scene)
+    def compose_twice(split: Any, task: Any, index: int, seed: int) -> Any:
+        return real(split, task, index // 2, seed)
 
-    monkeypatch.setattr(digits_source, "compose_scenes", compose_twice)
+    monkeypatch.setattr(digits_source, "compose_scene", compose_twice)
     items = list(SOURCES["digits"].iterate_samples(DIGITS))
     aside = [item for item in items if isinstance(item, SetAside)]
-    assert len(aside) == len(items) // 2 == 30
+    assert len(aside) == 6 + 1 + 6  # every other one of a split and task
     assert aside[0].reason == "duplicate prompt"
     assert aside[0].detail == (
         "digits train/grounding scene 1: same prompt as digits train/grounding scene 0"
