@@ -115,8 +115,10 @@ def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page
     states = read_task_states(served, run)
     assert states["generate"][-1] == "Cached"
     assert sorted(states["train"]) == ["Completed", "Failed"]
-    page.open(f"{served.url}/runs/flow-run/{run}?tab=Task+Runs")
+    page.open(f"{served.url}/runs/flow-run/{run}")
+    page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
     page.click("Task Runs")
+    page.wait_for_text("1 Failed)")
     page.wait_for_text("Cached")
 
 

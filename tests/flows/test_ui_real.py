@@ -147,8 +147,10 @@ def test_a_training_that_is_killed_fails_and_retry_runs_only_what_is_missing(
     served.wait_for(run, "Completed", RUN_TIMEOUT_S)
     made = [name for name, entry in find_record(served, run).stages.items() if not entry.reused]
     assert made == ["train", "evaluate", "promote"]
-    page.open(f"{served.url}/runs/flow-run/{run}?tab=Task+Runs")
+    page.open(f"{served.url}/runs/flow-run/{run}")
+    page.wait_for("document.querySelectorAll('.run-graph__stage canvas').length")
     page.click("Task Runs")
+    page.wait_for_text("1 Failed)")
     page.wait_for_text("Cached")
     photograph(page, "ui-retried.png", HEIGHT)
 
