@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from flows.lock import lock_name
 from flows.records import load_record, load_records
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
+from tests.flows.api import wait_until
+from tests.flows.served import find_processes
 
 HEAVY = ("torch", "vllm", "prefect", "transformers", "datasets", "pyarrow")
 TOY_COMMAND = [sys.executable, "-m", "tests.flows.toy"]
@@ -134,27 +135,6 @@ def test_a_run_that_nobody_runs_is_shown_as_killed(toy_config: RefreshConfig) ->
         assert describe_status(store, record) == "running"
 
 
-def find_server(store: Path) -> list[int]:
-    """Processes whose environment says that their Prefect home is this store's."""
-    mark = f"PREFECT_HOME={store / '.prefect'}".encode()
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it ended, or is not ours to read
-            continue
-    return found
-
-
-def wait_until(condition: object, timeout_s: float = 60.0) -> None:
-    assert callable(condition)
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "it did not come about in time"
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_without_a_server_ends_whole_and_resumes(
@@ -175,10 +155,10 @@ def test_a_run_without_a_server_ends_whole_and_resumes(
         return bool(records) and "materialize" in records[0].stages
 
     wait_until(waits_in_train)
-    assert find_server(Path(toy_config.store))
+    assert find_processes(Path(toy_config.store))
     process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    wait_until(lambda: not find_server(Path(toy_config.store)), 20)
+    wait_until(lambda: not find_processes(Path(toy_config.store)), 20)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert error.strip().startswith("interrupted; what is finished stays")
