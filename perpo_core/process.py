@@ -112,8 +112,9 @@ def _build_launcher(processes: int) -> list[str]:
     """What `-m MODULE` is given to."""
     if processes == 1:
         return [sys.executable]
-    torchrun = [sys.executable, "-m", "torch.distributed.run"]
-    return [*torchrun, "--standalone", f"--nproc-per-node={processes}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    # Without an address torchrun asks DNS for this machine's name, which may take long or lie.
+    return [*torchrun, "--local-addr=127.0.0.1", f"--nproc-per-node={processes}"]
 
 
 def _start(

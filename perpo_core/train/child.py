@@ -28,7 +28,7 @@ from perpo_core.train.ranks import (
     gather,
     get_rank,
     join_processes,
-    leave_processes,
+    run_as_one_of_many,
 )
 from perpo_core.train.references import References
 from perpo_core.train.trainer import ListTrainer
@@ -37,7 +37,8 @@ from schemas.run import PolicyRef, ReferenceJob, TrainJob
 
 
 @record  # so that torchrun's last lines say why, and not only that, a process failed
-def main() -> None:
+def main() -> ListTrainer:
+    """What holds on to the process group is returned: run_as_one_of_many keeps it."""
     job = load_job(TrainJob)
     join_processes()
     model, processor = load_model(job, job.policy)
@@ -56,7 +57,7 @@ def main() -> None:
             reference_difference_nats=references.largest_difference_nats,
             **result,
         )
-    leave_processes()
+    return trainer
 
 
 def load_model(job: TrainJob, policy: PolicyRef) -> tuple[ListPolicy, Any]:
@@ -149,4 +150,4 @@ def load_chosen(job: TrainJob, trainer: ListTrainer) -> ListPolicy:
 
 
 if __name__ == "__main__":
-    main()
+    run_as_one_of_many(main)

@@ -6,7 +6,9 @@ Work is shared out in turns: rank r of W does items r, r + W, r + 2W, ...
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -63,6 +65,22 @@ def join_processes() -> None:
             torch.cuda.set_device(choose_device())
 
 
-def leave_processes() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+def run_as_one_of_many(main: Callable[[], object]) -> None:
+    """Run main; one of several processes then ends at once, whatever main made still alive.
+
+    Teardown may never end: it joins Gloo's threads while it holds the interpreter, for which they
+    wait to drop the tensors of the last collective (pytorch/pytorch issues 56297 and 190489).
+    """
+    if get_world_size() == 1:
+        main()
+        return
+    status = 1
+    try:
+        _kept = main()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -33,6 +33,7 @@ def run(
     log_path: Path | None = None,
     module: str = CHILDREN,
     stop: threading.Event | None = None,
+    processes: int = 1,
 ) -> dict[str, Any]:
     return run_child(
         module,
@@ -43,6 +44,7 @@ def run(
         env={**CHILDREN_PATH, **(env or {})},
         log_path=log_path,
         stop=stop,
+        processes=processes,
     )
 
 
@@ -140,6 +142,12 @@ def test_a_job_may_be_a_plain_dict() -> None:
         env=CHILDREN_PATH,
     )
     assert result == {"text": "é"}
+
+
+def test_processes_side_by_side_meet_without_asking_for_this_machines_name() -> None:
+    names = "MASTER_ADDR WORLD_SIZE RANK"
+    result = run(Job(act="environment", text=names), processes=2)
+    assert result == {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "RANK": "0"}
 
 
 def test_what_libraries_print_goes_to_the_log(tmp_path: Path) -> None:

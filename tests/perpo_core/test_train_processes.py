@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -96,6 +99,36 @@ def test_an_error_in_one_process_ends_all_and_is_said(tmp_path, policy, processo
     with pytest.raises(ChildFailed, match="is not finite at step"):
         run_stage(tmp_path, policy, processor, processes=2, learning_rate=1.0, max_grad_norm=1e6,
                   epochs=40, eval_every_steps=1000)  # fmt: skip
+
+
+# What main returns says so when it is torn down, where a process group would wait for its threads.
+RANK = """
+import sys
+from perpo_core.train.ranks import run_as_one_of_many
+class Kept:
+    def __del__(self):
+        print("torn down")
+def main():
+    print("ran")
+    if sys.argv[1] == "fails":
+        raise ValueError("a bad list")
+    return Kept()
+run_as_one_of_many(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("world", "how", "returncode", "printed"),
+    [(1, "works", 0, "ran\ntorn down\n"), (2, "works", 0, "ran\n"), (2, "fails", 1, "ran\n")],
+)
+def test_one_of_several_processes_ends_without_teardown(world, how, returncode, printed):
+    """Teardown of a process group can wait for ever for threads that wait for the interpreter."""
+    ended = subprocess.run(
+        [sys.executable, "-c", RANK, how], env=os.environ | {"WORLD_SIZE": str(world)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (returncode, printed)
+    assert ("ValueError: a bad list" in ended.stderr) == (how == "fails")
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
