@@ -65,6 +65,19 @@ class Api:
         wait_until(has_arrived, timeout_s)
         return self.read_run(run)
 
+    def wait_for_exit(self, run: str, timeout_s: float = 60.0) -> None:
+        """Until the worker has noticed that the process of a failed run is gone.
+
+        A run that is retried sooner is marked Crashed by the worker (docs/night.md).
+        """
+        body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_DESC"}
+
+        def has_exited() -> bool:
+            lines = self.call("POST", "logs/filter", body)
+            return any("exited with status code" in line["message"] for line in lines)
+
+        wait_until(has_exited, timeout_s)
+
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s

@@ -113,6 +113,7 @@ def test_retry_by_the_command_line_and_a_stage_by_itself(served: Served, wish: P
     run = served.start("refresh/on-demand", overrides=["train.beta=0.34"])
     message = served.wait_for(run, "Failed")["state"]["message"]
     assert "toy train was told to fail" in message
+    served.wait_for_exit(run)
     wish.unlink()
     served.prefect("flow-run", "retry", run)
     assert served.wait_for(run, "Completed")["run_count"] == 2

@@ -101,6 +101,7 @@ def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page
     wish.write_text("input")
     run = served.start("refresh/on-demand", overrides=["train.beta=0.2"])
     served.wait_for(run, "Failed")
+    served.wait_for_exit(run)
     wish.unlink()
     page.open(f"{served.url}/runs/flow-run/{run}")
     page.wait_for_text("Failed")

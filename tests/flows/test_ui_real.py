@@ -139,6 +139,7 @@ def test_a_training_that_is_killed_fails_and_retry_runs_only_what_is_missing(
 ) -> None:
     run = served.start("refresh/on-demand", overrides=[*LENIENT, "train.beta=0.2"])
     kill_training(served, run)
+    served.wait_for_exit(run)
     page.open(f"{served.url}/runs/flow-run/{run}")
     page.wait_for_text("Failed")
     page.click("Retry")
