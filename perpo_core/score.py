@@ -2,9 +2,9 @@
 
 Candidates belong to a prompt and meet its samples by prompt_id: samples that share a prompt and
 differ in their truth each get their own score rows. One score part a candidate shard, under the
-same name, so that workers can score ranges of shards side by side and `run` collects what they
-made. Images are never read: rewards compare texts. A score that an earlier set holds of the same
-sample and answer, judged the same way, is taken over.
+same name, so that workers can score shards side by side and `run` collects what they made. Images
+are never read: rewards compare texts. A score that an earlier set holds of the same sample and
+answer, judged the same way, is taken over.
 
 Left out: several rewards mixed into one. `rewards` keeps rewards by name, so a mixture has a place.
 """
@@ -15,7 +15,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ from schemas.run import PolicyRef
 
 KIND = "scores"
 VERSION = 1
-RANGES_PER_WORKER = 4  # enough to even out ranges of unequal cost, few enough to keep a UI readable
 SPLIT: Split = "train"  # of the candidates
 CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
 UNREADABLE = "unreadable answer"
@@ -79,33 +77,24 @@ def score_text(
     return REWARDS[getattr(config, task)](text, target, reading)
 
 
-def split_ranges(num_shards: int, workers: int) -> list[tuple[int, int]]:
-    """Shards 0..num_shards as at most 4 x workers half-open ranges, sizes differing by at most 1.
-
-    >>> split_ranges(10, 1)
-    [(0, 2), (2, 5), (5, 7), (7, 10)]
-    """
-    num_ranges = min(num_shards, RANGES_PER_WORKER * workers)
-    edges = [i * num_shards // num_ranges for i in range(num_ranges + 1)] if num_ranges else [0]
-    return list(pairwise(edges))
-
-
-def score_range(
+def score_share(
     context: StageContext,
     key: str,
     samples: SampleSet,
     candidates: CandidateSet,
-    start: int,
-    stop: int,
+    start: int = 0,
+    step: int = 1,
 ) -> list[FileRef]:
-    """Score candidate shards [start, stop), one part each; finished parts are kept as they are.
+    """Score candidate shards start, start + step, ...; finished parts are kept as they are.
 
-    Raises ValueError for a candidate whose prompt has no sample.
+    In steps, since neighbours are of one task and cost alike. Raises ValueError for a candidate
+    whose prompt has no sample.
     """
     workspace = context.open_workspace(KIND, key)
     scorer: Scorer | None = None
-    files = []
-    for shard in list_shards(candidates)[start:stop]:
+    shards = list_shards(candidates)[start::step]
+    files: list[FileRef] = []
+    for shard in shards:
         made_of = [key, samples.digest, shard.sha256]
         file = workspace.find_part(shard.path, made_of)
         if file is None:
@@ -113,6 +102,7 @@ def score_range(
             path = context.store.path(candidates, shard.path)
             file = _score_shard(scorer, path, workspace, shard.path, made_of)
         files.append(file)
+        context.progress(len(files), len(shards), "shards")
     return files
 
 
@@ -208,11 +198,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     """
     started = time.monotonic()
     check_candidates(context.store, samples, candidates, SPLIT)
-    shards = list_shards(candidates)
-    files = []
-    for number in range(len(shards)):
-        files += score_range(context, key, samples, candidates, number, number + 1)
-        context.progress(number + 1, len(shards), "shards")
+    files = score_share(context, key, samples, candidates)
     workspace = context.open_workspace(KIND, key)
     paths = [workspace.folder / file.path for file in files]
     scores = pa.concat_tables(pq.read_table(p, columns=["task", "reward", "error"]) for p in paths)

@@ -125,7 +125,7 @@ class ScoreConfig(Section):
     on_unparsed: Literal["zero", "drop"] = "zero"
     """An answer the parser cannot read scores 0, or leaves the list with its reason."""
     workers: int = Field(default=2, ge=1, le=256)
-    """Score tasks at the same time; shard ranges are at most four times this."""
+    """Score tasks side by side, each with its share of the shards."""
 
 
 class ListsConfig(Section):

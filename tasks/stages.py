@@ -24,7 +24,7 @@ from tasks.aside import told_aside
 from tasks.context import build_context
 from tasks.modules import load_stage
 from tasks.names import describe_work
-from tasks.score_ranges import map_score
+from tasks.score_shares import map_score
 from tasks.slots import in_gpu_slot
 from tasks.summaries import publish_summary
 

@@ -21,7 +21,6 @@ import numpy as np
 from perpo_core.approvals import request_approval
 from perpo_core.keys import compute_digest, compute_key, hash_folder
 from perpo_core.process import ChildFailed
-from perpo_core.score import split_ranges
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from schemas.arrow import CANDIDATES, PREDICTIONS, PREFERENCES, SAMPLES, SCORES
 from schemas.artifact import (
@@ -166,18 +165,21 @@ FINISH: dict[StageName, Callable[[StageContext, Any, Any], Any]] = {
 
 
 def build_score() -> Any:
-    """The toy score stage also has ranges."""
+    """The toy score stage can be shared out."""
     parts = tuple(f"part-{n:05}.parquet" for n in range(NUM_SHARDS))
     stage = build_stage("score", ScoredSet, parts, mean_reward={"grounding": 0.5})
 
-    def score_range(
-        context: StageContext, key: str, samples: Any, candidates: Any, start: int, stop: int
+    def score_share(
+        context: StageContext, key: str, samples: Any, candidates: Any, start: int, step: int
     ) -> list[FileRef]:
         break_if_asked(context, "score")
-        return [stage.write_part(context, key, part) for part in parts[start:stop]]
+        files = []
+        for part in parts[start::step]:
+            files.append(stage.write_part(context, key, part))
+            context.progress(len(files), len(parts), "shards")
+        return files
 
-    stage.score_range = score_range
-    stage.split_ranges = split_ranges
+    stage.score_share = score_share
     stage.list_shards = lambda candidates: candidates.files
     return stage
 

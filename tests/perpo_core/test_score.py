@@ -8,8 +8,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from perpo_core import score
 from perpo_core.stage import StageContext, find_or_make
@@ -94,11 +92,11 @@ def test_unreadable_answers_can_be_dropped(tmp_path: Path) -> None:
     assert scores.mean_reward["grounding"] == pytest.approx(0.75)
 
 
-def test_ranges_make_the_same_artifact_and_parts_are_kept(tmp_path: Path) -> None:
+def test_shares_make_the_same_artifact_and_parts_are_kept(tmp_path: Path) -> None:
     context = build_context(tmp_path)
     samples, candidates = build_parents(context)
     key = score.compute_key(context.config, context.policy, samples, candidates)
-    second = score.score_range(context, key, samples, candidates, 1, 2)
+    second = score.score_share(context, key, samples, candidates, 1, 2)
     path = context.open_workspace("scores", key).folder / second[0].path
     written_at = path.stat().st_mtime_ns
     scores = score.run(context, key, samples, candidates)
@@ -167,12 +165,3 @@ def test_no_candidates_at_all_is_an_error(tmp_path: Path) -> None:
     candidates = commit_candidates(context.store, samples, [])
     with pytest.raises(ValueError, match="no shards"):
         find_or_make(context, score, samples, candidates)
-
-
-@given(st.integers(0, 500), st.integers(1, 40))
-def test_ranges_cover_every_shard_once(num_shards: int, workers: int) -> None:
-    ranges = score.split_ranges(num_shards, workers)
-    assert [i for start, stop in ranges for i in range(start, stop)] == list(range(num_shards))
-    assert len(ranges) <= 4 * workers
-    sizes = {stop - start for start, stop in ranges}
-    assert not sizes or (max(sizes) - min(sizes) <= 1 and min(sizes) >= 1)
