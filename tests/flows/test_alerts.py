@@ -50,6 +50,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+def wait_for_message(inbox: Inbox, run: str) -> str:
+    """The first message about a run; Prefect may tell of the end of another one twice."""
+    while run not in (said := inbox.messages.get(timeout=WITHIN_S)):
+        continue
+    return said
+
+
 @contextmanager
 def listening() -> Iterator[Inbox]:
     with Inbox() as inbox:
@@ -100,23 +107,21 @@ def test_crashed_failed_and_late_runs_are_told_of(tmp_path: Path) -> None:
         fill_in(served, inbox.url)
 
         run = served.start("refresh/on-demand")
-        said = inbox.messages.get(timeout=WITHIN_S)
+        said = wait_for_message(inbox, run)
         assert said.startswith("default ") and " of on-demand (Failed)\n" in said
-        assert "toy train was told to fail" in said and run in said
+        assert "toy train was told to fail" in said
 
         wish.write_text("hold")
         run = served.start("refresh/on-demand")
         wait_until(served.find_children, 90)
         kill_run(served)
-        said = inbox.messages.get(timeout=WITHIN_S)
-        assert " of on-demand (Crashed)\n" in said and run in said
+        assert " of on-demand (Crashed)\n" in wait_for_message(inbox, run)
         wait_until(lambda: not served.find_children(), 20)
 
         inbox.status = 404  # an error, too, is told of without the address
         served.call("PATCH", "work_pools/perpo", {"is_paused": True})
         run = served.start("refresh/on-demand")
-        said = inbox.messages.get(timeout=WITHIN_S)
-        assert " of on-demand (did not start)\n" in said and run in said
+        assert " of on-demand (did not start)\n" in wait_for_message(inbox, run)
 
         served.process.send_signal(signal.SIGTERM)
         served.process.communicate(timeout=30)
