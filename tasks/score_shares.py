@@ -43,7 +43,7 @@ class SharedProgress:
 
 @task(
     name="score-share",
-    task_run_name="score every {step}th shard from {start}",
+    task_run_name="score shards from {start} in steps of {step}",
     cache_policy=NO_CACHE,
     persist_result=False,
 )
