@@ -1,6 +1,6 @@
 """The score stage, shared out over tasks; then its own run collects the parts.
 
-As many tasks as workers, however many samples: a task run costs Prefect about a tenth of a second.
+As many tasks as workers, however many samples, so that what Prefect costs does not grow with them.
 They exist only when there is work, so a reused score stage is one Cached task. Threads share the
 process: reading Parquet and the edit distances release the interpreter lock.
 """
