@@ -36,6 +36,7 @@ StoreOption = Annotated[
 ]
 RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
 STORE = "store"
+INTERRUPTED = "interrupted; what is finished stays in the store and the same command resumes"
 
 
 def find_run(run: str, store: Place) -> tuple[Store, RunRecord]:
@@ -65,8 +66,8 @@ def explaining_errors() -> Iterator[None]:
     """What the user can mend is one red sentence and an exit code; bugs keep their trace."""
     try:
         yield
-    except KeyboardInterrupt:
-        tell("interrupted; what is finished stays in the store and the same command resumes", 130)
+    except KeyboardInterrupt as interruption:
+        tell(str(interruption) or INTERRUPTED, 130)
     except Exception as error:
         code = find_exit_code(error)
         if OPTIONS.debug or code is None:

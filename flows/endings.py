@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx
-from prefect.client.orchestration import get_client
-from prefect.exceptions import TerminationSignal
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import Abort, TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -15,23 +18,35 @@ RESUMES = "what is finished stays in the store and the next run resumes"
 
 def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
     """The status of a run that this ended, and one sentence for its record."""
+    if isinstance(error, KeyboardInterrupt | TerminationSignal | Abort) and was_cancelled():
+        return "cancelled", f"cancelled in Prefect; {RESUMES}"
     if isinstance(error, KeyboardInterrupt):
         return "cancelled", f"interrupted; {RESUMES}"
     if isinstance(error, TerminationSignal):
-        if was_cancelled():
-            return "cancelled", f"cancelled in Prefect; {RESUMES}"
         return "failed", f"ended by SIGTERM, as its worker or the machine stopped; {RESUMES}"
     return "failed", str(error) or type(error).__name__
 
 
 def was_cancelled() -> bool:
     """Whether someone has asked Prefect to cancel the run that calls; no, if it does not answer."""
+    with asking_quickly() as client:
+        return is_cancelled(client)
+
+
+@contextmanager
+def asking_quickly() -> Iterator[SyncPrefectClient]:
+    """A client that asks once: whoever is being ended has little time."""
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+
+
+def is_cancelled(client: SyncPrefectClient) -> bool:
+    """Whether the run that calls is cancelled, or to be; no, if the server does not answer."""
     try:
-        with (
-            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # SIGTERM leaves little time
-            get_client(sync_client=True) as client,
-        ):
-            state = client.read_flow_run(flow_run.id).state
+        state = client.read_flow_run(flow_run.id).state
     except httpx.HTTPError:
         return False
     return state is not None and (state.is_cancelling() or state.is_cancelled())

@@ -15,14 +15,11 @@ from contextlib import contextmanager
 from flows.server import ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
+from perpo_core.environment import apply_defaults
 from perpo_core.place import Place, find_folder
 
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"  # "user:password" that a server asks for
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
-QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # nothing phones home
-    "DO_NOT_TRACK": "1",
-}
 PATIENT = {
     # A server that is started again at night is waited for: 2 + 4 + ... + 256 s, 8 minutes.
     "PREFECT_CLIENT_MAX_RETRIES": "8",
@@ -35,7 +32,8 @@ DRAIN_TIMEOUT_S = 10.0
 
 def set_environment(console: bool) -> None:
     """Settings that Prefect reads when it is imported; `console` shows its own log lines."""
-    for name, value in {**QUIET, **PATIENT}.items():
+    apply_defaults()
+    for name, value in PATIENT.items():
         os.environ.setdefault(name, value)
     if SERVER_AUTH in os.environ:  # a server of ours is also talked to from here
         os.environ.setdefault(CLIENT_AUTH, os.environ[SERVER_AUTH])
@@ -47,15 +45,19 @@ def set_environment(console: bool) -> None:
 def prefect_for(store: Place, console: bool) -> Iterator[None]:
     """Flows called inside talk to the user's server, or to one of their own.
 
-    Raises ServerEnded, one sentence, if it is gone for longer than a restart takes.
+    Raises ServerEnded, one sentence, if it is gone for longer than a restart takes;
+    KeyboardInterrupt, one sentence, if the flow was cancelled.
     """
     set_environment(console)
     import httpx
+    from prefect.exceptions import CancelledRun
     from prefect.settings import PREFECT_API_URL
 
     with connected_to_server(store):
         try:
             yield
+        except CancelledRun as end:
+            raise KeyboardInterrupt(str(end)) from end
         except httpx.TransportError as error:
             raise ServerEnded(
                 f"Prefect's server at {PREFECT_API_URL.value()} does not answer ({error}); see to "

@@ -13,6 +13,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.approval import ask_in_ui
+from flows.cancelling import run_until_cancelled
 from flows.checks import refuse_errors
 from flows.lock import lock_name
 from flows.recipe import follow_recipe
@@ -39,9 +40,10 @@ def name_refresh() -> str:
 def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRecord:
     """One refresh: what the store has is reused, the rest is made.
 
-    Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke.
+    Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke;
+    Prefect's CancelledRun if it was interrupted.
     """
-    return run_refresh(config, force_from)
+    return run_until_cancelled(lambda: run_refresh(config, force_from))
 
 
 def run_refresh(config: RefreshConfig, force_from: StageName | None) -> RunRecord:
@@ -62,7 +64,7 @@ def rerun(
     store: PlaceText = "store",
 ) -> RunRecord:
     """A recorded run again from a stage on; the stages before it are taken from its record."""
-    return continue_run(store, run, from_stage, only, force)
+    return run_until_cancelled(lambda: continue_run(store, run, from_stage, only, force))
 
 
 def continue_run(

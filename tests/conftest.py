@@ -13,11 +13,19 @@ from tests.s3 import Machines, build_aws_env, make_bucket, serving_s3
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """One temporary Prefect server and database for the few tests that run flows."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
+    settings = {
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # a second a flow run
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,  # nothing is sent anywhere, from tests neither
+    }
     with (
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),  # a second a flow run
+        temporary_settings(settings),
         prefect_test_harness(server_startup_timeout=90),
     ):
         yield

@@ -187,8 +187,10 @@ def test_a_lasting_break_of_an_engine_ends_the_run(
 
 
 def test_an_interrupted_run_is_recorded_and_resumes(toy_config: RefreshConfig) -> None:
+    from prefect.exceptions import CancelledRun
+
     wanted = wish(toy_config, "evaluate", "interrupt")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(CancelledRun, match="interrupted"):
         refresh(toy_config)
     store = Store(toy_config.store)
     assert "interrupted" in (load_record(store, "latest").error or "")
