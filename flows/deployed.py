@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.own_state import run_watched
 from flows.refresh import run_refresh
 from perpo_core.configuration import load_config
 from perpo_core.stage import utc_now
@@ -40,4 +41,5 @@ def refresh(
             configuration's own.
     """
     own = [f"store={store}"] if store else []
-    return run_refresh(load_config(config_file, [*overrides, *own]), force_from)
+    config = load_config(config_file, [*overrides, *own])
+    return run_watched(lambda: run_refresh(config, force_from))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -14,6 +15,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from schemas.run import RunStatus
 
 RESUMES = "what is finished stays in the store and the next run resumes"
+ANSWER_S = 5.0
 
 
 def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
@@ -29,24 +31,23 @@ def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
 
 def was_cancelled() -> bool:
     """Whether someone has asked Prefect to cancel the run that calls; no, if it does not answer."""
-    with asking_quickly() as client:
-        return is_cancelled(client)
+    try:
+        with asking_quickly() as client:
+            return is_cancelled(client.read_flow_run(flow_run.id).state)
+    except httpx.HTTPError:
+        return False
+
+
+def is_cancelled(state: State | None) -> bool:
+    """Whether a run in this state is cancelled, or to be."""
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 @contextmanager
 def asking_quickly() -> Iterator[SyncPrefectClient]:
-    """A client that asks once: whoever is being ended has little time."""
+    """A client of its own that asks once: whoever is being ended has little time."""
     with (
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(sync_client=True) as client,
+        get_client(sync_client=True, httpx_settings={"timeout": ANSWER_S}) as client,
     ):
         yield client
-
-
-def is_cancelled(client: SyncPrefectClient) -> bool:
-    """Whether the run that calls is cancelled, or to be; no, if the server does not answer."""
-    try:
-        state = client.read_flow_run(flow_run.id).state
-    except httpx.HTTPError:
-        return False
-    return state is not None and (state.is_cancelling() or state.is_cancelled())

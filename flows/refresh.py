@@ -13,9 +13,9 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.approval import ask_in_ui
-from flows.cancelling import run_until_cancelled
 from flows.checks import refuse_errors
 from flows.lock import lock_name
+from flows.own_state import run_watched
 from flows.recipe import follow_recipe
 from flows.records import load_record
 from flows.runner import Runner, recording
@@ -43,7 +43,7 @@ def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRe
     Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke;
     Prefect's CancelledRun if it was interrupted.
     """
-    return run_until_cancelled(lambda: run_refresh(config, force_from))
+    return run_watched(lambda: run_refresh(config, force_from))
 
 
 def run_refresh(config: RefreshConfig, force_from: StageName | None) -> RunRecord:
@@ -64,7 +64,7 @@ def rerun(
     store: PlaceText = "store",
 ) -> RunRecord:
     """A recorded run again from a stage on; the stages before it are taken from its record."""
-    return run_until_cancelled(lambda: continue_run(store, run, from_stage, only, force))
+    return run_watched(lambda: continue_run(store, run, from_stage, only, force))
 
 
 def continue_run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import Flow, flow
 
+from flows.own_state import run_watched
 from flows.refresh import continue_run
 from schemas.base import STAGES, PlaceText, StageName
 from schemas.run import RunRecord
@@ -23,7 +24,7 @@ def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     """The flow that makes one stage of a run from the artifacts of the stages before it."""
 
     def run_stage(run: str = "latest", force: bool = True, store: PlaceText = "store") -> RunRecord:
-        return continue_run(store, run, stage, only=True, force=force)
+        return run_watched(lambda: continue_run(store, run, stage, only=True, force=force))
 
     run_stage.__doc__ = DESCRIPTION.format(stage=stage)
     decorate = flow(name=stage, flow_run_name=f"{stage} of {{run}}", persist_result=False)
