@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from itertools import count
 from typing import Any, Literal
+from uuid import UUID
 
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -31,6 +32,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.utilities.urls import url_for
 from pydantic import Field, ValidationError
@@ -48,6 +50,8 @@ from tasks.summaries import publish_gates, publish_link, publish_metrics, publis
 
 DEPLOYMENT = "promotion/approval"
 MAX_COMMENT = 1000  # characters
+PAUSE = "answer-"
+MAX_INPUTS = 200
 
 
 class Answer(RunInput):
@@ -73,29 +77,44 @@ def promotion(run: str, store: PlaceText = "store") -> State[Any]:
         raise ValueError("name the run itself: which one is the latest changes while this waits")
     opened = open_store(store)
     record = load_record(opened, run)
-    if not was_asked():
+    if not list_pauses():
         load_answerable(opened, record)
         publish_question(opened, record)
     given = ask(opened, record)  # ends this process the first time; what follows is the next one's
     return settle(opened, record, given)
 
 
-def was_asked() -> bool:
-    """Whether this flow run has been suspended before."""
+def list_pauses() -> list[int]:
+    """The numbers under which this flow run was suspended since it was last retried."""
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None, "called inside the flow"
-    return bool(context.flow_run.empirical_policy.pause_keys)
+    keys = context.flow_run.empirical_policy.pause_keys or set()
+    return sorted(int(key.removeprefix(PAUSE)) for key in keys)
 
 
 def ask(store: Store, record: RunRecord) -> Answer:
     """The answer; resumed or retried without one, the run is suspended again."""
     form = Answer.with_initial_data(description=describe(store, record))
-    for number in count():
+    pauses = list_pauses()
+    for number in count(pauses[-1] if pauses else count_forms()):
         try:
-            return suspend_flow_run(wait_for_input=form, key=f"answer-{number}")
+            return suspend_flow_run(wait_for_input=form, key=f"{PAUSE}{number}")
         except ValidationError:  # this pause was left without an answer: the next one asks
             continue
     raise AssertionError("count never ends")
+
+
+def count_forms() -> int:
+    """How many forms this flow run has shown: a retry forgets the pauses, but not these.
+
+    A form is kept under its pause's key, which cannot be used a second time.
+    """
+    with get_client(sync_client=True) as client:
+        kept = client.filter_flow_run_input(
+            flow_run_id=UUID(flow_run.id), key_prefix=f"suspended-{PAUSE}", limit=MAX_INPUTS,
+            exclude_keys=set(),
+        )  # fmt: skip
+    return sum(each.key.endswith("-schema") for each in kept)
 
 
 def settle(store: Store, record: RunRecord, given: Answer) -> State[Any]:

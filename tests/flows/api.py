@@ -65,16 +65,17 @@ class Api:
         wait_until(has_arrived, timeout_s)
         return self.read_run(run)
 
-    def wait_for_exit(self, run: str, timeout_s: float = 60.0) -> None:
-        """Until the worker has noticed that the process of a failed run is gone.
+    def wait_for_exit(self, run: str, times: int = 1, timeout_s: float = 60.0) -> None:
+        """Until the worker has noticed that so many processes of a run have ended.
 
         A run that is retried sooner is marked Crashed by the worker (docs/night.md).
         """
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_DESC"}
 
         def has_exited() -> bool:
-            lines = self.call("POST", "logs/filter", body)
-            return any("exited with status code" in line["message"] for line in lines)
+            lines = [line["message"] for line in self.call("POST", "logs/filter", body)]
+            ends = ("exited with status code", "exited cleanly")
+            return sum(any(end in line for end in ends) for line in lines) >= times
 
         wait_until(has_exited, timeout_s)
 

@@ -121,10 +121,14 @@ def test_an_answer_after_another_changes_nothing_and_says_so(served: Served) -> 
 def test_a_retry_without_an_answer_asks_again(served: Served) -> None:
     record = refresh(served, 0.5)
     question = find_question(served, record)
-    served.call("POST", f"flow_runs/{question}/set_state", {"state": {"type": "CANCELLED"}})
     scheduled = {"type": "SCHEDULED", "name": "AwaitingRetry"}
-    served.call("POST", f"flow_runs/{question}/set_state", {"state": scheduled})
-    served.wait_for(question, "Suspended")
+    for times in (1, 2):
+        served.wait_for_exit(question, times)
+        served.call("POST", f"flow_runs/{question}/set_state", {"state": {"type": "CANCELLED"}})
+        served.call("POST", f"flow_runs/{question}/set_state", {"state": scheduled})
+        served.wait_for(question, "Suspended")
+    served.wait_for_exit(question, 3)
+    assert served.read_run(question)["state_name"] == "Suspended"
     resume(served, question, decision="approve")
     served.wait_for(question, "Completed")
     assert read_answer(served, record)[0] == "approved"
