@@ -23,6 +23,7 @@ from websockets.sync.connection import Connection
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_TIMEOUT_S = 60.0
 WAIT_TIMEOUT_S = 45.0
+REST_S = 0.3
 MAX_MESSAGE_BYTES = 1 << 26  # a screenshot is one message
 
 # The centre of the last visible element whose whole text is as said: dialogs come last. The tabs
@@ -95,11 +96,22 @@ class Page:
         self.wait_for(f"document.body && document.body.innerText.includes({json.dumps(text)})")
 
     def click(self, text: str) -> None:
-        """Press the mouse on the element of that text, once it is there."""
-        x, y = self.wait_for(FIND % json.dumps(text))
+        """Press the mouse on the element of that text, once it is there and stays where it is."""
+        x, y = self.find_resting(text)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             clicks = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
             self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, **clicks)
+
+    def find_resting(self, text: str) -> tuple[float, float]:
+        """The centre of the element of that text, once it is the same at two looks.
+
+        A page is laid out anew when parts of it arrive, and after every picture taken of it.
+        """
+        before, now = None, self.wait_for(FIND % json.dumps(text))
+        while now != before:
+            time.sleep(REST_S)
+            before, now = now, self.wait_for(FIND % json.dumps(text))
+        return now[0], now[1]
 
     def choose(self, text: str) -> None:
         """Pick the option of that text in a drop-down list; its menu is the system's, not ours."""
