@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.server import ServerEnded, start_server
+from flows.server import Server, ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
 from perpo_core.environment import apply_defaults
@@ -49,20 +49,13 @@ def prefect_for(store: Place, console: bool) -> Iterator[None]:
     KeyboardInterrupt, one sentence, if the flow was cancelled.
     """
     set_environment(console)
-    import httpx
     from prefect.exceptions import CancelledRun
-    from prefect.settings import PREFECT_API_URL
 
     with connected_to_server(store):
         try:
             yield
         except CancelledRun as end:
             raise KeyboardInterrupt(str(end)) from end
-        except httpx.TransportError as error:
-            raise ServerEnded(
-                f"Prefect's server at {PREFECT_API_URL.value()} does not answer ({error}); see to "
-                "it and give the same command again: what is finished is reused"
-            ) from error
 
 
 @contextmanager
@@ -73,14 +66,30 @@ def connected_to_server(store: Place) -> Iterator[None]:
 
     if address := PREFECT_API_URL.value():
         check_access(address)
-        yield
+        with explaining_silence(f"Prefect's server at {address}", "see to it"):
+            yield
     elif served := find_served(store):
         with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
             check_access(served)
-            yield
+            with explaining_silence(f"Prefect's server at {served}", "see to it"):
+                yield
     else:
         with own_server(store):
             yield
+
+
+@contextmanager
+def explaining_silence(server: str, advice: str) -> Iterator[None]:
+    """Raise ServerEnded, one sentence, where the server is gone for longer than a restart takes."""
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ServerEnded(
+            f"{server} does not answer ({error}); {advice} and give the same command again: what "
+            "is finished is reused"
+        ) from error
 
 
 @contextmanager
@@ -104,11 +113,13 @@ def own_server(store: Place) -> Iterator[None]:
             # It costs a second a run, and this server ends with the run it would watch.
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
-        with temporary_settings(settings):
-            try:
-                yield
-            finally:
-                send_the_rest()
+        advice = f"look into its log, {server.log_path},"
+        with (
+            temporary_settings(settings),
+            explaining_silence("the Prefect server of this command", advice),
+            sending_the_rest(server),
+        ):
+            yield
 
 
 def check_access(address: str) -> None:
@@ -133,10 +144,15 @@ def check_access(address: str) -> None:
             ) from error
 
 
-def send_the_rest() -> None:
-    """Log lines and events that still wait in this process, before their server ends."""
+@contextmanager
+def sending_the_rest(server: Server) -> Iterator[None]:
+    """Send what waits in this process, log lines and events, before its server ends."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
-    APILogWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
-    EventsWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        if server.process.poll() is None:
+            APILogWorker.drain_all(timeout=DRAIN_TIMEOUT_S)
+            EventsWorker.drain_all(timeout=DRAIN_TIMEOUT_S)

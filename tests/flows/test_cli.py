@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +11,10 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.lock import lock_name
-from flows.records import load_record, load_records
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
-from tests.flows.api import wait_until
-from tests.flows.served import find_processes
 
 HEAVY = ("torch", "vllm", "prefect", "transformers", "datasets", "pyarrow")
-TOY_COMMAND = [sys.executable, "-m", "tests.flows.toy"]
 
 
 def invoke(*arguments: str) -> Result:
@@ -133,41 +127,3 @@ def test_a_run_that_nobody_runs_is_shown_as_killed(toy_config: RefreshConfig) ->
     assert describe_status(store, record) == "killed"
     with lock_name(store, "toy"):
         assert describe_status(store, record) == "running"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_without_a_server_ends_whole_and_resumes(
-    number: signal.Signals, toy_config: RefreshConfig
-) -> None:
-    """The command as users start it, with a server of its own, ended in the middle of a stage."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    command = [*TOY_COMMAND, "refresh", *as_options(toy_config)]
-    wish = Path(toy_config.store).parent / "break-train"
-    wish.write_text("wait")
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    store = Store(toy_config.store)
-
-    def waits_in_train() -> bool:
-        records = load_records(store)
-        return bool(records) and "materialize" in records[0].stages
-
-    wait_until(waits_in_train)
-    assert find_processes(Path(toy_config.store))
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
-    wait_until(lambda: not find_processes(Path(toy_config.store)), 20)
-    if number == signal.SIGINT:
-        assert process.returncode == 130
-        assert error.strip().startswith("interrupted; what is finished stays")
-        assert load_record(store, "latest").status == "cancelled"
-    wish.unlink()
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=110, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    made = [s for s, e in load_record(store, "latest").stages.items() if not e.reused]
-    assert made == ["train", "evaluate", "promote"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 
 from flows.records import load_record, load_records
 from perpo_core.store import Store
-from tests.flows.toy import write_policy
+from tests.flows.toy import build_command, write_policy
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 pytestmark = [
@@ -25,8 +24,7 @@ pytestmark = [
 def refresh_at(shift: str, folder: Path, *options: str) -> None:
     """`perpo refresh` on toy stages with the wall clock moved, for it and its server."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.flows.toy", "refresh", "--set", f"store={folder / 'store'}",
-         "--set", f"policy.model={folder / 'policy'}", "--set", "name=toy", *options],
+        [*build_command(folder / "store", folder / "policy"), *options],
         env={k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
         | {"LD_PRELOAD": str(LIBRARY), "FAKETIME": shift},
         capture_output=True, text=True, timeout=200, check=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from flows.records import load_record, load_records
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
 from tests.flows.api import Api, wait_until
+from tests.flows.toy import build_command
 from tests.flows.toy_child import CHILD
 from tests.flows.whole import MARK, build_env, find_marked
 
@@ -61,8 +61,7 @@ def held(
     address, mark = PREFECT_API_URL.value(), f"own-state-{toy_config.store}"
     assert address is not None
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.flows.toy", "refresh", "--set", f"store={toy_config.store}",
-         "--set", f"policy.model={toy_config.policy.model}", "--set", "name=toy"],
+        build_command(toy_config.store, toy_config.policy.model),
         env=build_env(PREFECT_API_URL=address, **{MARK: mark}), start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

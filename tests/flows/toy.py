@@ -247,6 +247,13 @@ def install(set_item: Callable[[dict[Any, Any], Any, Any], None]) -> None:
         set_item(STAGE_MODULES, name, f"perpo_toy_{name}")
 
 
+def build_command(store: Path | str, policy: Path | str) -> list[str]:
+    """`perpo refresh` on toy stages, under the name toy, for a process of its own."""
+    settings = (f"store={store}", f"policy.model={policy}", "name=toy")
+    options = [word for setting in settings for word in ("--set", setting)]
+    return [sys.executable, "-m", "tests.flows.toy", "refresh", *options]
+
+
 if __name__ == "__main__":  # python -m tests.flows.toy refresh ...: the command, on toy stages
     from flows.cli import app
 

@@ -13,30 +13,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import PreTrainedTokenizerFast
 
 from perpo_core import collect, generate
 from perpo_core.generate import sampling
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.generate.identity import compute_candidates_key
-from perpo_core.generate.prompts import Prompt, iter_prompts, list_prompt_ids
+from perpo_core.generate.prompts import Prompt, iter_prompts
 from perpo_core.generate.sampling import make_candidates
-from perpo_core.generate.shards import list_shards
 from perpo_core.generate.transformers_engine import TransformersEngine
-from perpo_core.keys import compute_candidate_hash, derive_seed
+from perpo_core.keys import compute_candidate_hash
 from perpo_core.process import ChildFailed
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.train.data import encode_prompt
 from perpo_core.train.logps import compute_token_logps
 from perpo_core.train.model import load_policy
 from perpo_core.train.packing import Branch, PackableList, pack_lists
-from schemas.arrow import SAMPLES
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.run import PolicyRef, SamplingJob, SamplingRequest
 from tests.perpo_core.processes import find_children, wait_for_children
 from tests.perpo_core.recording_child import PROMPT_IDS_FILE
-from tests.perpo_core.small_store import BOX, build_context, build_sample_row
+from tests.perpo_core.small_store import build_context
 
 SOURCE = {
     "kind": "digits",
@@ -65,123 +61,6 @@ def find_prompts(context: StageContext, samples: SampleSet) -> list[Prompt]:
     return list(iter_prompts(context.store.path(samples, "samples.parquet"), ["train"]))
 
 
-# Which tokens an answer must not hold
-
-
-def test_image_structure_and_padding_of_the_builtin_tokenizer_are_banned(processor):
-    banned = processor.tokenizer.convert_ids_to_tokens(find_banned_ids(processor.tokenizer))
-    assert set(banned) == {"<pad>", "<image>", "<fake_token_around_image>", "<global-img>"}
-
-
-@pytest.mark.parametrize(
-    ("family", "end", "pad", "banned", "allowed"),
-    [
-        (
-            "Qwen2-VL", "<|im_end|>", "<|endoftext|>",
-            ["<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>",
-             "<|video_pad|>", "<|endoftext|>"],
-            ["<|im_start|>", "<|im_end|>", "<|box_start|>", "<|box_end|>", "<|object_ref_start|>"],
-        ),
-        (
-            "SmolVLM", "<end_of_utterance>", "<|im_end|>",
-            ["<image>", "<fake_token_around_image>", "<global-img>", "<row_1_col_1>",
-             "<row_6_col_6>", "<|im_end|>"],
-            ["<end_of_utterance>", "<|im_start|>", "<jupyter_text>"],
-        ),
-        ("LLaVA", "</s>", "<pad>", ["<image>", "<pad>"], ["<s>", "</s>", "<unk>"]),
-        ("pad is the end token", "</s>", "</s>", ["<image>"], ["<s>", "</s>"]),
-    ],
-)  # fmt: skip
-def test_banned_tokens_of_other_families(processor, family, end, pad, banned, allowed):
-    del family
-    inner = processor.tokenizer.backend_tokenizer.__class__.from_str(
-        processor.tokenizer.backend_tokenizer.to_str()
-    )
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=end, pad_token=pad)
-    tokenizer.add_tokens([*banned, *allowed], special_tokens=True)
-    ids = find_banned_ids(tokenizer)
-    assert ids == sorted(set(ids))
-    found = set(tokenizer.convert_ids_to_tokens(ids))
-    own = {"<image>", "<fake_token_around_image>", "<global-img>"}  # of the tokenizer beneath
-    assert found - own == set(banned) - own
-    assert not found & set(allowed)
-
-
-# Prompts
-
-
-def write_samples(path: Path, rows: list[dict[str, Any]]) -> Path:
-    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLES), path)
-    return path
-
-
-def test_prompts_are_distinct_and_in_the_files_order(tmp_path):
-    first, second = (build_sample_row(n, "grounding", BOX) for n in (9, 4))
-    again = build_sample_row(9, "grounding", [0.1, 0.1, 0.2, 0.2])  # another truth, same prompt
-    held_out = build_sample_row(5, "grounding", BOX, split="test")
-    path = write_samples(tmp_path / "samples.parquet", [first, held_out, again, second])
-    assert [p.prompt_id for p in iter_prompts(path, ["train"])] == [
-        first["prompt_id"], second["prompt_id"],
-    ]  # fmt: skip
-    assert [p.prompt_id for p in iter_prompts(path, ["test"])] == [held_out["prompt_id"]]
-    assert list(iter_prompts(path, ["validation"])) == []
-
-
-def test_messages_lose_the_none_that_arrow_adds_and_images_their_mode(tmp_path):
-    path = write_samples(tmp_path / "samples.parquet", [build_sample_row(7, "ocr", "1")])
-    (prompt,) = iter_prompts(path, ["train"])
-    assert prompt.messages == [
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Question ocr"}]}
-    ]
-    (image,) = prompt.open_images()
-    assert (image.mode, image.size, image.getpixel((3, 3))) == ("RGB", (20, 10), (7, 7, 7))
-
-
-@pytest.mark.parametrize(
-    ("num_rows", "shard_prompts", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2])]
-)
-def test_shards_hold_so_many_prompts_and_the_last_one_the_rest(
-    tmp_path, num_rows, shard_prompts, sizes
-):
-    rows = [build_sample_row(number, "counting", 1) for number in range(num_rows)]
-    path = write_samples(tmp_path / "samples.parquet", rows)
-    request = generate.build_request(
-        build_context(tmp_path, generate={"shard_prompts": shard_prompts}).config
-    )
-    shards = list_shards(path, request, "0" * 64)
-    assert [len(shard.prompt_ids) for shard in shards] == sizes
-    assert [i for shard in shards for i in shard.prompt_ids] == [row["prompt_id"] for row in rows]
-
-
-def test_wanted_prompts_alone_are_read_whatever_row_groups_they_lie_in(tmp_path):
-    rows = [build_sample_row(number, "counting", number) for number in range(9)]
-    path = tmp_path / "samples.parquet"
-    pq.write_table(pa.Table.from_pylist(rows, schema=SAMPLES), path, row_group_size=2)
-    ids = list_prompt_ids(path, ["train"])
-    wanted = [ids[0], ids[5], ids[8]]
-    assert [p.prompt_id for p in iter_prompts(path, ["train"], set(wanted))] == wanted
-    assert list(iter_prompts(path, ["train"], set())) == []
-    assert [p.prompt_id for p in iter_prompts(path, ["train"])] == ids
-
-
-def test_prompts_are_read_lazily(tmp_path):
-    rows = [build_sample_row(number, "counting", 1) for number in range(3)]
-    path = write_samples(tmp_path / "samples.parquet", rows)
-    prompts = iter_prompts(path, ["train"])
-    assert next(prompts).prompt_id == rows[0]["prompt_id"]
-    prompts.close()  # type: ignore[attr-defined]
-
-
-def test_a_prompts_seed_depends_on_run_seed_and_prompt_alone():
-    seeds = {derive_seed(run, prompt) for run in range(20) for prompt in ("a", "b", "c")}
-    assert len(seeds) == 60
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert derive_seed(3, "a") == derive_seed(3, "a")
-
-
-# Keys
-
-
 def test_the_key_covers_what_is_sampled_and_not_how(tmp_path, policy):
     context, samples = build_setting(tmp_path, policy)
 
@@ -198,48 +77,6 @@ def test_the_key_covers_what_is_sampled_and_not_how(tmp_path, policy):
     assert len({base, *(key_of(**settings) for settings in other)}) == 1 + len(other)
     moved = PolicyRef(digest=policy.digest, folder=tmp_path)
     assert generate.compute_key(context.config, moved, samples) == base
-
-
-# Devices
-
-
-def write_driver(folder: Path, num_gpus: int) -> Path:
-    """What the NVIDIA driver shows below /proc."""
-    (folder / "gpus").mkdir(parents=True)
-    (folder / "version").write_text("NVRM version")
-    for number in range(num_gpus):
-        (folder / "gpus" / f"0000:0{number}:00.0").mkdir()
-    return folder
-
-
-def test_gpus_are_those_the_user_lets_us_see(tmp_path, monkeypatch):
-    driver = write_driver(tmp_path / "driver", 4)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert find_gpus(driver) == ["0", "1", "2", "3"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 1")
-    assert find_gpus(driver) == ["3", "1"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert find_gpus(driver) == []
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert find_gpus(tmp_path / "no driver") == []
-
-
-@pytest.mark.parametrize(
-    ("processes", "tensor_parallel", "gpus", "assigned"),
-    [
-        (2, 1, [], [None, None]),  # CPU: as asked for
-        (2, 1, ["0"], [None]),  # one GPU holds one engine
-        (2, 1, ["5", "3", "1"], [["5"], ["3"]]),
-        (4, 2, ["0", "1", "2", "3"], [["0", "1"], ["2", "3"]]),
-        (1, 2, ["0", "1", "2", "3"], [None]),
-    ],
-)
-def test_engines_have_gpus_of_their_own(processes, tensor_parallel, gpus, assigned):
-    world = count_engines(processes, tensor_parallel, gpus)
-    assert [assign_gpus(r, world, tensor_parallel, gpus) for r in range(world)] == assigned
-
-
-# The stage
 
 
 @pytest.fixture(scope="session")
