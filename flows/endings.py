@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.exceptions import Abort, TerminationSignal
+from prefect.exceptions import Abort, ObjectNotFound, TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -31,11 +31,16 @@ def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
 
 def was_cancelled() -> bool:
     """Whether someone has asked Prefect to cancel the run that calls; no, if it does not answer."""
+    with asking_quickly() as client:
+        return is_cancelled(read_own_state(client))
+
+
+def read_own_state(client: SyncPrefectClient) -> State | None:
+    """The state of the run that calls; None if the server does not answer, or deleted the run."""
     try:
-        with asking_quickly() as client:
-            return is_cancelled(client.read_flow_run(flow_run.id).state)
-    except httpx.HTTPError:
-        return False
+        return client.read_flow_run(flow_run.id).state
+    except (httpx.HTTPError, ObjectNotFound):
+        return None
 
 
 def is_cancelled(state: State | None) -> bool:

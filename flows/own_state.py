@@ -22,7 +22,7 @@ from prefect.exceptions import Abort
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Running
 
-from flows.endings import asking_quickly, describe_ending, is_cancelled
+from flows.endings import asking_quickly, describe_ending, is_cancelled, read_own_state
 from schemas.run import RunRecord
 
 POLL_S = 3.0
@@ -70,7 +70,7 @@ def watching_own_state() -> Iterator[None]:
 
 def look(client: SyncPrefectClient, in_terminal: bool) -> bool:
     """Correct the state, or heed it; whether there is reason to look again."""
-    state = client.read_flow_run(flow_run.id).state
+    state = read_own_state(client)
     if in_terminal and is_cancelled(state):
         os.kill(os.getpid(), signal.SIGINT)
         return False
