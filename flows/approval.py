@@ -89,7 +89,8 @@ def list_pauses() -> list[int]:
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None, "called inside the flow"
     keys = context.flow_run.empirical_policy.pause_keys or set()
-    return sorted(int(key.removeprefix(PAUSE)) for key in keys)
+    # Whoever suspends the run in the UI adds a key of another kind.
+    return sorted(int(key.removeprefix(PAUSE)) for key in keys if key.startswith(PAUSE))
 
 
 def ask(store: Store, record: RunRecord) -> Answer:

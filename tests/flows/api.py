@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -64,6 +65,11 @@ class Api:
 
         wait_until(has_arrived, timeout_s)
         return self.read_run(run)
+
+    def list_errors(self, run: str) -> list[str]:
+        """What a run has logged as an error or worse."""
+        logs = {"flow_run_id": {"any_": [run]}, "level": {"ge_": logging.ERROR}}
+        return [line["message"] for line in self.call("POST", "logs/filter", {"logs": logs})]
 
     def wait_for_exit(self, run: str, times: int = 1, timeout_s: float = 60.0) -> None:
         """Until the worker has noticed that so many processes of a run have ended.

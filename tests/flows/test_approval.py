@@ -128,7 +128,7 @@ def test_a_retry_without_an_answer_asks_again(served: Served) -> None:
         served.call("POST", f"flow_runs/{question}/set_state", {"state": scheduled})
         served.wait_for(question, "Suspended")
     served.wait_for_exit(question, 3)
-    assert served.read_run(question)["state_name"] == "Suspended"
+    assert served.list_errors(question) == []
     resume(served, question, decision="approve")
     served.wait_for(question, "Completed")
     assert read_answer(served, record)[0] == "approved"
