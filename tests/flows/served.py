@@ -25,7 +25,7 @@ from flows.serving import HOME, PREFECT_FILE, ROOT, serve
 from tasks.slots import GPU_SLOT
 from tests.flows.api import Api, wait_until
 from tests.flows.toy_child import CHILD
-from tests.flows.whole import CONFIG
+from tests.flows.whole import CONFIG, build_bare_env
 
 ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
 SMALL = "small"
@@ -91,11 +91,10 @@ def serving(
     Behind a password if one is given.
     """
     port = find_free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.served", str(store), str(port), *[SMALL] * small],
-        env={**environment, **own, "PERPO_TOY_LATE_S": str(late_s)},
+        env=build_bare_env(PERPO_TOY_LATE_S=str(late_s), **own),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     try:

@@ -129,6 +129,7 @@ def test_a_retry_without_an_answer_asks_again(served: Served) -> None:
         served.wait_for(question, "Suspended")
     served.wait_for_exit(question, 3)
     assert served.list_errors(question) == []
+    assert served.read_run(question)["state_name"] == "Suspended"
     resume(served, question, decision="approve")
     served.wait_for(question, "Completed")
     assert read_answer(served, record)[0] == "approved"

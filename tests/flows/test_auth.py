@@ -17,18 +17,17 @@ from flows.prefect_setup import CLIENT_AUTH, SERVER_AUTH, set_environment
 from flows.serving import ROOT
 from tests.flows.api import Api, wait_until
 from tests.flows.served import Served, serving
-from tests.flows.whole import load_latest
+from tests.flows.whole import build_bare_env, load_latest
 
 CONFIG = "infra/configs/default.toml"
 
 
 def refresh(store: Path, **own: str) -> subprocess.CompletedProcess[str]:
     """`perpo refresh` on toy stages, in an environment of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
         [sys.executable, "-m", "tests.flows.toy", "refresh", CONFIG, "--set", f"store={store}",
          "--set", "name=by-hand"],
-        env=kept | own, cwd=ROOT, text=True, check=False,
+        env=build_bare_env(**own), cwd=ROOT, text=True, check=False,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from flows.records import load_record, load_records
 from perpo_core.store import Store
 from tests.flows.toy import build_command, write_policy
+from tests.flows.whole import build_bare_env
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 pytestmark = [
@@ -25,8 +25,7 @@ def refresh_at(shift: str, folder: Path, *options: str) -> None:
     """`perpo refresh` on toy stages with the wall clock moved, for it and its server."""
     done = subprocess.run(
         [*build_command(folder / "store", folder / "policy"), *options],
-        env={k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-        | {"LD_PRELOAD": str(LIBRARY), "FAKETIME": shift},
+        env=build_bare_env(LD_PRELOAD=str(LIBRARY), FAKETIME=shift),
         capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

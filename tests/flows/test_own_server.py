@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from schemas.config import RefreshConfig
 from tests.flows.api import wait_until
 from tests.flows.served import find_processes, read_command
 from tests.flows.toy import build_command
+from tests.flows.whole import build_bare_env
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 TIMEOUT_S = 200
@@ -36,7 +36,7 @@ class Command:
         """Given again, it makes what is missing and says nothing in red."""
         self.wish.unlink(missing_ok=True)
         done = subprocess.run(
-            self.words, env=build_env(), capture_output=True, text=True, timeout=TIMEOUT_S,
+            self.words, env=build_bare_env(), capture_output=True, text=True, timeout=TIMEOUT_S,
             check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
@@ -46,18 +46,13 @@ class Command:
         return [stage for stage, entry in stages.items() if not entry.reused]
 
 
-def build_env() -> dict[str, str]:
-    """The environment without any server of Prefect's."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-
-
 @pytest.fixture
 def command(toy_config: RefreshConfig) -> Iterator[Command]:
     words = build_command(toy_config.store, toy_config.policy.model)
     wish, store = Path(toy_config.store).parent / "break-train", Store(toy_config.store)
     wish.write_text("wait")
     with subprocess.Popen(
-        words, env=build_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words, env=build_bare_env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         wait_until(lambda: any("materialize" in record.stages for record in load_records(store)))
         yield Command(words, process, store, wish)

@@ -126,6 +126,12 @@ def build_env(**own: str) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", **own}
 
 
+def build_bare_env(**own: str) -> dict[str, str]:
+    """The environment without any setting of Prefect's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return {**kept, **own}
+
+
 def kill_when(condition: Callable[[], bool], log: Path, *arguments: object) -> str:
     """Start a command and kill -9 its whole process group once the condition holds.
 
