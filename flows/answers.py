@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from flows.lock import share_store
 from flows.records import load_records
 from perpo_core.approvals import approve, reject
@@ -12,16 +10,14 @@ from perpo_core.store import Store
 from schemas.run import RunRecord
 
 
-def apply_answer(
-    store: Store, record: RunRecord, approved: bool, comment: str, log: Callable[[str], None]
-) -> str:
+def apply_answer(store: Store, record: RunRecord, approved: bool, comment: str) -> str:
     """Do as the person says, write the pages that tell of it anew; what came of it, in a sentence.
 
     Raises ValueError if there is nothing to answer, or if the policy is gone or damaged.
     """
     with share_store(store):
         if approved:
-            said = describe_pointer(approve(store, record, log, comment))
+            said = describe_pointer(approve(store, record, comment))
         else:
             reject(store, record, comment)
             said = f"the policy of {record.run_id} is not promoted; the promoted policy stays"

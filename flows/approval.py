@@ -128,7 +128,7 @@ def settle(store: Store, record: RunRecord, given: Answer) -> State[Any]:
             "`perpo rollback` change it"
         )
     log = get_run_logger().info
-    said = apply_answer(store, record, given.decision == "approve", given.comment, log)
+    said = apply_answer(store, record, given.decision == "approve", given.comment)
     log("%s", said)
     return Completed(message=said)
 

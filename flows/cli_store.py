@@ -88,7 +88,7 @@ def answer(run: str, store: str, approved: bool, comment: str) -> None:
         from flows.serving import find_served
 
         opened, record = find_run(run, store)
-        print(apply_answer(opened, record, approved, comment, print))
+        print(apply_answer(opened, record, approved, comment))
         if find_served(store) is not None:
             with prefect_for(store, console=OPTIONS.debug):
                 from flows.approval import end_question

@@ -10,6 +10,7 @@ from rich.text import Text
 from perpo_core.garbage import Garbage
 from perpo_core.promotions import Move
 from perpo_core.report.tables import format_bytes
+from schemas.artifact import Gate
 
 
 def build_promotions_table(moves: Sequence[Move]) -> Table:
@@ -23,9 +24,14 @@ def build_promotions_table(moves: Sequence[Move]) -> Table:
             Text("current", "bold green") if move.is_current else "",
             f"{pointer.at:%Y-%m-%d %H:%M}", pointer.policy_digest[:12], _describe_how(move),
             Text(move.run_id or "not known"), (pointer.checkpoint_key or "")[:12],
-            Text("; ".join(f"{g.task} {g.metric} {g.measured:+.4f}" for g in move.gates)),
+            Text("; ".join(_describe_gate(gate) for gate in move.gates)),
         )  # fmt: skip
     return table
+
+
+def _describe_gate(gate: Gate) -> str:
+    versus = " vs champion" if gate.against == "champion" else ""
+    return f"{gate.task} {gate.metric}{versus} {gate.measured:+.4f}"
 
 
 def _describe_how(move: Move) -> Text:

@@ -15,7 +15,7 @@ from flows.lock import is_locked
 from flows.planning import PlannedStage
 from flows.records import LATEST
 from perpo_core.approvals import APPROVALS, Approval, find_answer, find_approval
-from perpo_core.promote import describe_gate
+from perpo_core.gates import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store, name_artifact
 from schemas.artifact import Counts, EvalReport, Metric, Promotion
@@ -91,6 +91,8 @@ def describe_promotion(
         return Text(f"Promoted: every gate passed, and a person approved{comment}.", "green")
     if promotion.promoted:
         return Text("Promoted: every gate passed on the validation split.", "green")
+    if promotion.held:
+        return Text(f"Not promoted: {promotion.held}", "yellow")
     held = [gate for gate in promotion.gates if not gate.passed]
     failed = [gate for gate in held if gate.measured is not None]
     reasons = "; ".join(describe_gate(gate) for gate in failed or held)

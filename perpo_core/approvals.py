@@ -18,6 +18,7 @@ from typing import Literal
 from perpo_core.locks import locked
 from perpo_core.pointer import (
     FOLDER,
+    ChampionChanged,
     Pointer,
     add_line,
     apply_promotion,
@@ -75,10 +76,11 @@ def find_approval(store: Store, promotion: Promotion) -> Approval | None:
     )
 
 
-def approve(store: Store, run: RunRecord, log: Callable[[str], None], comment: str = "") -> Pointer:
+def approve(store: Store, run: RunRecord, comment: str = "") -> Pointer:
     """Move the pointer to what a run trained; the same again after a kill completes it.
 
-    Raises ValueError if there is nothing to approve, or if the policy is gone or damaged.
+    Raises ValueError if there is nothing to approve, if the policy is gone or damaged, or if
+    another one was promoted since that it was not compared with: the decision waits again then.
     """
     promotion, checkpoint = load_answerable(store, run)
     pointer = build_pointer(store, promotion, checkpoint)
@@ -89,7 +91,13 @@ def approve(store: Store, run: RunRecord, log: Callable[[str], None], comment: s
             f"`perpo rerun {run.run_id} --from train`"
         )
     _append(store, promotion, "approved", comment)
-    apply_promotion(store, promotion, checkpoint, log)
+    try:
+        apply_promotion(store, promotion, checkpoint)
+    except ChampionChanged as change:
+        _append(store, promotion, "waiting")
+        raise ValueError(
+            f"{change}; `perpo rerun {run.run_id} --from promote` compares the two and asks again"
+        ) from change
     return pointer
 
 

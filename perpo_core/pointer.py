@@ -3,8 +3,9 @@
     <store>/promoted/current.json     where it points now
     <store>/promoted/history.jsonl    every move, oldest first
 
-Each decision moves the pointer once. A decision that the history knows leaves the pointer alone,
-since a later round or a roll-back may have moved it on purpose.
+Decisions move the pointer to a policy once. One that the history knows stays where it is, since a
+later round or a roll-back may have moved on from it on purpose. A decision moves the pointer only
+from a policy that it compared (a compare-and-swap): else it is made again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ FOLDER = "promoted"
 CURRENT, HISTORY = f"{FOLDER}/current.json", f"{FOLDER}/history.jsonl"
 BASE = "base"  # where the rounds began; no start of a digest, since s is no hexadecimal digit
 MODEL_FOLDER = "model"  # of a checkpoint artifact
+
+
+class ChampionChanged(Exception):
+    """The pointer moved after a decision was made, to a policy that it knows nothing of."""
 
 
 class Pointer(Frozen):
@@ -56,30 +61,30 @@ def build_pointer(store: Store, promotion: Promotion, checkpoint: Checkpoint) ->
 
 
 def is_applied(store: Store, promotion: Promotion) -> bool:
-    """Whether the pointer was moved by this decision before, or is where it wants it anyway."""
-    current, history = load_promoted(store), load_history(store)
-    identity = (promotion.key, promotion.attempt)
-    known = identity in [(entry.promotion_key, entry.promotion_attempt) for entry in history]
-    recorded = bool(history) and history[-1].policy_digest == promotion.policy_digest
-    already_current = current is not None and current.policy_digest == promotion.policy_digest
-    return (known and current is not None) or (already_current and recorded)
+    """Whether the pointer was moved to this policy before.
+
+    No decision does so twice: a later round or a person moved it on, and `perpo rollback` is how a
+    person brings a policy back.
+    """
+    moved = [entry.policy_digest for entry in load_history(store) if not entry.rolled_back]
+    return load_promoted(store) is not None and promotion.policy_digest in moved
 
 
-def apply_promotion(
-    store: Store, promotion: Promotion, checkpoint: Checkpoint, log: Callable[[str], None]
-) -> None:
+def apply_promotion(store: Store, promotion: Promotion, checkpoint: Checkpoint) -> None:
     """Leave the pointer as this decision wants it; call it after a reused decision too.
 
     Does nothing if the decision was a refusal, was applied before, or names the current policy.
+    Raises ChampionChanged if the current policy is none of those that the decision compared.
     """
 
     def decide(current: Pointer | None) -> Pointer | None:
         if is_applied(store, promotion):
             return None
-        if current is not None and current.policy_digest != checkpoint.base_policy_digest:
-            log(
-                "the promoted policy was compared with the policy it started from, not with the "
-                f"one promoted until now ({current.policy_digest[:12]})"
+        compared = (checkpoint.base_policy_digest, promotion.champion_digest)
+        if current is not None and current.policy_digest not in compared:
+            raise ChampionChanged(
+                f"the promoted policy is {current.policy_digest[:12]} now, with which this one "
+                "was not compared"
             )
         return build_pointer(store, promotion, checkpoint)
 
@@ -234,6 +239,12 @@ def load_history(store: Store) -> list[Pointer]:
     """Every move of the pointer, oldest first."""
     lines = (store.read(HISTORY) or b"").splitlines()
     return [Pointer.model_validate_json(line) for line in lines]
+
+
+def load_moves(store: Store) -> list[Pointer]:
+    """Every move, oldest first, also one that was not noted before its process was killed."""
+    current, history = load_promoted(store), load_history(store)
+    return [*history, current] if current and current not in history else history
 
 
 def _parse(body: bytes | None) -> Pointer | None:

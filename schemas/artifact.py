@@ -231,6 +231,10 @@ class EvalReport(Artifact):
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
 
 
+Opponent = Literal["start", "champion"]
+"""What a trained policy is compared with: the policy it started from, or the one promoted then."""
+
+
 class Gate(Frozen):
     """One condition of promotion and what was measured."""
 
@@ -240,6 +244,7 @@ class Gate(Frozen):
     measured: float | None
     """None: no validation prompts of this task, so that this gate decides nothing."""
     passed: bool
+    against: Opponent = "start"
 
 
 class Promotion(Artifact):
@@ -249,6 +254,14 @@ class Promotion(Artifact):
     promoted: bool
     gates: list[Gate]
     policy_digest: Digest
+    held: str | None = None
+    """What kept the pointer where it is whatever the gates say, in words; None: nothing."""
+    champion_digest: Digest | None = None
+    """The policy that was promoted at the decision; None if that was the start policy or none."""
+    champion_metrics: dict[Task, dict[str, Metric]] = {}
+    """Test split: the champion (as base) against the trained policy; {} without a comparison."""
+    champion_validation: dict[Task, dict[str, Metric]] = {}
+    """The same on the validation split, where the gates look."""
 
 
 AnyArtifact = Annotated[

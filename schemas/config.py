@@ -159,7 +159,15 @@ class EvaluateConfig(Section):
 
 
 class PromoteConfig(Section):
-    """Gates on the validation split; all must pass for the promoted policy to move."""
+    """Gates on the validation split; all must pass for the promoted policy to move, against the
+    policy the run started from and against the one promoted by then."""
+
+    enabled: bool = True
+    """false: the decision is made and reported, and moves nothing: for experiments in a store whose
+    promoted policy others build on."""
+    without_champion: bool = False
+    """true: where the promoted policy can no longer be compared, because its folder is gone, the
+    gates against the start policy are enough; false: nothing is promoted then."""
 
     min_gain: dict[Task, dict[str, float]] = {"grounding": {"sampled_reward": 0.0}}
     """Task -> metric -> the lower end of the 95% interval of its change must exceed this."""

@@ -42,6 +42,14 @@ class PromotionSummary(Frozen):
     approval: Literal["waiting", "approved", "rejected"] | None = None
     """With promote.approval the policy moves only when a person approves; None without."""
     gates: list[Gate]
+    held: str | None = None
+    """What kept the pointer where it was whatever the gates said."""
+    champion_digest: Digest | None = None
+    """The policy promoted until then, where that is not the policy the run started from."""
+    champion_metrics: dict[Task, dict[str, Metric]] = {}
+    """Test split: that policy (as base) against the trained one."""
+    champion_validation: dict[Task, dict[str, Metric]] = {}
+    """The same on the validation split, where the gates look."""
 
 
 class Report(Frozen):

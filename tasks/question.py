@@ -6,9 +6,9 @@ main metric of each task alone. The page of the run that asks has all of them as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from perpo_core.promote import describe_gate
+from perpo_core.gates import describe_gate
 from perpo_core.report.summary import (
     PRIMARY_METRICS,
     compute_reading,
@@ -16,13 +16,14 @@ from perpo_core.report.summary import (
     label_metric,
 )
 from schemas.artifact import EvalReport, Metric, Promotion
+from schemas.base import Task
 from schemas.run import RunRecord
 
 
 def describe_question(
     record: RunRecord, evaluation: EvalReport, promotion: Promotion, report_url: str | None
 ) -> str:
-    """Gains on the test split, gates, and the report's address."""
+    """Gains on the test split, also over the policy promoted now, gates, the report's address."""
     report = f" [The report]({report_url})." if report_url is not None else ""
     gates = [f"- {describe_gate(gate)}" for gate in promotion.gates]
     lines = [
@@ -30,16 +31,25 @@ def describe_question(
         f"`{record.policy_digest[:12]}`. Every measured gate passed. Shall it be promoted?{report}",
         "",
         "On the test split:",
-        *_list_metrics(evaluation),
+        *_list_metrics(evaluation.metrics),
         "",
+        *_list_champion(promotion),
         "On the validation split:",
         *gates,
     ]
     return "\n".join(lines)
 
 
-def _list_metrics(evaluation: EvalReport) -> Iterator[str]:
-    for task, metrics in evaluation.metrics.items():
+def _list_champion(promotion: Promotion) -> Iterator[str]:
+    if promotion.champion_metrics:
+        digest = (promotion.champion_digest or "")[:12]
+        yield f"On the test split, against the policy promoted until now, `{digest}`:"
+        yield from _list_metrics(promotion.champion_metrics)
+        yield ""
+
+
+def _list_metrics(by_task: Mapping[Task, Mapping[str, Metric]]) -> Iterator[str]:
+    for task, metrics in by_task.items():
         name = PRIMARY_METRICS[task]
         if name in metrics:
             yield f"- {task}, {_describe(name, metrics[name])}"

@@ -8,7 +8,7 @@ run. It is taken around the work only, so that a reused stage never waits.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -24,10 +24,12 @@ LEASE_S = 60.0  # how long a killed holder keeps the slot; the least that Prefec
 
 
 def in_gpu_slot(stage: Stage) -> Stage:
-    """The stage, its work holding the GPU slot."""
+    """The stage, its work holding the GPU slot, unless the stage says that it wants no engine."""
+    wants_engine = getattr(stage, "wants_engine", lambda *arguments: True)
 
     def run(context: StageContext, key: str, *parents: Any) -> AnyArtifact:
-        with take_slot(GPU_SLOT, context):
+        wanted = wants_engine(context, key, *parents)
+        with take_slot(GPU_SLOT, context) if wanted else nullcontext():
             return stage.run(context, key, *parents)
 
     return with_run(stage, run)

@@ -29,7 +29,8 @@ from tasks.slots import in_gpu_slot
 from tasks.summaries import publish_summary
 
 CACHED = "Cached"  # the name of the state of a reused stage
-GPU_STAGES: tuple[StageName, ...] = ("generate", "train", "evaluate")
+# promote where it has to ask a champion for answers
+GPU_STAGES: tuple[StageName, ...] = ("generate", "train", "evaluate", "promote")
 RETRY_DELAYS_S = [5.0, 30.0]
 RETRY_JITTER = 0.5
 

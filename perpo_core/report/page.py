@@ -50,6 +50,8 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
     list_cards, change_cards, changes = _load_cards(store, run, artifacts)
     scale = compute_scale(report.metrics)
     validation_scale = compute_scale(report.validation)
+    champion_metrics = report.promotion.champion_metrics if report.promotion else {}
+    champion_scale = compute_scale(champion_metrics)
     return template.render(
         style=load_style(),
         after_gates=_describe_outcome(report),
@@ -61,6 +63,8 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         scale=scale,
         validation_rows=build_metric_rows(report.validation, validation_scale),
         validation_scale=validation_scale,
+        champion_rows=build_metric_rows(champion_metrics, champion_scale),
+        champion_scale=champion_scale,
         training_plots=build_training_plots(artifacts.checkpoint) if artifacts.checkpoint else [],
         reward_plots=_build_reward_plots(store, artifacts),
         gap_plots=_build_gap_plots(store, artifacts, run.config),
@@ -92,6 +96,8 @@ def load_style() -> Markup:
 def _describe_outcome(report: Report) -> str:
     """What became of the promoted policy."""
     promotion = report.promotion
+    if promotion is not None and promotion.held:
+        return f"The promoted policy stays where it was: {promotion.held}."
     if promotion is None or not promotion.promoted or promotion.approval == "rejected":
         return "The promoted policy stays where it was."
     if promotion.approval == "waiting":

@@ -12,7 +12,7 @@ from perpo_core.approvals import Answer
 from perpo_core.metrics import LOWER_IS_BETTER
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.train.displacement import find_displacement
-from schemas.artifact import Metric
+from schemas.artifact import Gate, Metric
 from schemas.base import TASKS, Task
 from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary
 from schemas.run import RunRecord
@@ -121,7 +121,13 @@ def _summarise_promotion(artifacts: RunArtifacts) -> PromotionSummary | None:
     if promotion is None:
         return None
     return PromotionSummary(
-        promoted=promotion.promoted, approval=artifacts.approval, gates=promotion.gates
+        promoted=promotion.promoted,
+        approval=artifacts.approval,
+        gates=promotion.gates,
+        held=promotion.held,
+        champion_digest=promotion.champion_digest,
+        champion_metrics=promotion.champion_metrics,
+        champion_validation=promotion.champion_validation,
     )
 
 
@@ -214,10 +220,17 @@ def _explain_promotion(artifacts: RunArtifacts) -> str:
     failed = [gate for gate in measured if not gate.passed]
     if promotion.promoted:
         return f"all {len(measured)} gates passed{AFTER_GATES[artifacts.approval]}"
+    if promotion.held:
+        return f"it was not promoted: {promotion.held}"
     if not failed:
         return "it was not promoted, because its gates could not be measured"
-    named = _join([f"{TASK_LABELS[gate.task]} {label_metric(gate.metric)}" for gate in failed])
+    named = _join(list(dict.fromkeys(_name_gate(gate) for gate in failed)))
     return f"it was not promoted because it failed on {named}"
+
+
+def _name_gate(gate: Gate) -> str:
+    against = " against the policy promoted until then" if gate.against == "champion" else ""
+    return f"{TASK_LABELS[gate.task]} {label_metric(gate.metric)}{against}"
 
 
 def _join(words: list[str]) -> str:

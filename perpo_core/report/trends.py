@@ -58,6 +58,8 @@ class Row:
     """The run's report, relative to the page."""
     outcome: str
     style: str
+    against: str
+    """Change from the policy promoted until then, where that is not the start; else empty."""
     changes: list[Change | None]
     differences: tuple[str, ...]
     times: list[tuple[str, str]]
@@ -157,6 +159,7 @@ def _build_row(pages: set[str], night: Night, tasks: Sequence[Task], is_first: b
         page=page if has_page else None,
         outcome=night.outcome,
         style=night.outcome.replace(" ", "-"),
+        against=_describe_champion(night),
         changes=[_build_change(night, task) for task in tasks],
         differences=("the first run shown",) if is_first else night.differences,
         times=[_describe_stage(record, stage) for stage in STAGES],
@@ -171,6 +174,20 @@ def _build_change(night: Night, task: Task) -> Change | None:
     interval = f"{format_signed(value.delta_low)} to {format_signed(value.delta_high)}"
     reading = compute_reading(PRIMARY_METRICS[task], value)
     return Change(format_signed(value.delta), interval, reading)
+
+
+def _describe_champion(night: Night) -> str:
+    """Such as "against the promoted 2a6f35f9b5d0: grounding +0.010"."""
+    promotion = night.report.promotion if night.report else None
+    if promotion is None or not promotion.champion_metrics:
+        return ""
+    changes = [
+        f"{TASK_LABELS[task]} {format_signed(metrics[PRIMARY_METRICS[task]].delta)}"
+        for task, metrics in promotion.champion_metrics.items()
+        if PRIMARY_METRICS[task] in metrics
+    ]
+    digest = (promotion.champion_digest or "")[:12]
+    return f"against the promoted {digest}: {', '.join(changes)}"
 
 
 def _describe_stage(record: RunRecord, stage: str) -> tuple[str, str]:

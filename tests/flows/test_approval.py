@@ -109,7 +109,7 @@ def test_perpo_approve_ends_the_question(served: Served) -> None:
 def test_an_answer_after_another_changes_nothing_and_says_so(served: Served) -> None:
     record = refresh(served, 0.4)
     question = find_question(served, record)
-    approve(Store(served.store), record, print)
+    approve(Store(served.store), record)
     history = load_history(Store(served.store))
     resume(served, question, decision="reject")
     state = served.wait_for(question, "Failed")["state"]

@@ -115,11 +115,15 @@ def test_another_machine_reuses_every_stage(machines: Machines, tmp_path: Path) 
     assert all(entry.reused for entry in reused.stages.values())
 
 
-def build_decision(store: RemoteStore, name: str) -> tuple[Promotion, Checkpoint]:
+def build_decision(
+    store: RemoteStore, name: str, base: str = POLICY_DIGEST
+) -> tuple[Promotion, Checkpoint]:
     """A promotion whose gates passed, not applied yet, and its checkpoint."""
-    settings = RefreshConfig.model_validate({"promote": {**GATES, "approval": True}})
+    settings = RefreshConfig.model_validate(
+        {"store": str(store.place), "promote": {**GATES, "approval": True}}
+    )
     context = StageContext(store, settings, PolicyRef(digest=POLICY_DIGEST, folder=store.root))
-    evaluation, checkpoint = build_round(context, name)
+    evaluation, checkpoint = build_round(context, name, base_policy=base)
     promotion = find_or_make(context, promote, evaluation, checkpoint).artifact
     assert promotion.promoted
     return promotion, checkpoint
@@ -130,7 +134,7 @@ def test_a_promoted_policy_is_fetched_where_it_is_wanted(
 ) -> None:
     here = machines.open("here")
     promotion, checkpoint = build_decision(here, "first")
-    apply_promotion(here, promotion, checkpoint, print)
+    apply_promotion(here, promotion, checkpoint)
 
     there = machines.open("there")
     moved = load_promoted(there)
@@ -148,8 +152,8 @@ def test_a_promoted_policy_is_fetched_where_it_is_wanted(
     assert "is damaged" in (find_damage(third, moved) or "")
 
 
-def test_two_promotions_at_once_are_both_in_the_history_in_their_order(
-    machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_promotion_that_another_machine_was_faster_than_is_decided_again(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = machines.open("here")
     mine, theirs = build_decision(here, "mine"), build_decision(here, "theirs")
@@ -161,30 +165,29 @@ def test_two_promotions_at_once_are_both_in_the_history_in_their_order(
         """Between this machine's look at the pointer and its move, the other one moves it."""
         if store is here and not raced:
             raced.append(True)
-            apply_promotion(there, *theirs, print)
+            apply_promotion(there, *theirs)
         return build(store, promotion, checkpoint)
 
     monkeypatch.setattr(pointer, "build_pointer", build_late)
-    said: list[str] = []
-    apply_promotion(here, *mine, said.append)
-    assert f"one promoted until now ({theirs[0].policy_digest[:12]})" in said[0]  # asked again
-    digests = [theirs[0].policy_digest, mine[0].policy_digest]
+    with pytest.raises(pointer.ChampionChanged, match=theirs[0].policy_digest[:12]):
+        apply_promotion(here, *mine)
     for store in (here, there, machines.open("third")):
-        assert [entry.policy_digest for entry in load_history(store)] == digests
+        assert [entry.policy_digest for entry in load_history(store)] == [theirs[0].policy_digest]
         current = load_promoted(store)
         assert current is not None
-        assert current.policy_digest == digests[-1]
+        assert current.policy_digest == theirs[0].policy_digest
 
 
 def test_a_move_that_its_machine_did_not_live_to_note_is_noted_by_the_next(
     machines: Machines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = machines.open("here")
-    first, second = build_decision(here, "first"), build_decision(here, "second")
-    apply_promotion(here, *first, print)
+    first = build_decision(here, "first")
+    second = build_decision(here, "second", first[0].policy_digest)
+    apply_promotion(here, *first)
     machines.remote.delete("promoted/history.jsonl")
     there = machines.open("there")
-    apply_promotion(there, *second, print)
+    apply_promotion(there, *second)
     digests = [first[0].policy_digest, second[0].policy_digest]
     assert [entry.policy_digest for entry in load_history(there)] == digests
     rolled = pointer.roll_back_to_previous(there)

@@ -31,7 +31,7 @@ BOX = [0.2, 0.2, 0.6, 0.6]
 
 def build_context(root: Path, **sections: Any) -> StageContext:
     """A context on a store below root; sections as in a configuration file."""
-    config = RefreshConfig.model_validate(sections)
+    config = RefreshConfig.model_validate({"store": root / "store"} | sections)
     return StageContext(Store(root / "store"), config, PolicyRef(digest=POLICY_DIGEST, folder=root))
 
 

@@ -40,7 +40,7 @@ def test_the_pointer_waits_for_a_person(context: StageContext) -> None:
     run, promotion = build_run(context)
     assert promotion.promoted and find_answer(context.store, promotion) == "waiting"
     assert load_promoted(context.store) is None and load_history(context.store) == []
-    approve(context.store, run, context.log)
+    approve(context.store, run)
     pointer = load_promoted(context.store)
     assert pointer is not None and pointer.policy_digest == policy_of("first")
     assert find_answer(context.store, promotion) == "approved"
@@ -65,7 +65,7 @@ def test_a_rejected_one_stays_until_it_is_approved(context: StageContext) -> Non
     reject(context.store, run)
     assert load_promoted(context.store) is None
     assert find_answer(context.store, promotion) == "rejected"
-    approve(context.store, run, context.log)
+    approve(context.store, run)
     assert load_promoted(context.store) is not None
 
 
@@ -73,26 +73,26 @@ def test_a_kill_between_answer_and_pointer_is_mended_by_the_same_command(
     context: StageContext,
 ) -> None:
     run, _ = build_run(context)
-    approve(context.store, run, context.log)
+    approve(context.store, run)
     for name in ("current.json", "history.jsonl"):
         (context.store.root / "promoted" / name).unlink()
-    approve(context.store, run, context.log)
+    approve(context.store, run)
     assert load_promoted(context.store) is not None and len(load_history(context.store)) == 1
 
 
 def test_what_cannot_be_approved_says_why(context: StageContext) -> None:
     refused, _ = build_run(context, validation=build_validation(loss=0.5))
     with pytest.raises(ValueError, match=r"the gates of run a-run did not pass"):
-        approve(context.store, refused, context.log)
+        approve(context.store, refused)
     run, _ = build_run(context)
-    approve(context.store, run, context.log)
-    for answer in (lambda: approve(context.store, run, context.log),
+    approve(context.store, run)
+    for answer in (lambda: approve(context.store, run),
                    lambda: reject(context.store, run)):  # fmt: skip
         with pytest.raises(ValueError, match="was promoted already"):
             answer()
     half = run.model_copy(update={"stages": {}})
     with pytest.raises(ValueError, match="the promotion of run a-run is not in"):
-        approve(context.store, half, context.log)
+        approve(context.store, half)
 
 
 def test_a_run_that_did_not_ask_is_promoted_at_once(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_did_not_ask_is_promoted_at_once(tmp_path: Path) -> None:
     assert load_promoted(context.store) is not None
     assert find_answer(context.store, promotion) is None
     with pytest.raises(ValueError, match="was promoted already"):
-        approve(context.store, run, context.log)
+        approve(context.store, run)
 
 
 def test_a_damaged_policy_is_not_promoted(context: StageContext) -> None:
@@ -109,7 +109,7 @@ def test_a_damaged_policy_is_not_promoted(context: StageContext) -> None:
     entry = run.stages["train"]
     (context.store.folder(entry.kind, entry.key) / "model" / "config.json").write_text("other")
     with pytest.raises(ValueError, match=r"cannot be promoted: .*is no longer what was promoted"):
-        approve(context.store, run, context.log)
+        approve(context.store, run)
     assert load_promoted(context.store) is None
     assert find_answer(context.store, promotion) == "waiting"
 

@@ -25,8 +25,8 @@ from schemas.artifact import ReferenceSet
 from schemas.base import STAGES, StageName
 from schemas.run import PolicyRef, RunRecord
 from tests.flows.toy import install
-from tests.perpo_core.rounds import GATES, build_round, make
-from tests.perpo_core.small_store import build_context, common_fields
+from tests.perpo_core.rounds import GATES, build_round, make, policy_of
+from tests.perpo_core.small_store import POLICY_DIGEST, build_context, common_fields
 from tests.perpo_core.stores import build_config, find_lost, run_toy
 
 LATER_S = YOUNG_S + 3600
@@ -205,8 +205,10 @@ def test_the_policy_a_kept_run_started_from_stays_without_what_it_was_made_of(
 
 def test_the_promoted_policy_and_the_one_before_it_stay(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
+    before = POLICY_DIGEST
     for name in ("first", "second", "third"):
-        make(context, *build_round(context, name))
+        make(context, *build_round(context, name, base_policy=before))
+        before = policy_of(name)
     store = context.store
     garbage = collect_garbage(store, keep=1)
     assert [found.kind for found in garbage].count("checkpoint") == 1

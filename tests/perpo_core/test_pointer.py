@@ -82,7 +82,7 @@ def test_a_decision_applied_before_does_not_undo_it(tmp_path: Path) -> None:
     evaluation, checkpoint = build_round(context, "first")
     promotion = make(context, evaluation, checkpoint)
     roll_back_to_previous(context.store)
-    apply_promotion(context.store, promotion, checkpoint, context.log)
+    apply_promotion(context.store, promotion, checkpoint)
     assert promoted(context.store) == POLICY_DIGEST
 
 
@@ -116,8 +116,8 @@ def test_a_policy_that_is_gone_or_damaged_is_refused(
 def test_the_moves_name_runs_gates_and_what_was_undone(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
     records = []
-    for name in ("first", "second"):
-        evaluation, checkpoint = build_round(context, name)
+    for name, base in (("first", POLICY_DIGEST), ("second", policy_of("first"))):
+        evaluation, checkpoint = build_round(context, name, base_policy=base)
         promotion = make(context, evaluation, checkpoint)
         records.append(build_record(context, f"run-{name}", checkpoint, evaluation, promotion))
     roll_back_to_previous(context.store)

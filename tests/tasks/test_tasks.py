@@ -36,7 +36,7 @@ def test_retries_only_where_an_engine_can_break() -> None:
     from tasks.stages import STAGE_TASKS
 
     retried = {name for name, task in STAGE_TASKS.items() if task.retries}
-    assert retried == {"generate", "train", "evaluate"}
+    assert retried == {"generate", "train", "evaluate", "promote"}
 
 
 def test_a_watcher_is_told_only_inside() -> None:
