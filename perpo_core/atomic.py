@@ -1,4 +1,7 @@
-"""Files that are there whole or not at all: a temporary name, fsync, rename."""
+"""Files that are there whole or not at all: a temporary name, fsync, rename, fsync of the folder.
+
+After a power cut the disk has a rename only if its folder was synced too.
+"""
 
 from __future__ import annotations
 
@@ -24,17 +27,50 @@ def write_atomic(path: Path, content: bytes) -> None:
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A file that becomes `path` when the block ends well; raises DiskFull where it cannot."""
     with explaining_full_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         held, temporary = _create_temporary(path)
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            sync(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
+            sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
             os.close(held)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each so that it is still there after a power cut."""
+    missing = [each for each in (folder, *folder.parents) if not each.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
+
+
+def sync_upwards(folder: Path, root: Path) -> None:
+    """Have a folder on the disk, and those above it up to a root, whoever made them."""
+    make_folder(folder)
+    for each in (folder, *folder.parents):
+        sync(each)
+        if each == root:
+            return
+
+
+def sync_tree(folder: Path) -> None:
+    """Have everything below a folder on the disk, whoever wrote it; none may be there."""
+    for path in (*folder.rglob("*"), folder, folder.parent):
+        if path.is_file() or path.is_dir():
+            sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _create_temporary(path: Path) -> tuple[int, Path]:

@@ -152,6 +152,7 @@ class RemoteStore(Store):
         for _ in range(MAX_TRIES):
             if self._replace(made, found):
                 write_atomic(self.root / name_artifact(kind, key), _dump(made))
+                self.remove_scratch(made)
                 return artifact
             found = self.remote.read(name_artifact(kind, key))
             theirs = parse_artifact(found.content if found else None)

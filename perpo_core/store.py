@@ -21,10 +21,10 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from perpo_core.atomic import remove_leftovers, write_atomic
+from perpo_core.atomic import make_folder, remove_leftovers, sync_upwards, write_atomic
 from perpo_core.keys import hash_file
 from perpo_core.place import Place, is_address, parse_place
-from perpo_core.workspace import Workspace, describe_file
+from perpo_core.workspace import SCRATCH, Workspace, describe_file
 from schemas.artifact import AnyArtifact, Artifact
 
 __all__ = [
@@ -168,7 +168,7 @@ class Store:
         if force and committed:
             attempt += 1
         folder = self.folder(kind, key, attempt)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         remove_leftovers(folder)
         return Workspace(kind, key, attempt, folder)
 
@@ -178,11 +178,18 @@ class Store:
         Returns what readers find: where another machine was faster, its artifact.
         """
         del log
+        sync_upwards(self.folder(artifact.kind, artifact.key), self.root)  # type: ignore[attr-defined]
         self.write(
             name_artifact(artifact.kind, artifact.key),  # type: ignore[attr-defined]
             artifact.model_dump_json(indent=2).encode(),
         )
+        self.remove_scratch(artifact)  # type: ignore[arg-type]
         return artifact
+
+    def remove_scratch(self, artifact: AnyArtifact) -> None:
+        """What only a restart would have needed; never before the commit."""
+        scratch = self.folder(artifact.kind, artifact.key, artifact.attempt) / SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
 
     def free_bytes(self) -> int:
         """Free disk where the store is."""

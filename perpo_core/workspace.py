@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from perpo_core.atomic import temporary_beside, write_atomic
+from perpo_core.atomic import sync_tree, temporary_beside, write_atomic
 from perpo_core.keys import compute_hash, hash_file
 from schemas.artifact import FileRef
 from schemas.base import Digest, Frozen
 
 SIDECAR_SUFFIX = ".json"
+SCRATCH = "work"  # the folder in a workspace for what a restart needs; goes after the commit
 ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
 
 
@@ -84,6 +85,11 @@ class Workspace:
                 num_rows += batch.num_rows
         return describe_file(path, name, num_rows)
 
+    @property
+    def scratch(self) -> Path:
+        """What a restart needs and nobody else; it is removed after the commit."""
+        return self.folder / SCRATCH
+
     def publish_part(self, name: str) -> None:
         """Let other machines have a part that a child process wrote; here they see it anyway."""
 
@@ -92,7 +98,11 @@ class Workspace:
         return nullcontext()
 
     def describe_tree(self, folder: str) -> list[FileRef]:
-        """The files below a subfolder of the workspace, such as a model folder."""
+        """The files below a subfolder of the workspace, such as a model folder.
+
+        A commit that names them shall not outlive them: they are on the disk afterwards.
+        """
+        sync_tree(self.folder / folder)
         files = sorted(path for path in (self.folder / folder).rglob("*") if path.is_file())
         return [describe_file(p, p.relative_to(self.folder).as_posix()) for p in files]
 

@@ -1,7 +1,8 @@
 """Stage train: the listwise objective on ranked lists; the best checkpoint on validation stays.
 
 The work happens in a child process (perpo_core.train.child) that gives its memory back by ending.
-A killed run resumes from its last checkpoint, which lies in the workspace until the stage commits.
+A killed run resumes from its last checkpoint, or takes the finished model where only the commit was
+missing: both lie in the workspace until the stage has committed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from perpo_core.policy.resolve import resolve_base, resolve_references
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from perpo_core.train import sidecars
+from perpo_core.train.finished import ADAPTER, MODEL, load_finished
 from perpo_core.train.sampled_by import check_sampled_by
 from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
 from schemas.config import RefreshConfig
@@ -86,31 +88,10 @@ def run(
         folder=workspace.folder,
     )
 
-    def on_event(event: dict[str, Any]) -> None:
-        if event["event"] == "progress":
-            context.progress(event["done"], event["total"], event["unit"])
-        if event["event"] == "reference":
-            [made] = [each for each in references if each.name == event["name"]]
-            sidecars.commit(context, preferences, made, event["device"])
-
     with workspace.publishing(LOG_FILE):
-        result = run_child(
-            CHILD,
-            job,
-            on_event=on_event,
-            log=context.log,
-            progress_timeout_s=config.progress_timeout_s,
-            env={
-                **build_child_env(max(1, config.threads // config.processes)),
-                **CPU_TRAINING_ENV,
-                "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
-            },
-            log_path=workspace.folder / LOG_FILE,
-            processes=config.processes,
-            memory_advice=MEMORY_ADVICE,
-        )
+        result = load_finished(workspace.folder) or _train(context, key, preferences, job)
     context.store.publish(find_curves(context, key))
-    files = workspace.describe_tree("model") + workspace.describe_tree("adapter")
+    files = workspace.describe_tree(MODEL) + workspace.describe_tree(ADAPTER)
     num_lists = sum(preferences.num_lists.values())
     return Checkpoint(
         stage="train",
@@ -123,10 +104,40 @@ def run(
         created_at=utc_now(),
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
-        policy_digest=hash_folder(workspace.folder / "model"),
+        policy_digest=hash_folder(workspace.folder / MODEL),
         base_policy_digest=context.policy.digest,
         chosen_step=result["chosen_step"],
         reference_difference_nats=result["reference_difference_nats"],
         history=result["history"],
         validation=result["validation"],
+    )
+
+
+def _train(
+    context: StageContext, key: str, preferences: PreferenceSet, job: TrainJob
+) -> dict[str, Any]:
+    """Train in a child process; the fields of its result."""
+    config = context.config.train
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            context.progress(event["done"], event["total"], event["unit"])
+        if event["event"] == "reference":
+            [made] = [each for each in job.references if each.name == event["name"]]
+            sidecars.commit(context, preferences, made, event["device"])
+
+    return run_child(
+        CHILD,
+        job,
+        on_event=on_event,
+        log=context.log,
+        progress_timeout_s=config.progress_timeout_s,
+        env={
+            **build_child_env(max(1, config.threads // config.processes)),
+            **CPU_TRAINING_ENV,
+            "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
+        },
+        log_path=job.folder / LOG_FILE,
+        processes=config.processes,
+        memory_advice=MEMORY_ADVICE,
     )

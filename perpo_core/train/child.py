@@ -20,6 +20,7 @@ from perpo_core.train.build import build_trainer
 from perpo_core.train.checkpoints import find_checkpoint, load_trained
 from perpo_core.train.data import CroppedLists, RankedLists
 from perpo_core.train.families import find_obstacle
+from perpo_core.train.finished import ADAPTER, MODEL, write_finished
 from perpo_core.train.history import choose_step, read_history
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.model import choose_trained, load_for_training, save_policy
@@ -33,6 +34,7 @@ from perpo_core.train.ranks import (
 from perpo_core.train.references import References
 from perpo_core.train.trainer import ListTrainer
 from perpo_core.train.validation import ValidationReward
+from perpo_core.workspace import SCRATCH
 from schemas.run import PolicyRef, ReferenceJob, TrainJob
 
 
@@ -51,12 +53,12 @@ def main() -> ListTrainer:
     trainer = train(job, model, processor, lists)
     result = save_result(job, trainer)
     if get_rank() == 0:
-        emit(
-            "result",
-            device=str(model.device),
-            reference_difference_nats=references.largest_difference_nats,
-            **result,
-        )
+        result |= {
+            "device": str(model.device),
+            "reference_difference_nats": references.largest_difference_nats,
+        }
+        write_finished(job.folder, result)
+        emit("result", **result)
     return trainer
 
 
@@ -105,7 +107,7 @@ def attach_references(
 def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) -> ListTrainer:
     """Train from the start or from where a killed process left; the best checkpoint is loaded."""
     validation = ValidationReward(job.samples_file, processor, job.config, job.policy.folder)
-    work = job.folder / "work"
+    work = job.folder / SCRATCH
     resumed = gather(find_checkpoint(work) if get_rank() == 0 else None)[0]
     if resumed:
         emit("log", message=f"resuming from {Path(resumed).name}")
@@ -121,7 +123,7 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
     history, points = read_history(trainer.state.log_history)
     chosen = choose_step(points) if points else trainer.state.global_step
     if get_rank() == 0:
-        folder, adapter = job.folder / "model", job.folder / "adapter"
+        folder, adapter = job.folder / MODEL, job.folder / ADAPTER
         for path in (folder, adapter):
             shutil.rmtree(path, ignore_errors=True)
         if chosen == 0:
@@ -133,7 +135,6 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
             if job.config.train.sharding != "none":
                 policy = load_chosen(job, trainer)
             save_policy(policy, job.policy.folder, job.config.policy.dtype, folder, adapter)
-        shutil.rmtree(job.folder / "work", ignore_errors=True)
     return {
         "chosen_step": chosen,
         "history": [point.model_dump() for point in history],
@@ -145,7 +146,7 @@ def load_chosen(job: TrainJob, trainer: ListTrainer) -> ListPolicy:
     """The chosen checkpoint's weights, whole, in a model of its own."""
     model, _ = load_model(job, job.policy)
     step = trainer.state.best_global_step or trainer.state.global_step
-    load_trained(model, job.folder / "work" / f"checkpoint-{step}")
+    load_trained(model, job.folder / SCRATCH / f"checkpoint-{step}")
     return model
 
 
