@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perpo_core import atomic, collect, evaluate, generate, materialize, score, train
+from perpo_core import collect, evaluate, generate, materialize, score, train
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.store import Store
@@ -140,7 +140,7 @@ def test_what_a_commit_names_is_on_the_disk_before_it(setting, monkeypatch) -> N
                     missing.append(path)
         write(self, name, body)
 
-    monkeypatch.setattr(atomic.os, "fsync", note)
+    monkeypatch.setattr(os, "fsync", note)
     monkeypatch.setattr(Store, "write", check)
     checkpoint = find_or_make(context, train, samples, preferences).artifact
     assert missing == []
