@@ -29,10 +29,10 @@ def invoke(store: Path, *arguments: str) -> Result:
 
 
 def build_rounds(tmp_path: Path, approval: bool = False) -> StageContext:
-    """Two runs, run-first and run-second, each promoted or waiting for it."""
+    """Two runs, run-first and run-second from it, each promoted or waiting for it."""
     context = build_context(tmp_path, promote=GATES | {"approval": approval})
-    for name in ("first", "second"):
-        evaluation, checkpoint = build_round(context, name)
+    for name, base in (("first", POLICY_DIGEST), ("second", policy_of("first"))):
+        evaluation, checkpoint = build_round(context, name, base_policy=base)
         promotion = make(context, evaluation, checkpoint)
         record = build_record(context, f"run-{name}", checkpoint, evaluation, promotion)
         write_record(context.store, record)
