@@ -20,9 +20,12 @@ from flows.cli_common import (
     build_console,
     explaining_errors,
     find_run,
+    open_existing,
     print_report_path,
 )
 from flows.cli_store import app as store_app
+from flows.terminal import make_printable
+from perpo_core.environment import apply_defaults
 from perpo_core.place import Place
 from schemas.base import StageName
 
@@ -59,6 +62,8 @@ def main(
     ] = False,
 ) -> None:
     OPTIONS.debug = debug
+    make_printable()
+    apply_defaults()  # before the first import of a library that reads them
 
 
 @app.command()
@@ -100,6 +105,7 @@ def rerun(
 
             return rerun_flow(run, from_stage, only, force, store)
 
+        find_run(run, store)
         run_and_tell(store, run_flow)
 
 
@@ -130,9 +136,8 @@ def runs(store: StoreOption = STORE) -> None:
     with explaining_errors():
         from flows.records import load_records
         from flows.tables import build_runs_table
-        from perpo_core.store import open_store
 
-        opened = open_store(store)
+        opened = open_existing(store)
         records = load_records(opened)
         console = build_console()
         if records:
@@ -198,12 +203,9 @@ def doctor(
     """Check a configuration, its data and its policy before any work."""
     with explaining_errors():
         from perpo_core.doctor import check_run, has_errors
-        from perpo_core.policy.resolve import resolve_policy
-        from perpo_core.store import open_store
 
         resolved = load(config, overrides)
-        policy = resolve_policy(resolved.policy, open_store(resolved.store))
-        findings = check_run(resolved, policy.folder)
+        findings = check_run(resolved)
         console = build_console()
         for finding in findings:
             console.print(f"{finding.level:8}{finding.what}", style=LEVEL_STYLES[finding.level],
@@ -211,8 +213,11 @@ def doctor(
         if has_errors(findings):
             raise typer.Exit(2)
         if probe:
+            from perpo_core.policy.resolve import resolve_policy
             from perpo_core.probe import describe_probe, probe_policy
+            from perpo_core.store import open_store
 
+            policy = resolve_policy(resolved.policy, open_store(resolved.store))
             for line in describe_probe(probe_policy(resolved, policy, log=print)):
                 print(line)
 
@@ -248,7 +253,9 @@ def serve(
     with explaining_errors():
         from flows.prefect_setup import set_environment
         from flows.serving import serve as serve_store
+        from perpo_core.place import require_writable
 
+        require_writable(store)
         set_environment(console=OPTIONS.debug)
         say = partial(print, flush=True)  # a log that is followed shows the address at once
         serve_store(store, port, say=say, with_parent=with_parent)
@@ -276,12 +283,14 @@ def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
 
 def run_and_tell(store: Place, run: Callable[[], RunRecord]) -> None:
     """Run a flow with the display on, then print what came of it; the report's path comes last."""
-    from flows.display import showing
+    from flows.display import RunConsole, showing
     from flows.prefect_setup import prefect_for
     from flows.tables import print_run
+    from perpo_core.place import require_writable
     from perpo_core.store import open_store
 
-    console = build_console()
+    require_writable(store)
+    console = build_console(RunConsole)
     with showing(console), prefect_for(store, console=OPTIONS.debug):
         record = run()
     opened = open_store(store)

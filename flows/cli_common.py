@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from perpo_core.place import Place
+from perpo_core.troubles import explain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,20 +40,29 @@ STORE = "store"
 INTERRUPTED = "interrupted; what is finished stays in the store and the same command resumes"
 
 
+def open_existing(store: Place) -> Store:
+    """A store to read from; raises ValueError where there is none, and makes no folder."""
+    from perpo_core.place import require_store
+    from perpo_core.store import open_store
+
+    require_store(store)
+    return open_store(store)
+
+
 def find_run(run: str, store: Place) -> tuple[Store, RunRecord]:
     """The store and the record of a run."""
     from flows.records import load_record
-    from perpo_core.store import open_store
 
-    opened = open_store(store)
+    opened = open_existing(store)
     return opened, load_record(opened, run)
 
 
-def build_console() -> Console:
+def build_console(cls: type[Console] | None = None) -> Console:
     """The terminal, or plain wide text for files and pipes."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=160, color_system=None)
+    build = cls or Console
+    return build() if sys.stdout.isatty() else build(width=160, color_system=None)
 
 
 def print_report_path(store: Store, record: RunRecord) -> None:
@@ -72,7 +82,7 @@ def explaining_errors() -> Iterator[None]:
         code = find_exit_code(error)
         if OPTIONS.debug or code is None:
             raise
-        tell(str(error), code)
+        tell(explain(error), code)
 
 
 def find_exit_code(error: Exception) -> int | None:

@@ -17,6 +17,7 @@ from flows.cli_common import (
     build_console,
     explaining_errors,
     find_run,
+    open_existing,
 )
 
 app = typer.Typer()
@@ -30,9 +31,8 @@ def promotions(store: StoreOption = STORE) -> None:
         from flows.records import load_records
         from flows.store_tables import build_promotions_table
         from perpo_core.promotions import list_moves
-        from perpo_core.store import open_store
 
-        opened = open_store(store)
+        opened = open_existing(store)
         moves = list_moves(opened, load_records(opened))
         console = build_console()
         if moves:
@@ -56,13 +56,12 @@ def rollback(
         from flows.answers import describe_pointer
         from flows.lock import share_store
         from perpo_core.pointer import roll_back, roll_back_to_previous
-        from perpo_core.store import open_store
 
         if (digest is None) != previous:
             raise ValueError(
                 "name a DIGEST of `perpo promotions`, or --previous, and not both of them"
             )
-        opened = open_store(store)
+        opened = open_existing(store)
         with share_store(opened):
             moved = roll_back_to_previous(opened) if previous else roll_back(opened, digest or "")
         print(describe_pointer(moved))
@@ -115,9 +114,8 @@ def gc(
         from flows.records import load_records
         from flows.store_tables import build_garbage_table
         from perpo_core.garbage import find_garbage, remove_garbage
-        from perpo_core.store import open_store
 
-        opened, console = open_store(store), build_console()
+        opened, console = open_existing(store), build_console()
         with lock_store(opened) if delete else nullcontext():
             garbage = find_garbage(opened, load_records(opened), keep, time.time())
             if not garbage:
@@ -140,9 +138,8 @@ def trends(
     with explaining_errors():
         from flows.records import load_records
         from perpo_core.report.trends import write_trends
-        from perpo_core.store import open_store
 
-        opened = open_store(store)
+        opened = open_existing(store)
         print(write_trends(opened, load_records(opened), name).absolute())
 
 

@@ -12,6 +12,7 @@ from prefect.exceptions import Abort, ObjectNotFound, TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from perpo_core.troubles import explain
 from schemas.run import RunStatus
 
 RESUMES = "what is finished stays in the store and the next run resumes"
@@ -26,7 +27,8 @@ def describe_ending(error: BaseException) -> tuple[RunStatus, str]:
         return "cancelled", f"interrupted; {RESUMES}"
     if isinstance(error, TerminationSignal):
         return "failed", f"ended by SIGTERM, as its worker or the machine stopped; {RESUMES}"
-    return "failed", str(error) or type(error).__name__
+    reason = explain(error) if isinstance(error, Exception) else str(error)
+    return "failed", reason or type(error).__name__
 
 
 def was_cancelled() -> bool:

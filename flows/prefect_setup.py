@@ -17,6 +17,7 @@ from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
 from perpo_core.environment import apply_defaults
 from perpo_core.place import Place, find_folder
+from perpo_core.troubles import explain
 
 SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"  # "user:password" that a server asks for
 CLIENT_AUTH = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
@@ -87,8 +88,8 @@ def explaining_silence(server: str, advice: str) -> Iterator[None]:
         yield
     except httpx.TransportError as error:
         raise ServerEnded(
-            f"{server} does not answer ({error}); {advice} and give the same command again: what "
-            "is finished is reused"
+            f"{server} does not answer ({explain(error)}); {advice} and give the same command "
+            "again: what is finished is reused"
         ) from error
 
 
@@ -130,14 +131,18 @@ def check_access(address: str) -> None:
     with get_client(sync_client=True) as client:
         try:
             client.hello()
-        except httpx.ConnectError as error:
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ValueError(
-                f"no Prefect server answers at {address} ({error}); start it, or correct "
-                "PREFECT_API_URL"
+                f"no Prefect server answers at {address} ({explain(error)}); start it, or correct "
+                "PREFECT_API_URL, such as http://127.0.0.1:4200/api"
             ) from error
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.UNAUTHORIZED:
-                raise
+                raise ValueError(
+                    f"what answers at {address} is no Prefect server, or is ill "
+                    f"({error.response.status_code}); correct PREFECT_API_URL, such as "
+                    "http://127.0.0.1:4200/api"
+                ) from error
             raise ValueError(
                 f"the Prefect server {address} refuses {CLIENT_AUTH} as it is here (401): set it "
                 f"to the user:password of the server's {SERVER_AUTH}"

@@ -12,6 +12,7 @@ from schemas.run import RunRecord
 LATEST = "latest"
 KILLED = "its process died without a word; what it finished stays in the store"
 RUNS = "runs"
+MAX_ID_LENGTH = 128  # twice what a name may have; a file system takes some 250
 
 
 def new_run_id(store: Store, name: str, now: datetime) -> str:
@@ -69,6 +70,6 @@ def _load_latest(store: Store) -> RunRecord:
 
 
 def _name(run_id: str) -> str:
-    if run_id != Path(run_id).name or run_id in ("", ".", ".."):
+    if run_id != Path(run_id).name or run_id in ("", ".", "..") or len(run_id) > MAX_ID_LENGTH:
         raise ValueError(f"{json.dumps(run_id)} is not a run id; `perpo runs` lists them")
     return f"{RUNS}/{run_id}.json"

@@ -14,6 +14,7 @@ from flows.display import format_seconds
 from flows.lock import is_locked
 from flows.planning import PlannedStage
 from flows.records import LATEST
+from flows.terminal import DOWN, LEVEL, UP
 from perpo_core.approvals import APPROVALS, Approval, find_answer, find_approval
 from perpo_core.gates import describe_gate
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
@@ -22,7 +23,6 @@ from schemas.artifact import Counts, EvalReport, Metric, Promotion
 from schemas.base import STAGES, StageName
 from schemas.run import RunRecord
 
-UP, DOWN, LEVEL = "\u2191", "\u2193", "\u2192"
 READING_STYLES = {"better": "green", "worse": "red", "no clear change": "dim"}
 VERDICT_STYLES = {"reused": "cyan", "runs": "bold", "unknown": "yellow"}
 

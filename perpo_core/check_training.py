@@ -9,6 +9,7 @@ from pathlib import Path
 from perpo_core.findings import Finding
 from perpo_core.policy.check import check_policy_folder, load_tokenizer
 from perpo_core.policy.resolve import resolve_base, resolve_references
+from perpo_core.troubles import explain
 from schemas.config import RefreshConfig
 
 
@@ -24,7 +25,7 @@ def check_references(config: RefreshConfig, policy_folder: Path) -> Iterator[Fin
         if config.train.reference == "base":
             references.append(resolve_base(config.policy))
     except (OSError, ValueError) as error:
-        yield Finding("error", f"reference: {error}")
+        yield Finding("error", f"reference: {explain(error)}")
         return
     for folder in (reference.folder for reference in references):
         of_reference = check_policy_folder(folder)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -61,7 +62,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RefreshConf
 
 
 def _load_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, False also for a name too long to exist
         raise ConfigError([f"{path}: there is no such configuration file; check the path"])
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -90,16 +91,25 @@ def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
         raise ConfigError(
             [f'--set "{override}": write it as section.key=value, for example train.beta=0.5']
         )
-    section = data
+    section: Any = data
     for depth, name in enumerate(names[:-1], start=1):
-        if name not in section:
+        if name not in section and _may_hold_keys(names[:depth], data):
             section[name] = _find_default_table(names[:depth], data)
-        section = section[name]
+        section = section.get(name)
         if not isinstance(section, dict):
             parent = ".".join(names[:depth])
             raise ConfigError([f'--set "{override}": {parent} is a value and has no keys'])
     section[names[-1]] = _parse_value(text.strip())
     return names
+
+
+def _may_hold_keys(names: tuple[str, ...], data: dict[str, Any]) -> bool:
+    """False for a setting that is one value; unknown names are refused later, with the nearest."""
+    section = _find_section(names[:-1], data)
+    field = section.model_fields.get(names[-1]) if section else None
+    if field is None:
+        return True
+    return bool(find_models(field.annotation)) or get_origin(field.annotation) is dict
 
 
 def _find_default_table(names: tuple[str, ...], data: dict[str, Any]) -> dict[str, Any]:

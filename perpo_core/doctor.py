@@ -7,7 +7,6 @@ vLLM. Left out: whether the model can do the task (`perpo doctor --probe` sample
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -18,11 +17,12 @@ from tokenizers import Tokenizer
 from perpo_core.check_training import check_training
 from perpo_core.collect import compute_samples_key
 from perpo_core.findings import Finding, Level
-from perpo_core.place import find_folder, is_address, parse_place
+from perpo_core.place import find_folder, find_obstacle, is_address, parse_place
 from perpo_core.policy.check import check_policy_folder, load_special_tokens, load_tokenizer
 from perpo_core.sources import jsonl
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.store import open_store
+from perpo_core.troubles import explain
 from schemas.base import SPLITS, TASKS
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
@@ -63,12 +63,12 @@ def check_settings(config: RefreshConfig) -> list[Finding]:
 
 def check_disk(config: RefreshConfig) -> list[Finding]:
     """Room for the store, and the right to write there."""
+    if obstacle := find_obstacle(config.store):
+        return [Finding("error", f"store: {obstacle}")]
     place = find_folder(config.store)
     while not place.exists():
         place = place.parent
     free_gb = shutil.disk_usage(place).free / GB
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        return [Finding("error", f"store: {place} cannot be written to; change store")]
     if free_gb < config.min_free_disk_gb:
         return [
             Finding(
@@ -106,7 +106,7 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
         key = compute_samples_key(config)
         rows = None if _holds_samples(config, key) else list(_slim_rows(source))
     except (OSError, ValueError) as error:
-        yield Finding("error", f"source: {error}")
+        yield Finding("error", f"source: {explain(error)}")
         return
     if rows is None:
         yield Finding("ok", "source: unchanged since its samples were collected")
@@ -118,7 +118,8 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
     yield from _report_conflicts(good)
     if policy_folder is not None:
         yield from _check_texts(config, policy_folder, good)
-    yield Finding("ok", f"source: {len(good)} rows are usable")
+    if good:
+        yield Finding("ok", f"source: {len(good)} rows are usable")
 
 
 def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
@@ -175,7 +176,7 @@ def _find_policy(config: RefreshConfig) -> tuple[Path | None, list[Finding]]:
     try:
         return resolve_policy(config.policy, open_store(config.store)).folder, []
     except (OSError, ValueError) as error:
-        return None, [Finding("error", f"policy: {error}")]
+        return None, [Finding("error", f"policy: {explain(error)}")]
 
 
 def _holds_samples(config: RefreshConfig, key: str) -> bool:

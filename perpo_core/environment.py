@@ -6,8 +6,14 @@ command line and every child process call apply_defaults() first.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+
+from perpo_core.place import find_obstacle
 
 DEFAULTS: dict[str, str] = {
     # Nothing is fetched behind the user's back: a hub id must lie in the local cache already.
@@ -38,10 +44,24 @@ CPU_TRAINING_ENV: dict[str, str] = {
 }
 
 
+# Where libraries keep their own files: below a home that nobody can write to they warn at length.
+HOMES = {"MPLCONFIGDIR": "~/.config/matplotlib", "PREFECT_HOME": "~/.prefect"}
+
+
 def apply_defaults() -> None:
     """Set every default that the environment does not have yet."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    for name, usual in HOMES.items():
+        if name not in os.environ and find_obstacle(Path(usual).expanduser()):
+            os.environ[name] = _make_passing_folder()
+
+
+def _make_passing_folder() -> str:
+    """A temporary folder that goes with this process; its children inherit it."""
+    folder = tempfile.mkdtemp(prefix="perpo-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def build_child_env(threads: int, devices: Sequence[int | str] | None = None) -> dict[str, str]:

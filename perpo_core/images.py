@@ -90,6 +90,12 @@ def encode_for_store(
     return StoredImage(buffer.getvalue(), *image.size, read_width, read_height)
 
 
+def open_stored(data: bytes) -> Image.Image:
+    """An image of the store as RGB; its size was settled when it was collected."""
+    with _strict_pillow(None):
+        return Image.open(io.BytesIO(data), formats=STORED_FORMATS).convert("RGB")
+
+
 def scale_down(image: Image.Image, max_side: int) -> Image.Image:
     """The image with its longer side at most `max_side` pixels, its shape kept."""
     scale = max_side / max(image.size)
@@ -197,13 +203,16 @@ def _grey_to_8_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _strict_pillow(max_megapixels: float) -> Iterator[None]:
-    """Our limit in place of Pillow's own, and no half-decoded images; both are Pillow globals."""
+def _strict_pillow(max_megapixels: float | None) -> Iterator[None]:
+    """Our limit in place of Pillow's own, and no half-decoded images; both are Pillow globals.
+
+    None is no limit.
+    """
     with _PILLOW_GLOBALS, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         kept = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
         # Pillow raises at twice this, before it decodes; the exact limit is checked by us.
-        Image.MAX_IMAGE_PIXELS = int(max_megapixels * 1e6) + 1
+        Image.MAX_IMAGE_PIXELS = None if max_megapixels is None else int(max_megapixels * 1e6) + 1
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         try:
             yield

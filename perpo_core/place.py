@@ -15,8 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+from perpo_core.troubles import describe_owner
+
 CACHE = "PERPO_CACHE"
 DEFAULT_CACHE = "~/.cache/perpo"
+EMPTY = 'store is empty; name a folder or s3://bucket/prefix (`store = "."` is this folder)'
 Place = Path | str
 """A folder, or an address as text: as a Path it would lose a slash."""
 
@@ -24,9 +27,11 @@ Place = Path | str
 def parse_place(place: Place) -> Place:
     """A folder as a Path, an address as text without a slash at its end.
 
-    Raises ValueError for an address that has lost a slash.
+    Raises ValueError for an address that has lost a slash, and for no text at all.
     """
     text = str(place)
+    if not text.strip():
+        raise ValueError(EMPTY)
     if is_address(text):
         return text.rstrip("/")
     if re.match("[a-z][a-z0-9+]+:/", text):
@@ -47,6 +52,38 @@ def find_folder(place: Place) -> Path:
     readable = re.sub("[^A-Za-z0-9]+", "-", place.partition("://")[2])[:40]
     name = f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
     return Path(os.environ.get(CACHE) or DEFAULT_CACHE).expanduser().absolute() / name
+
+
+def require_store(place: Place) -> None:
+    """Raise ValueError, one sentence, unless there is a folder to read from; makes none."""
+    folder = parse_place(place)
+    if isinstance(folder, Path) and not os.path.isdir(folder):
+        why = "it is a file" if os.path.lexists(folder) else "there is no such folder"
+        raise ValueError(
+            f"there is no run in {folder.absolute()}, {why}; name the right store with --store, or "
+            "start a run with `perpo refresh`"
+        )
+
+
+def find_obstacle(place: Place) -> str | None:
+    """What keeps a store from being written here, in words; None if nothing does.
+
+    Looks at the folder, or at the nearest one that there is, and makes nothing.
+    """
+    folder = find_folder(place)
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{folder} cannot be written to: it is a file; change store"
+    if folder.is_relative_to("/proc") or not os.access(folder, os.W_OK | os.X_OK):
+        return f"{folder} cannot be written to: it {describe_owner(folder)}; change store"
+    return None
+
+
+def require_writable(place: Place) -> None:
+    """Raise ValueError, one sentence, where find_obstacle finds one."""
+    if obstacle := find_obstacle(place):
+        raise ValueError(f"store: {obstacle}")
 
 
 def load_machine_id(folder: Path) -> str:

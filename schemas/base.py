@@ -11,6 +11,15 @@ Address = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+]*://\S+$")]
 """Of a store that is no folder, such as s3://bucket/prefix."""
 PlaceText = Annotated[str, BeforeValidator(lambda place: place and str(place))]
 """A folder, as text or Path, or an Address: what a form or a schedule can say."""
+
+
+def refuse_empty(place: object) -> object:
+    """Raise ValueError for text that holds nothing: as a Path it would be the working directory."""
+    if isinstance(place, str) and not place.strip():
+        raise ValueError('is empty; name a folder ("." is this one) or s3://bucket/prefix')
+    return place
+
+
 Task = Literal["grounding", "ocr", "counting"]
 Split = Literal["train", "validation", "test"]
 StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]

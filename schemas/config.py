@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from schemas.base import Address, Section, Task
+from schemas.base import Address, Section, Task, refuse_empty
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
@@ -187,7 +187,7 @@ class RefreshConfig(Section):
 
     name: str = Field(default="refresh", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     """Names the runs; lower case, digits and dashes."""
-    store: Address | Path = Path("store")
+    store: Annotated[Address | Path, BeforeValidator(refuse_empty)] = Path("store")
     """Folder of all artifacts, relative to the working directory; or s3://bucket/prefix."""
     min_free_disk_gb: float = Field(default=1.0, ge=0, le=1e6)
     """No refresh and no stage of it starts with less free disk where the store is, GB."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
+from perpo_core.images import open_stored
 
 COLUMNS = ["prompt_id", "split", "images", "prompt"]
 READ_ROWS = 128  # rows of encoded images held at a time beside the shard in hand
@@ -26,7 +27,7 @@ class Prompt:
 
     def open_images(self) -> list[Image.Image]:
         """Decode the images, RGB."""
-        return [Image.open(io.BytesIO(data)).convert("RGB") for data in self.images]
+        return [open_stored(data) for data in self.images]
 
 
 def list_prompt_ids(samples_file: Path, splits: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ class TransformersEngine:
     def __init__(self, job: SamplingJob) -> None:
         torch.set_num_threads(job.threads)
         self._request = job.request
-        self._processor = AutoProcessor.from_pretrained(job.policy.folder)
+        self._processor = AutoProcessor.from_pretrained(job.policy.folder, trust_remote_code=False)
         dtype = getattr(torch, job.request.dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = AutoModelForImageTextToText.from_pretrained(job.policy.folder, dtype=dtype)

@@ -33,9 +33,10 @@ class VllmEngine:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(job.kv_cache_gb)))
         request = job.request
         self._request = request
-        self._processor = AutoProcessor.from_pretrained(job.policy.folder)
+        self._processor = AutoProcessor.from_pretrained(job.policy.folder, trust_remote_code=False)
         self._llm = LLM(
             model=str(job.policy.folder),
+            trust_remote_code=False,
             dtype=request.dtype,
             max_model_len=request.max_model_len,
             seed=request.seed,

@@ -20,6 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from perpo_core.findings import Finding
+from perpo_core.troubles import explain
 
 # Families whose parts we know -> the box formats their models write.
 FAMILIES = {
@@ -48,7 +49,7 @@ def check_policy_folder(folder: Path, box_format: str | None = None) -> list[Fin
         try:
             what = check(folder)
         except (OSError, UnicodeDecodeError) as error:
-            what = f"a file cannot be read ({error})"
+            what = f"a file cannot be read ({explain(error)})"
         if what:
             problems.append(Finding("error", f"policy {folder}: {what}"))
     if not problems:

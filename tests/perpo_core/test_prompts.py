@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from perpo_core import generate
-from perpo_core.generate.prompts import iter_prompts, list_prompt_ids
+from perpo_core.generate.prompts import Prompt, iter_prompts, list_prompt_ids
 from perpo_core.generate.shards import list_shards
+from perpo_core.images import encode_for_store
 from perpo_core.keys import derive_seed
 from schemas.arrow import SAMPLES
 from tests.perpo_core.small_store import BOX, build_context, build_sample_row
@@ -84,3 +87,13 @@ def test_a_prompts_seed_depends_on_run_seed_and_prompt_alone():
     assert len(seeds) == 60
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert derive_seed(3, "a") == derive_seed(3, "a")
+
+
+def test_what_collect_takes_by_the_largest_settings_the_engines_open_too():
+    side = 14_000
+    encoded = io.BytesIO()
+    Image.new("L", (side, side), 200).save(encoded, "PNG")  # more than Pillow opens by itself
+    stored = encode_for_store(encoded.getvalue(), "a row", max_megapixels=1000, max_side=16384)
+    assert (stored.width, stored.height) == (side, side)
+    (image,) = Prompt("p", [], [stored.data]).open_images()
+    assert (image.mode, image.size) == ("RGB", (side, side))
