@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from flows.supervised import supervised
 
@@ -44,21 +45,34 @@ def set_up(address: str, prefect_file: Path, home: Path, root: Path, env: dict[s
 
 
 def create_pool(root: Path) -> None:
-    """A pool of plain processes that start in the repository's folder.
+    """A pool of plain processes, which all start the same way.
 
-    Its template is the installed one: the server would fetch a list of them from the network. Left
-    to itself the worker starts a run in a temporary folder, and removes that too early when a run
-    is resumed within the seconds that its suspended process takes to end.
+    Who may start a run may not thereby choose what it runs: a run's job variables are refused.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.workers.process import ProcessWorker
 
-    template = ProcessWorker.get_default_base_job_template()
-    template["variables"]["properties"]["working_dir"]["default"] = str(root)
+    template = build_job_template(root)
     pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=template)
     with get_client(sync_client=True) as client:
         client.create_work_pool(pool, overwrite=True)
+
+
+def build_job_template(root: Path) -> dict[str, Any]:
+    """What every run's process is started with: Prefect's own command, in the repository's folder.
+
+    It has no variables, so that no run and no deployment changes command, folder or environment:
+    the server refuses what the schema does not have, and the worker has no place to put it. Even
+    an empty `env` here would be one, since the worker adds a run's to it.
+
+    Left to itself the worker starts a run in a temporary folder, and removes that too early when a
+    run is resumed within the seconds that its suspended process takes to end.
+    """
+    return {
+        "job_configuration": {"working_dir": str(root)},
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }
 
 
 def create_gpu_slot() -> None:

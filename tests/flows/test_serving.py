@@ -22,7 +22,7 @@ from flows.lock import lock_file
 from flows.prefect_setup import prefect_for
 from flows.server import HOST, build_environment, build_url
 from flows.serving import HOME, LOCK_FILE, PREFECT_FILE, ROOT, find_served, serve
-from flows.serving_setup import POOL
+from flows.serving_setup import POOL, build_job_template
 from flows.supervised import supervised
 from schemas.base import STAGES
 from tasks.stages import GPU_STAGES
@@ -73,6 +73,34 @@ def test_its_flow_takes_its_parameters_and_describes_every_one(
     fields = schema.properties
     assert set(deployment["parameters"]) <= set(fields)
     assert all(field.get("description") for field in fields.values())
+
+
+CHOSEN: dict[str, Any] = {
+    "command": "touch /tmp/mine", "env": {"PATH": "/tmp"}, "env.PYTHONPATH": "/tmp",
+    "working_dir": "/tmp", "image": "mine", "name": "mine", "labels": {"a": "b"},
+    "stream_output": False,
+}  # fmt: skip
+
+
+def test_no_run_changes_what_its_process_is_started_with() -> None:
+    import asyncio
+
+    from prefect.utilities.schema_tools import ValidationError, validate
+    from prefect.workers.process import ProcessJobConfiguration
+
+    template = build_job_template(ROOT)
+    for name, value in CHOSEN.items():
+        with pytest.raises(ValidationError):  # as the server asks it
+            validate({name: value}, template["variables"], raise_on_error=True, preprocess=True)
+
+    async def build(values: dict[str, Any]) -> ProcessJobConfiguration:  # as the worker does
+        build_async: Any = ProcessJobConfiguration.from_template_and_values
+        built: ProcessJobConfiguration = await build_async(template, values, client=object())
+        return built
+
+    started = asyncio.run(build({}))
+    assert (started.command, started.env, started.working_dir) == (None, {}, ROOT)
+    assert asyncio.run(build(CHOSEN)) == started
 
 
 def test_nightly_comes_every_night_and_never_twice() -> None:
