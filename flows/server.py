@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.alerts import hide_addresses
+from flows.private import UMASK, make_private
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
 
@@ -69,7 +70,7 @@ def start_server(home: Path, port: int = 0, lasting: bool = False) -> Iterator[S
     Port 0 is any free one. A lasting server also schedules, watches and shows its UI. Raises
     ValueError, one sentence, if the port is taken.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    make_private(home)
     with listen(port) as listener:
         bound: int = listener.getsockname()[1]
         command = ["-m", "flows.server", str(listener.fileno()), *([LASTING] * lasting)]
@@ -78,6 +79,7 @@ def start_server(home: Path, port: int = 0, lasting: bool = False) -> Iterator[S
             log_path=home / LOG_FILE,
             env=build_environment(home, bound if lasting else None),
             pass_fds=[listener.fileno()],
+            umask=UMASK,
         ) as process:
             listener.close()  # the server's copy alone keeps the port, and frees it at its end
             yield Server(process, bound, home / LOG_FILE)

@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from flows.lock import lock_file, read_holder
+from flows.private import make_private
 from flows.server import Server, ServerEnded, build_url, start_server
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
@@ -54,6 +55,7 @@ def serve(
         raise ValueError(f"{prefect_file} is missing; run from a checkout of the repository")
     parent = os.getppid() if with_parent else None
     home = find_folder(store) / HOME
+    make_private(home)
     with stopping_on_signals(), lock_store(home, port):
         say("starting Prefect's server")
         with start_server(home, port, lasting=True) as server:
@@ -128,8 +130,10 @@ def lock_store(home: Path, port: int) -> Iterator[None]:
 
 
 def find_served(store: Place) -> str | None:
-    """The API of the server that serves a store now; None if none does."""
-    return read_holder(find_folder(store) / HOME / LOCK_FILE)
+    """The API of the server that serves a store now; None if none does that is ours to use."""
+    with suppress(PermissionError):  # another user's
+        return read_holder(find_folder(store) / HOME / LOCK_FILE)
+    return None
 
 
 @contextmanager

@@ -25,8 +25,12 @@ def supervised(
     env: Mapping[str, str],
     cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
+    umask: int = -1,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python COMMAND`, its output in the log; yields the supervisor, which ends with it."""
+    """Run `python COMMAND`, its output in the log; yields the supervisor, which ends with it.
+
+    `umask` is for the files that it makes; -1: as here.
+    """
     supervisor = [sys.executable, "-m", "perpo_core.supervisor", sys.executable]
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -38,6 +42,7 @@ def supervised(
             start_new_session=True,
             env=dict(env),
             cwd=cwd,
+            umask=umask,
         )
     assert process.stdin is not None
     try:

@@ -6,7 +6,7 @@ After a power cut the disk has a rename only if its folder was synced too.
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +32,6 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             sync(temporary)
-            temporary.chmod(0o644)
             temporary.replace(path)
             sync(path.parent)
         finally:
@@ -74,13 +73,16 @@ def sync(path: Path) -> None:
 
 
 def _create_temporary(path: Path) -> tuple[int, Path]:
-    """An open, locked descriptor and the file's path: while it is locked nobody removes it."""
+    """An open, locked descriptor and the file's path: while it is locked nobody removes it.
+
+    Its permissions are those of any new file here: the umask's, or the folder's own.
+    """
     while True:
-        held, name = tempfile.mkstemp(
-            dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.name[-20:]
-        )
-        if try_lock(held) and os.path.exists(name):  # else just taken for a leftover
-            return held, Path(name)
+        name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.name[-20:]}"
+        temporary = path.parent / name
+        held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if try_lock(held) and temporary.exists():  # else just taken for a leftover
+            return held, temporary
         os.close(held)
 
 

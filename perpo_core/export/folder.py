@@ -9,8 +9,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,13 +41,13 @@ def write_folder(folder: Path, copies: Sequence[FileCopy], texts: dict[str, str]
     check_target(folder, sum(copy.expected.num_bytes for copy in wanted))
     prefix = f"{TEMPORARY_PREFIX}{folder.name}-"
     _remove_leftovers(folder.parent, prefix)
-    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    temporary = folder.parent / f"{prefix}{secrets.token_hex(8)}"
+    temporary.mkdir()
     try:
         for copy in wanted:
             _copy_checked(copy, temporary / copy.name)
         for name, text in texts.items():
             _write_synced(temporary / name, text.encode())
-        temporary.chmod(0o755)  # mkdtemp's own is for one's eyes only
         temporary.rename(folder)  # onto nothing, or onto an empty folder
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
