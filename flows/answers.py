@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flows.lock import share_store
 from flows.records import load_records
 from perpo_core.approvals import approve, reject
+from perpo_core.locks import share_store
 from perpo_core.pointer import Pointer
 from perpo_core.store import Store
 from schemas.run import RunRecord

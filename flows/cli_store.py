@@ -54,7 +54,7 @@ def rollback(
     """Point the promoted policy at an earlier one, or at where the rounds began."""
     with explaining_errors():
         from flows.answers import describe_pointer
-        from flows.lock import share_store
+        from perpo_core.locks import share_store
         from perpo_core.pointer import roll_back, roll_back_to_previous
 
         if (digest is None) != previous:
@@ -110,10 +110,10 @@ def gc(
     with explaining_errors():
         from contextlib import nullcontext
 
-        from flows.lock import lock_store
         from flows.records import load_records
         from flows.store_tables import build_garbage_table
         from perpo_core.garbage import find_garbage, remove_garbage
+        from perpo_core.locks import lock_store
 
         opened, console = open_existing(store), build_console()
         with lock_store(opened) if delete else nullcontext():

@@ -14,12 +14,12 @@ from prefect.runtime import flow_run
 
 from flows.approval import ask_in_ui
 from flows.checks import refuse_errors
-from flows.lock import lock_name
 from flows.own_state import run_watched
 from flows.recipe import follow_recipe
 from flows.records import load_record
 from flows.runner import Runner, recording
 from perpo_core.keys import hash_folder
+from perpo_core.locks import lock_name
 from perpo_core.place import Place, parse_place
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.stage import utc_now

@@ -51,7 +51,7 @@ class Runner:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.check = check
-        """Raises ValueError once another machine may run the same (flows/lock.py)."""
+        """Raises ValueError once another machine may run the same (perpo_core/locks.py)."""
         self.store = open_store(config.store)
         self.policy = policy
         self.start, self.only, self.earlier = start, only, earlier

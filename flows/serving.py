@@ -19,11 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from flows.lock import lock_file, read_holder
 from flows.private import make_private
 from flows.server import Server, ServerEnded, build_url, start_server
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
+from perpo_core.locks import lock_file, read_holder
 from perpo_core.place import Place, describe_place, find_folder
 
 ROOT = Path(__file__).parents[1]
@@ -130,10 +130,12 @@ def lock_store(home: Path, port: int) -> Iterator[None]:
 
 
 def find_served(store: Place) -> str | None:
-    """The API of the server that serves a store now; None if none does that is ours to use."""
-    with suppress(PermissionError):  # another user's
-        return read_holder(find_folder(store) / HOME / LOCK_FILE)
-    return None
+    """The API of the server that serves a store now; None if none does.
+
+    Another user's, whose folder is closed to this one, is no server of this user.
+    """
+    holder = read_holder(find_folder(store) / HOME / LOCK_FILE)
+    return holder if holder and holder.startswith("http") else None
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.display import format_seconds
-from flows.lock import is_locked
 from flows.planning import PlannedStage
 from flows.records import LATEST
 from flows.terminal import DOWN, LEVEL, UP
 from perpo_core.approvals import APPROVALS, Approval, find_answer, find_approval
 from perpo_core.gates import describe_gate
+from perpo_core.locks import is_locked
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.store import Store, name_artifact
 from schemas.artifact import Counts, EvalReport, Metric, Promotion

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from perpo_core.locks import try_lock
+from perpo_core.file_lock import is_same_file, try_lock
 from perpo_core.troubles import explaining_full_disk
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -81,7 +81,7 @@ def _create_temporary(path: Path) -> tuple[int, Path]:
         name = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.name[-20:]}"
         temporary = path.parent / name
         held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if try_lock(held) and temporary.exists():  # else just taken for a leftover
+        if try_lock(held) and is_same_file(held, temporary):  # else just taken for a leftover
             return held, temporary
         os.close(held)
 
@@ -89,7 +89,7 @@ def _create_temporary(path: Path) -> tuple[int, Path]:
 def remove_leftovers(folder: Path) -> None:
     """Remove half-written files of killed runs: those whose writer no longer holds their lock."""
     for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-        # Its writer may finish between the listing and the look.
-        with suppress(FileNotFoundError), path.open("rb") as left:
+        # Its writer may finish between the listing and the look, or be another user.
+        with suppress(FileNotFoundError, PermissionError), path.open("r+b") as left:
             if try_lock(left.fileno()):
                 path.unlink()

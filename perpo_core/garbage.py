@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from perpo_core.retention import ATTEMPT, KINDS, Kept, choose_runs, find_kept
-from perpo_core.store import ARTIFACT_FILE, Store
+from perpo_core.store import ARTIFACT_FILE, LOCK_FILE, Store
 from schemas.run import RunRecord
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _list_attempts(folder: Path) -> dict[int, tuple[Path, ...]]:
     """Attempt -> what lies in the artifact's folder of it; attempt 0 lies beside the others."""
     attempts: dict[int, tuple[Path, ...]] = {}
     for path in _list(folder):
-        if path.name == ARTIFACT_FILE:
+        if path.name in (ARTIFACT_FILE, LOCK_FILE):
             continue
         numbered = ATTEMPT.fullmatch(path.name)
         number = int(numbered[1]) if numbered else 0

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
-from perpo_core.locks import locked_folder
+from perpo_core.locks import lock_artifact
 from perpo_core.store import Store, Workspace
 from schemas.artifact import AnyArtifact, Artifact, Parent, Producer
 from schemas.config import RefreshConfig
@@ -70,7 +70,7 @@ class StageContext:
         def say_waiting() -> None:
             self.log(f"waiting for another run that makes the same {kind}")
 
-        with locked_folder(self.store.folder(kind, key), say_waiting):
+        with lock_artifact(self.store, kind, key, say_waiting):
             found = self.find(kind, key)
             return found or self.store.commit(make(), self.log), found is not None
 

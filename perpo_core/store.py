@@ -32,6 +32,7 @@ __all__ = [
 ]  # fmt: skip
 
 ARTIFACT_FILE = "artifact.json"
+LOCK_FILE = ".lock"  # of an artifact's folder, whoever makes it: no file of the artifact
 
 KEY = re.compile("[0-9a-f]{64}")
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.lock import lock_name
+from perpo_core.locks import lock_name
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
-from flows.lock import lock_name, lock_store, share_store
 from flows.records import load_record, write_record
+from perpo_core.locks import lock_name, lock_store, share_store
 from perpo_core.pointer import load_promoted
 from perpo_core.stage import StageContext
 from perpo_core.store import Store

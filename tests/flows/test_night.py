@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.lock import is_locked
 from flows.records import load_record, load_records
 from flows.tables import describe_status
+from perpo_core.locks import is_locked
 from perpo_core.store import Store
 from schemas.run import RunRecord
 from tasks.slots import LEASE_S

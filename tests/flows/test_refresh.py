@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flows.lock import is_locked, lock_name
 from flows.records import load_record, load_records
+from perpo_core.locks import is_locked, lock_name
 from perpo_core.process import ChildFailed
 from perpo_core.store import Store
 from schemas.base import STAGES, StageName

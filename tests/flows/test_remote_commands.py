@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.lock import is_locked, lock_name, lock_store, share_store
 from flows.records import load_record, load_records, new_run_id
 from perpo_core import pointer, promote, remote_garbage
 from perpo_core.approvals import load_approvals
 from perpo_core.doctor import check_run
 from perpo_core.garbage import YOUNG_S, find_garbage, remove_garbage
 from perpo_core.keys import hash_folder
+from perpo_core.locks import is_locked, lock_name, lock_store, share_store
 from perpo_core.pointer import apply_promotion, find_damage, load_history, load_promoted
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.remote_store import RemoteStore

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from flows.links import REPORTS_PATH, find_report_url
-from flows.lock import lock_file
 from flows.report_route import add_reports, find_page
 from flows.serving import HOME, LOCK_FILE
+from perpo_core.locks import lock_file
 from perpo_core.store import Store
 from schemas.config import RefreshConfig
 from tests.perpo_core.stores import run_toy

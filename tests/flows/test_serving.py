@@ -18,12 +18,12 @@ import psutil
 import pytest
 import yaml
 
-from flows.lock import lock_file
 from flows.prefect_setup import prefect_for
 from flows.server import HOST, build_environment, build_url
 from flows.serving import HOME, LOCK_FILE, PREFECT_FILE, ROOT, find_served, serve
 from flows.serving_setup import POOL, build_job_template
 from flows.supervised import supervised
+from perpo_core.locks import lock_file
 from schemas.base import STAGES
 from tasks.stages import GPU_STAGES
 from tests.flows.api import wait_until
