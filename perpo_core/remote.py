@@ -7,6 +7,7 @@ Left out: other object stores, since fsspec has no common word for a write on a 
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,25 +17,19 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from perpo_core.patience import Patience, Progress
+from perpo_core.remote_errors import LOST, MISSING, RemoteError, explain_remote, find_code
+
+__all__ = ["Body", "Listed", "Remote", "RemoteError", "open_remote"]
 
 ADDRESS = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w./=-]+))?"
 )
 TRANSFERS = 8  # at a time; each is a connection
-MISSING = ("NoSuchKey", "404")
-LOST = ("PreconditionFailed", "412", "ConditionalRequestConflict", "OperationAborted", "409",
-        *MISSING)  # fmt: skip
-REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
-           "InvalidToken", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound",
-           "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError")  # fmt: skip
-SILENT = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError",
-          "ConnectionClosedError", "ProxyConnectionError", "FSTimeoutError", "HTTPClientError",
-          "ClientConnectorError")  # fmt: skip
-
-
-class RemoteError(ValueError):
-    """The bucket could not do what was asked; one sentence says what to do."""
+CHUNK_BYTES, PART_BYTES = 1 << 16, 64 << 20  # of what is fetched
+PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Listed:
 class Remote:
     """The objects below one address, by names such as runs/a.json."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, patience: Patience | None = None) -> None:
         match = ADDRESS.fullmatch(address)
         if match is None:
             raise RemoteError(
@@ -70,12 +65,12 @@ class Remote:
         self._bucket, prefix = match["bucket"], (match["prefix"] or "").strip("/")
         self._prefix = f"{prefix}/" if prefix else ""
         try:
-            from s3fs import S3FileSystem
+            from perpo_core.remote_client import PatientS3
         except ModuleNotFoundError as error:
             raise RemoteError(
                 f"store = {address} needs the package s3fs; install it with pip install 'perpo[s3]'"
             ) from error
-        self._fs = S3FileSystem(use_listings_cache=False)
+        self._fs = PatientS3(address, patience or PATIENCE)
 
     def read(self, name: str) -> Body | None:
         """An object; None if there is none."""
@@ -86,11 +81,17 @@ class Remote:
         return found[0] if found else None
 
     async def _get(self, name: str) -> Body:
-        said = await self._fs._call_s3("get_object", **self._name(name))
+        return await self._fs.persist(lambda progress: self._get_once(name, progress))
+
+    async def _get_once(self, name: str, progress: Progress) -> Body:
+        said = await self._fs.ask_once("get_object", **self._name(name))
+        content = bytearray()
         async with said["Body"] as stream:
-            content = await stream.read()
+            async for chunk in stream.iter_chunks(CHUNK_BYTES):
+                content += chunk
+                progress.note(len(content))
         now = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return Body(content, said["ETag"], (now - said["LastModified"]).total_seconds())
+        return Body(bytes(content), said["ETag"], (now - said["LastModified"]).total_seconds())
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Those of some objects that there are."""
@@ -119,12 +120,53 @@ class Remote:
         with self._explaining():
             self._fs.put_file(str(path), f"{self._bucket}/{self._prefix}{name}")
 
-    def download(self, name: str, path: Path) -> bool:
-        """Write an object to a file; False if there is none."""
+    def download(self, name: str, path: Path, num_bytes: int) -> bool:
+        """Write an object, as long as it should be, to a file; False if there is none."""
+        from fsspec.asyn import sync
+
         with self._explaining(), _none_if(MISSING) as done:
-            self._fs.get_file(f"{self._bucket}/{self._prefix}{name}", str(path))
+            sync(self._fs.loop, self._download, name, path, num_bytes)
             done += [True]
         return bool(done)
+
+    async def _download(self, name: str, path: Path, num_bytes: int) -> None:
+        starts = range(0, max(num_bytes, 1), PART_BYTES)
+        with path.open("wb") as file:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for start in starts:
+                        end = None if len(starts) == 1 else min(start + PART_BYTES, num_bytes)
+                        group.create_task(self._get_part(name, file, start, end))
+            except ExceptionGroup as errors:
+                first = errors.exceptions[0]
+                raise first from first.__cause__
+
+    async def _get_part(self, name: str, file: BinaryIO, start: int, end: int | None) -> None:
+        """Bytes [start, end) of an object to their place, None: to its end.
+
+        A try goes on where the one before it was cut off.
+        """
+        done = start
+
+        async def ask(progress: Progress) -> None:
+            nonlocal done
+            if done == end:
+                return
+            last = "" if end is None else end - 1
+            part = {"Range": f"bytes={done}-{last}"} if done or end is not None else {}
+            said = await self._fs.ask_once("get_object", **self._name(name), **part)
+            async with said["Body"] as stream:
+                async for chunk in stream.iter_chunks(CHUNK_BYTES):
+                    file.seek(done)
+                    file.write(chunk)
+                    done += len(chunk)
+                    progress.note(done - start)
+
+        if end is None:
+            await self._fs.persist(ask)
+            return
+        async with self._fs.slots():
+            await self._fs.persist(ask)
 
     def list_objects(self, folder: str = "") -> dict[str, Listed]:
         """Every object below a folder such as "runs/", by name."""
@@ -194,46 +236,16 @@ class Remote:
         try:
             yield
         except Exception as error:
-            code = find_code(error)
-            if code is None:
+            sentence = explain_remote(error, self._bucket)
+            if sentence is None:
                 raise
-            raise RemoteError(f"store = {self.address}: {self._explain(code)}") from error
-
-    def _explain(self, code: str) -> str:
-        if code == "NoSuchBucket":
-            return f"there is no bucket {self._bucket}; create it, or correct the address"
-        if code in REFUSED:
-            return (
-                f"access was refused ({code}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                "AWS_PROFILE, to somebody who may read, list, write and delete there"
-            )
-        if code in SILENT:
-            return (
-                f"the server does not answer ({code}); check the network and, for a server other "
-                "than Amazon's, AWS_ENDPOINT_URL"
-            )
-        return f"the server failed ({code}); try again, or ask who runs it"
+            raise RemoteError(f"store = {self.address}: {sentence}") from error
 
 
 @lru_cache
 def open_remote(address: str) -> Remote:
     """One for each address in a process; nothing is asked of the server yet."""
     return Remote(address)
-
-
-def find_code(error: BaseException) -> str | None:
-    """The server's or the client's word for an error; None for a bug or a full disk."""
-    cause: BaseException | None = error
-    while cause is not None:
-        response = getattr(cause, "response", None)
-        if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code", "unknown"))
-        if type(cause).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp"):
-            return type(cause).__name__
-        if type(cause).__name__ == "FSTimeoutError":
-            return "FSTimeoutError"
-        cause = cause.__cause__
-    return None
 
 
 @contextmanager

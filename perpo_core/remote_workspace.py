@@ -42,7 +42,7 @@ class Bucket:
         self.sound.discard(name)
         where = f"{kind} artifact: {self.remote.address}/{name}"
         with temporary_beside(path) as temporary:
-            if not self.remote.download(name, temporary):
+            if not self.remote.download(name, temporary, file.num_bytes):
                 raise DamagedArtifact(f"{where} is missing")
             if not _is_sound(temporary, file):
                 raise DamagedArtifact(f"{where} is damaged")

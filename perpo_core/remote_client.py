@@ -1,0 +1,131 @@
+"""s3fs as a bucket is asked here: each request once by the library, again by us, with a deadline.
+
+botocore and s3fs each have retries of their own, which multiply; both are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from fsspec.asyn import sync_wrapper
+from s3fs import S3FileSystem
+
+from perpo_core.patience import OutOfPatience, Patience, Progress, persist
+from perpo_core.remote_errors import NotS3, describe, find_code, is_passing
+
+T = TypeVar("T")
+SLOTS = 8  # parts of large files that move at once; small requests never wait behind them
+CONNECTIONS = 64
+LOST_S = 5.0  # the patience with a server that has used up all of it a moment ago
+REQUIRED = {
+    "list_objects_v2": ("Name",),
+    "list_multipart_uploads": ("Bucket",),
+    "put_object": ("ETag",),
+    "upload_part": ("ETag",),
+    "create_multipart_upload": ("UploadId",),
+    "complete_multipart_upload": ("ETag",),
+    "get_object": ("ETag", "LastModified"),
+}
+"""What every S3 server gives in its answer."""
+
+
+class PatientS3(S3FileSystem):  # type: ignore[misc]
+    """One for each address, which names it when something is told."""
+
+    retries = 1
+    cachable = False
+
+    def __init__(self, address: str, patience: Patience) -> None:
+        super().__init__(
+            use_listings_cache=False,
+            default_block_size=8 << 20,  # what a part that is sent again costs
+            config_kwargs={
+                "retries": {"total_max_attempts": 1},
+                "connect_timeout": min(5.0, patience.silence_s),
+                "read_timeout": patience.silence_s,
+                "max_pool_connections": CONNECTIONS,
+            },
+        )
+        self._address, self._patience = address, patience
+        self._told_until_s = self._lost_until_s = 0.0
+        self._slots = asyncio.Semaphore(SLOTS)
+
+    async def persist(self, ask: Callable[[Progress], Awaitable[T]]) -> T:
+        """What `ask` returns; raises OutOfPatience, and at once what will not pass."""
+        patience = self._patience
+        if time.monotonic() < self._lost_until_s:
+            patience = replace(patience, give_up_s=min(LOST_S, patience.give_up_s))
+        try:
+            answer = await persist(ask, patience, is_passing, self._tell)
+        except OutOfPatience:
+            self._lost_until_s = time.monotonic() + self._patience.give_up_s
+            raise
+        self._lost_until_s = 0.0
+        return answer
+
+    async def ask_once(self, method: str, *options: Any, **named: Any) -> Mapping[str, Any]:
+        """One try of a request; raises NotS3 for an answer of something else."""
+        said: Mapping[str, Any] = await super()._call_s3(method, *options, **named)
+        _require_s3(method, named.get("Key", ""), said)
+        return said
+
+    async def _call_s3(self, method: str, *options: Any, **named: Any) -> Mapping[str, Any]:
+        body = named.pop("Body", None)
+
+        async def ask(progress: Progress) -> Mapping[str, Any]:
+            sent = {} if body is None else {"Body": _Sent(body, progress)}
+            return await self.ask_once(method, *options, **named, **sent)
+
+        if method != "upload_part":
+            return await self.persist(ask)
+        async with self.slots():
+            return await self.persist(ask)
+
+    call_s3 = sync_wrapper(_call_s3)
+
+    def slots(self) -> asyncio.Semaphore:
+        """To be entered before a part of a large file moves; waiting there is not silence."""
+        return self._slots
+
+    def _tell(self, error: Exception | None, left_s: float) -> None:
+        """One line for all requests that wait at once."""
+        if time.monotonic() < self._told_until_s:
+            return
+        self._told_until_s = time.monotonic() + left_s
+        does, until = describe(error and find_code(error)), time.localtime(time.time() + left_s)
+        print(
+            f"{self._address} {does} for {self._patience.tell_s:.0f} s; trying on until "
+            f"{time.strftime('%H:%M:%S', until)}",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
+
+
+class _Sent(io.BytesIO):
+    """A body on its way. It is hashed first, in one turn of the loop, and rewound."""
+
+    def __init__(self, content: bytes, progress: Progress) -> None:
+        super().__init__(content)
+        self._progress, self._loop = progress, asyncio.get_running_loop()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._loop.call_soon_threadsafe(self._note)
+        return super().read(size)
+
+    def _note(self) -> None:
+        if not self.closed:
+            self._progress.note(self.tell())
+
+
+def _require_s3(method: str, key: str, said: Mapping[str, Any]) -> None:
+    """A page of a proxy may well be what was asked for, by its status alone."""
+    headers = said.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    kind = str(headers.get("content-type", "nothing")).partition(";")[0]
+    is_page = method == "get_object" and kind == "text/html" and not key.endswith(".html")
+    if is_page or "date" not in headers or any(n not in said for n in REQUIRED.get(method, ())):
+        raise NotS3(f"it answers {method} with {kind}")
