@@ -99,13 +99,14 @@ def rerun(
 ) -> None:
     """Run a recorded run again from one of its stages."""
     with explaining_errors():
+        from flows.records import refuse_other_settings
 
         def run_flow() -> RunRecord:
             from flows.refresh import rerun as rerun_flow
 
             return rerun_flow(run, from_stage, only, force, store)
 
-        find_run(run, store)
+        refuse_other_settings(find_run(run, store)[1])
         run_and_tell(store, run_flow)
 
 
@@ -150,6 +151,7 @@ def runs(store: StoreOption = STORE) -> None:
 def show(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
     """Show one run: status, metrics, stages, configuration."""
     with explaining_errors():
+        from flows.records import describe_unread
         from flows.tables import describe_status, print_run
 
         opened, record = find_run(run, store)
@@ -159,6 +161,9 @@ def show(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
             console.print(record.error, style="red", markup=False)
         print_run(console, opened, record)
         console.print_json(record.config.model_dump_json())
+        if record.unread:
+            said = f"recorded by another version of perpo: {describe_unread(record.unread)}"
+            console.print(said, style="yellow", markup=False, soft_wrap=True)
         print_report_path(opened, record)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from perpo_core.left_out import forget_left_out, list_left_out
 from perpo_core.place import Place
 from perpo_core.troubles import explain
 
@@ -73,9 +74,14 @@ def print_report_path(store: Store, record: RunRecord) -> None:
 
 @contextmanager
 def explaining_errors() -> Iterator[None]:
-    """What the user can mend is one red sentence and an exit code; bugs keep their trace."""
+    """What the user can mend is one red sentence and an exit code; bugs keep their trace.
+
+    Files of a store that were left out are named at the end, however it ends.
+    """
+    forget_left_out()
     try:
-        yield
+        with naming_left_out():
+            yield
     except KeyboardInterrupt as interruption:
         tell(str(interruption) or INTERRUPTED, 130)
     except Exception as error:
@@ -83,6 +89,16 @@ def explaining_errors() -> Iterator[None]:
         if OPTIONS.debug or code is None:
             raise
         tell(explain(error), code)
+
+
+@contextmanager
+def naming_left_out() -> Iterator[None]:
+    """Say on stderr, once for each, which files were left out: they change nothing else."""
+    try:
+        yield
+    finally:
+        for sentence in list_left_out():
+            typer.secho(sentence, fg=typer.colors.YELLOW, err=True)
 
 
 def find_exit_code(error: Exception) -> int | None:

@@ -110,21 +110,35 @@ def gc(
     with explaining_errors():
         from contextlib import nullcontext
 
-        from flows.records import load_records
+        from flows.records import read_records
         from flows.store_tables import build_garbage_table
         from perpo_core.garbage import find_garbage, remove_garbage
         from perpo_core.locks import lock_store
+        from perpo_core.retention import choose_runs, list_unknown
 
         opened, console = open_existing(store), build_console()
         with lock_store(opened) if delete else nullcontext():
-            garbage = find_garbage(opened, load_records(opened), keep, time.time())
+            records, lost = read_records(opened)
+            garbage = find_garbage(opened, records, keep, time.time())
             if not garbage:
                 console.print(f"nothing to remove in {opened.place}", markup=False)
                 return
             console.print(build_garbage_table(garbage))
             if delete:
+                unknown = [*lost, *list_unknown(opened, choose_runs(records, keep))]
+                if unknown:
+                    print(describe_unknown(unknown))
+                    return
                 remove_garbage(opened, garbage)
         print("removed" if delete else "nothing was removed; `perpo gc --delete` does it")
+
+
+def describe_unknown(names: list[str]) -> str:
+    """Why nothing was removed."""
+    return (
+        f"nothing was removed, since what is to be kept is not known: {', '.join(names)} cannot be "
+        "read; restore that, or move it away if it is of no use, and give the same command again"
+    )
 
 
 @app.command()

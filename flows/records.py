@@ -1,18 +1,28 @@
-"""Run records: <store>/runs/<run-id>.json, written after every stage, found again by name."""
+"""Run records: <store>/runs/<run-id>.json, written after every stage, found again by name.
+
+Each is read by itself: one that is damaged, and what else lies there, is named and left out. One of
+another version is read as far as this one knows its words (perpo_core/lenient.py).
+"""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from perpo_core.lenient import Unreadable, parse_dropping
 from perpo_core.store import Store
-from schemas.run import RunRecord
+from schemas.run import RECORD_VERSION, RunRecord
 
 LATEST = "latest"
 KILLED = "its process died without a word; what it finished stays in the store"
 RUNS = "runs"
 MAX_ID_LENGTH = 128  # twice what a name may have; a file system takes some 250
+OUR_NAME = re.compile(rf"{RUNS}/[a-z0-9][a-z0-9-]*-\d{{8}}-\d{{6}}(-\d+)?\.json")  # new_run_id
+CONFIG = "config."
 
 
 def new_run_id(store: Store, name: str, now: datetime) -> str:
@@ -39,24 +49,89 @@ def close_killed(store: Store, name: str) -> None:
     """Mark the runs that still say running; only who holds the lock of their name knows."""
     for record in load_records(store):
         if record.config.name == name and record.status == "running":
-            write_record(store, record.model_copy(update={"status": "killed", "error": KILLED}))
+            store.update(_name(record.run_id), _mark_killed)
+
+
+def _mark_killed(body: bytes | None) -> bytes | None:
+    """The record with everything else as it is, also what only its own version knows."""
+    if body is None:
+        return None
+    changed = json.loads(body) | {"status": "killed", "error": KILLED}
+    return json.dumps(changed, indent=2, ensure_ascii=False).encode()
 
 
 def load_record(store: Store, run: str) -> RunRecord:
-    """The record of a run id or "latest"; raises ValueError if there is none."""
+    """The record of a run id or "latest"; raises ValueError if there is none, or none readable."""
     if run == LATEST:
         return _load_latest(store)
     body = store.read(_name(run))
     if body is None:
         raise ValueError(f"there is no run {run!r} in {store.place}; `perpo runs` lists them")
-    return RunRecord.model_validate_json(body)
+    try:
+        return parse_record(_name(run), body)
+    except Unreadable as damage:
+        raise ValueError(
+            f"the record of run {run!r} cannot be read, {store.place}/{_name(run)}: {damage}; "
+            "name another run (`perpo runs`), or restore the file from a backup"
+        ) from damage
 
 
 def load_records(store: Store) -> list[RunRecord]:
-    """All runs, oldest first."""
-    bodies = store.read_all(store.list_files(RUNS, ".json"))
-    records = [RunRecord.model_validate_json(body) for body in bodies.values()]
-    return sorted(records, key=lambda record: record.order)
+    """All runs that can be read, oldest first; the others are left out."""
+    return read_records(store)[0]
+
+
+def read_records(store: Store) -> tuple[list[RunRecord], list[str]]:
+    """All runs, oldest first, and the names of those records of ours that cannot be read."""
+    names = store.list_files(RUNS, ".json")
+    bodies = store.read_all(names)
+    found: dict[str, RunRecord] = {}
+    for name, body in bodies.items():
+        try:
+            found[name] = parse_record(name, body)
+        except Unreadable as damage:
+            store.leave_out(name, str(damage))
+    lost = [name for name in names if OUR_NAME.fullmatch(name) and not _is_whole(found.get(name))]
+    return sorted(found.values(), key=lambda record: record.order), lost
+
+
+def _is_whole(record: RunRecord | None) -> bool:
+    """Whether it says all that the run made."""
+    return record is not None and not any(
+        name.startswith("stages.") and name.count(".") == 1 for name in record.unread
+    )
+
+
+def parse_record(name: str, body: bytes) -> RunRecord:
+    """The record in a file of that name; raises Unreadable."""
+    record, dropped = parse_dropping(RunRecord, body, "run record")
+    if f"{RUNS}/{record.run_id}.json" != name:
+        raise Unreadable(f"it is the record of run {record.run_id}, under another name")
+    if f"{CONFIG}name" in dropped:
+        raise Unreadable("it is no run record (config.name is not a name)")
+    version = record.schema_version if "schema_version" in record.model_fields_set else 1
+    unread = {name.removeprefix(CONFIG): value for name, value in dropped.items()}
+    return record.model_copy(update={"schema_version": version, "unread": unread})
+
+
+def refuse_other_settings(record: RunRecord) -> None:
+    """Raise ValueError, one sentence, for a run that would have another meaning here."""
+    if record.schema_version > RECORD_VERSION:
+        raise ValueError(
+            f"run {record.run_id} was recorded by a newer version of perpo; update perpo, or start "
+            "a new run with `perpo refresh`"
+        )
+    if record.unread:
+        raise ValueError(
+            f"run {record.run_id} was recorded by another version of perpo, whose settings "
+            f"{describe_unread(record.unread)} this one does not have; start a new run with `perpo "
+            "refresh` and a configuration without them"
+        )
+
+
+def describe_unread(unread: Mapping[str, Any]) -> str:
+    """Such as "train.knob = 3, score.shards = null"."""
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in unread.items())
 
 
 def _load_latest(store: Store) -> RunRecord:

@@ -16,7 +16,7 @@ from flows.approval import ask_in_ui
 from flows.checks import refuse_errors
 from flows.own_state import run_watched
 from flows.recipe import follow_recipe
-from flows.records import load_record
+from flows.records import load_record, refuse_other_settings
 from flows.runner import Runner, recording
 from perpo_core.keys import hash_folder
 from perpo_core.locks import lock_name
@@ -73,6 +73,7 @@ def continue_run(
     """What `rerun` and the flow of a single stage do."""
     store = open_store(place)
     earlier = load_record(store, run)
+    refuse_other_settings(earlier)
     config = earlier.config.model_copy(update={"store": parse_place(place)})
     with lock_name(store, config.name) as check:
         policy = find_recorded_policy(store, earlier)
@@ -103,7 +104,7 @@ def run_recipe(runner: Runner) -> RunRecord:
 
 def find_recorded_policy(store: Store, record: RunRecord) -> PolicyRef:
     """The policy a run started from; raises ValueError if its folder is no longer the same."""
-    folder = record.policy_folder
+    folder = store.resolve(record.policy_folder)
     if not folder.is_dir():
         with suppress(DamagedArtifact):  # then it is not there, which is said below
             folder = store.fetch_folder(folder)

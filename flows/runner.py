@@ -12,12 +12,14 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.checks import refuse_full_disk
 from flows.endings import describe_ending
 from flows.links import find_report_url
 from flows.records import close_killed, count_runs, load_records, new_run_id, write_record
+from perpo_core.left_out import list_left_out
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store, open_store
 from perpo_core.troubles import DiskFull
@@ -64,7 +66,7 @@ class Runner:
             status="running",
             config=config,
             policy_digest=policy.digest,
-            policy_folder=policy.folder,
+            policy_folder=self.store.relate(policy.folder),
             started_at=started_at,
             flow_run_id=flow_run.id,
         )
@@ -162,6 +164,14 @@ def recording(runner: Runner) -> Iterator[None]:
                 with told_aside("run"):
                     publish_run(runner.store, runner.record, None)
         raise
+    finally:
+        log_left_out()
+
+
+def log_left_out() -> None:
+    """Name what was left out of the store in the run's log; the command names it besides."""
+    for sentence in list_left_out():
+        get_run_logger().warning("%s", sentence)
 
 
 def load_recorded(store: Store, record: RunRecord, stage: StageName) -> AnyArtifact:

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
+from perpo_core.lines import add_line, load_lines
 from perpo_core.locks import locked
 from perpo_core.pointer import (
     FOLDER,
     ChampionChanged,
     Pointer,
-    add_line,
     apply_promotion,
     build_pointer,
     find_damage,
@@ -162,10 +162,10 @@ def _append(store: Store, promotion: Promotion, answer: Answer, comment: str = "
     )
     line = approval.model_dump_json().encode() + b"\n"
     with locked(store.root / FOLDER / ".lock"):
+        store.set_aside(APPROVALS)
         store.update(APPROVALS, lambda body: add_line(body, line))
 
 
 def load_approvals(store: Store) -> list[Approval]:
     """Every request and answer, oldest first."""
-    lines = (store.read(APPROVALS) or b"").splitlines()
-    return [Approval.model_validate_json(line) for line in lines]
+    return load_lines(store, APPROVALS, Approval)

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from perpo_core.retention import ATTEMPT, KINDS, Kept, choose_runs, find_kept
-from perpo_core.store import ARTIFACT_FILE, LOCK_FILE, Store
+from perpo_core.retention import ATTEMPT, Kept, choose_runs, find_kept
+from perpo_core.store import ARTIFACT_FILE, KINDS, LOCK_FILE, Store
 from schemas.run import RunRecord
 
 if TYPE_CHECKING:

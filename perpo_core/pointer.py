@@ -6,6 +6,9 @@
 Decisions move the pointer to a policy once. One that the history knows stays where it is, since a
 later round or a roll-back may have moved on from it on purpose. A decision moves the pointer only
 from a policy that it compared (a compare-and-swap): else it is made again.
+
+Where current.json is damaged or gone, the last readable line of the history counts; damaged lines
+are named and left out. Nothing is moved, and no run starts from "promoted", where neither tells.
 """
 
 from __future__ import annotations
@@ -13,7 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from pydantic import TypeAdapter
+
 from perpo_core.keys import hash_folder
+from perpo_core.lenient import Unreadable, parse
+from perpo_core.lines import add_line, load_lines, parse_lines
 from perpo_core.locks import locked
 from perpo_core.stage import utc_now
 from perpo_core.store import DamagedArtifact, Store
@@ -45,6 +52,9 @@ class Pointer(Frozen):
     rolled_back: bool = False
     """True if a person pointed back here, False if a promotion did."""
     at: datetime
+
+
+_POINTER = TypeAdapter(Pointer)
 
 
 def build_pointer(store: Store, promotion: Promotion, checkpoint: Checkpoint) -> Pointer:
@@ -97,8 +107,9 @@ def roll_back(store: Store, policy_digest: str) -> Pointer:
 
     Raises ValueError if none or several have this digest (or start), or if it is gone or damaged.
     """
-    base = _find_base(store, load_history(store))
-    known = [*load_history(store), *([base] if base else [])]
+    history = load_moves(store)
+    base = _find_base(store, history)
+    known = [*history, *([base] if base else [])]
     found = {
         entry.policy_digest: entry for entry in known
         if (policy_digest and entry.policy_digest.startswith(policy_digest))
@@ -122,10 +133,11 @@ def roll_back_to_previous(store: Store) -> Pointer:
 
 def find_previous(store: Store) -> Pointer:
     """What was promoted before the current policy; ValueError if there is nothing before it."""
-    history = load_history(store)
+    history = load_moves(store)
     line = find_line(history)
     if len(line) > 1:
         return line[-2]
+    require_known(store)
     if not line or line[-1].folder is None:
         raise ValueError(
             f"nothing is promoted in {store.place}, so there is nothing to roll back; "
@@ -134,8 +146,9 @@ def find_previous(store: Store) -> Pointer:
     base = _find_base(store, history)
     if base is None:
         raise ValueError(
-            f"the checkpoint that was promoted first in {store.place} is gone, and with it which "
-            "policy the rounds began with; name that policy as policy.model"
+            f"the checkpoint that was promoted first in {store.place} is gone, or its line in "
+            f"{HISTORY}, and with it which policy the rounds began with; name that policy as "
+            "policy.model"
         )
     return base
 
@@ -156,13 +169,17 @@ def find_line(history: Sequence[Pointer]) -> list[Pointer]:
 
 def _find_base(store: Store, history: Sequence[Pointer]) -> Pointer | None:
     """Where the rounds began: what the first promotion was trained from; None if not known."""
-    if not history:
+    if not history or _has_lost_its_start(store):
         return None
     first, digest = history[0], history[0].base_policy_digest
     if digest is None and first.checkpoint_key:
         checkpoint = store.load("checkpoint", first.checkpoint_key)
         digest = checkpoint.base_policy_digest if isinstance(checkpoint, Checkpoint) else None
     return Pointer(policy_digest=digest, folder=None, at=first.at) if digest else None
+
+
+def _has_lost_its_start(store: Store) -> bool:
+    return 1 in parse_lines(store.read(HISTORY), Pointer)[1]
 
 
 def _roll_back_to(store: Store, target: Pointer) -> Pointer:
@@ -206,39 +223,69 @@ def _decide(store: Store, decide: Callable[[Pointer | None], Pointer | None]) ->
 
     def change(body: bytes | None) -> bytes | None:
         nonlocal moved
-        current = _parse(body)
-        if current is not None:
+        current = _parse(body) or _recover(store, body)
+        if current is None:
+            require_known(store)
+        else:
             _note(store, current)
         moved = decide(current)
         return moved.model_dump_json(indent=2).encode() if moved else None
 
     with locked(store.root / FOLDER / ".lock"):
+        for name in (CURRENT, HISTORY):
+            store.set_aside(name)
         store.update(CURRENT, change)
         if moved is not None:
             _note(store, moved)
 
 
 def _note(store: Store, pointer: Pointer) -> None:
-    """Add a move to the history, once."""
+    """Add a move to the history, once; another version may have noted it in other words."""
     line = pointer.model_dump_json().encode() + b"\n"
-    store.update(HISTORY, lambda body: add_line(body, line))
 
+    def change(body: bytes | None) -> bytes | None:
+        return None if pointer in parse_lines(body, Pointer)[0] else add_line(body, line)
 
-def add_line(body: bytes | None, line: bytes) -> bytes | None:
-    """A file of lines with one more; None if it has that one."""
-    lines = (body or b"").splitlines(keepends=True)
-    return None if line in lines else b"".join([*lines, line])
+    store.update(HISTORY, change)
 
 
 def load_promoted(store: Store) -> Pointer | None:
-    """Which policy is promoted now (current.json); None if none ever was."""
-    return _parse(store.read(CURRENT))
+    """Which policy is promoted now (current.json); None if none ever was, or none is known."""
+    body = store.read(CURRENT)
+    return _parse(body) or _recover(store, body)
+
+
+def _recover(store: Store, body: bytes | None) -> Pointer | None:
+    """What the history says was promoted last, where current.json does not tell."""
+    history = load_history(store)
+    damage = "it is missing" if body is None else "it is damaged"
+    if history:
+        digest = history[-1].policy_digest[:12]
+        store.leave_out(CURRENT, f"{damage}; {digest}, promoted last by {HISTORY}, counts")
+    elif body is not None:
+        store.leave_out(CURRENT, f"{damage}, and {HISTORY} does not tell what was promoted")
+    return history[-1] if history else None
+
+
+def require_known(store: Store) -> None:
+    """Raise ValueError, one sentence, where something was promoted and nothing tells what."""
+    if is_lost(store):
+        raise ValueError(
+            f"what is promoted in {store.place} is not known: {CURRENT} and {HISTORY} are both "
+            "damaged; restore one of them from a backup, or move both away to begin anew"
+        )
+
+
+def is_lost(store: Store) -> bool:
+    """Whether something was promoted and neither file tells what."""
+    if load_promoted(store) is not None:
+        return False
+    return store.read(CURRENT) is not None or bool((store.read(HISTORY) or b"").strip())
 
 
 def load_history(store: Store) -> list[Pointer]:
     """Every move of the pointer, oldest first."""
-    lines = (store.read(HISTORY) or b"").splitlines()
-    return [Pointer.model_validate_json(line) for line in lines]
+    return load_lines(store, HISTORY, Pointer)
 
 
 def load_moves(store: Store) -> list[Pointer]:
@@ -248,4 +295,8 @@ def load_moves(store: Store) -> list[Pointer]:
 
 
 def _parse(body: bytes | None) -> Pointer | None:
-    return None if body is None else Pointer.model_validate_json(body)
+    """None where there is none, or a damaged one."""
+    try:
+        return None if body is None else parse(_POINTER, body, "pointer")
+    except Unreadable:
+        return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perpo_core.approvals import load_approvals
-from perpo_core.pointer import Pointer, find_line, load_history, load_promoted
+from perpo_core.pointer import Pointer, find_line, load_moves, load_promoted
 from perpo_core.store import Store
 from schemas.artifact import Gate, Promotion
 from schemas.run import RunRecord
@@ -30,7 +30,7 @@ class Move:
 
 def list_moves(store: Store, records: Sequence[RunRecord]) -> list[Move]:
     """Every move of the pointer, oldest first; `records` are the runs of the store."""
-    history, current = load_history(store), load_promoted(store)
+    history, current = load_moves(store), load_promoted(store)
     standing = {entry.policy_digest for entry in find_line(history)}
     approved = {
         (entry.promotion_key, entry.promotion_attempt)

@@ -15,8 +15,8 @@ from perpo_core.garbage import CURVES, REPORTS, YOUNG_S, Garbage, is_young
 from perpo_core.remote import Listed
 from perpo_core.remote_store import RemoteStore, name_attempt
 from perpo_core.remote_workspace import name_object
-from perpo_core.retention import ATTEMPT, KINDS, Kept, Name, choose_runs, find_kept
-from perpo_core.store import ARTIFACT_FILE, KEY, Store, parse_artifact
+from perpo_core.retention import ATTEMPT, Kept, Name, choose_runs, find_kept
+from perpo_core.store import ARTIFACT_FILE, KEY, KINDS, Store, parse_artifact
 from schemas.artifact import AnyArtifact
 from schemas.run import RunRecord
 

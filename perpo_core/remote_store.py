@@ -13,20 +13,25 @@ verified by its sha256 before it takes its place in the working copy, which is a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TypeVar, cast
 
 from perpo_core.atomic import remove_leftovers, write_atomic
 from perpo_core.place import find_folder, load_machine_id
 from perpo_core.remote import Body, RemoteError, open_remote
 from perpo_core.remote_workspace import Bucket, RemoteWorkspace, name_object
-from perpo_core.store import KEY, DamagedArtifact, Store, name_artifact, parse_artifact
+from perpo_core.store import (
+    IN_ARTIFACT,
+    KEY,
+    DamagedArtifact,
+    Store,
+    name_artifact,
+    parse_artifact,
+)
 from schemas.artifact import AnyArtifact, Artifact, FileRef
 
 A = TypeVar("A", bound=Artifact)
-IN_ARTIFACT = re.compile(r"(?P<kind>[a-z]+)/(?P<key>[0-9a-f]{64})(?:/attempt-(?P<attempt>\d+))?/")
 MAX_TRIES = 20  # of a change that others make at the same time
 Log = Callable[[str], None]
 
@@ -95,7 +100,7 @@ class RemoteStore(Store):
 
     def fetch_folder(self, folder: Path) -> Path:
         """Also of an attempt that was replaced since, and of a path on another machine."""
-        found = IN_ARTIFACT.search(f"{folder.as_posix()}/")
+        found = IN_ARTIFACT.fullmatch(f"{folder.as_posix()}/")
         if found is None:
             return folder
         kind, key, attempt = found["kind"], found["key"], int(found["attempt"] or 0)
@@ -105,12 +110,7 @@ class RemoteStore(Store):
         if artifact is None:
             raise DamagedArtifact(f"{kind} artifact: {self.place}/{kind}/{key} has no such attempt")
         self.verify(artifact)
-        return self.root / f"{folder.as_posix()}/"[found.start() :]
-
-    def locate(self, path: Path) -> PurePath | None:
-        """Runs of other machines name folders of artifacts in working copies of their own."""
-        found = IN_ARTIFACT.search(f"{path.as_posix()}/")
-        return PurePath(path.as_posix()[found.start() :]) if found else super().locate(path)
+        return self.root / found["inside"]
 
     def publish(self, folder: Path) -> None:
         paths = [path for path in folder.rglob("*") if path.is_file()]

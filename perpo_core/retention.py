@@ -6,6 +6,9 @@ evaluation compares), reference log-probabilities of lists that are kept, and th
 policy that they started from or name in their configuration. Kept are the promoted policy and the
 one that `perpo rollback --previous` goes to. A policy is kept without what it was made of, else
 the chain of rounds would keep every night for ever.
+
+A run record or a kept artifact that cannot be read would keep nobody knows what, and so would a
+pointer of which nothing tells: as long as there is one, nothing is removed (`list_unknown`).
 """
 
 from __future__ import annotations
@@ -14,16 +17,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
-from perpo_core.pointer import Pointer, find_previous, load_promoted
-from perpo_core.store import KEY, Store
-from schemas.artifact import AnyArtifact
+from perpo_core.pointer import CURRENT, Pointer, find_previous, is_lost, load_promoted
+from perpo_core.store import KEY, KINDS, Store, name_artifact, parse_artifact
 from schemas.run import RunRecord
 
-KINDS: tuple[str, ...] = tuple(
-    model.model_fields["kind"].default for model in get_args(get_args(AnyArtifact)[0])
-)
 ATTEMPT = re.compile(r"attempt-(\d+)")
 Name = tuple[str, str]
 """Kind and key of an artifact."""
@@ -65,6 +63,18 @@ def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:
     folders += [store.root / pointer.folder for pointer in _list_pointers(store) if pointer.folder]
     attempts = {found for folder in folders if (found := find_attempt(store, folder))}
     return Kept(artifacts, attempts)
+
+
+def list_unknown(store: Store, runs: Sequence[RunRecord]) -> list[str]:
+    """Names of the files, run records aside, that cannot be read and would say what to keep.
+
+    `runs` are the kept ones.
+    """
+    entries = {(entry.kind, entry.key) for run in runs for entry in run.stages.values()}
+    names = [name_artifact(*entry) for entry in sorted(_add_parents(store, entries))]
+    bodies = [(name, store.read(name)) for name in names]
+    damaged = [name for name, body in bodies if body is not None and parse_artifact(body) is None]
+    return [*([CURRENT] if is_lost(store) else []), *damaged]
 
 
 def _add_parents(store: Store, names: Iterable[Name]) -> set[Name]:

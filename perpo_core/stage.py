@@ -57,7 +57,7 @@ class StageContext:
     def open_workspace(self, kind: str, key: str) -> Workspace:
         return self.store.open_workspace(kind, key, self.force)
 
-    def find(self, kind: str, key: str, log: Callable[[str], None] = _say_nothing) -> Any:
+    def find(self, kind: str, key: str, log: Callable[[str], None] | None = None) -> Any:
         """The store's artifact, verified; None if there is none, or it is to be made anew."""
         return None if self.force else self.store.find(kind, key, log)
 

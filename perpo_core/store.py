@@ -13,17 +13,22 @@ A store at an address, such as s3://bucket/prefix, is a Store too (perpo_core/re
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from perpo_core.atomic import make_folder, remove_leftovers, sync_upwards, write_atomic
 from perpo_core.keys import hash_file
+from perpo_core.left_out import leave_out, mark_said
+from perpo_core.lenient import Unreadable, parse
 from perpo_core.place import Place, is_address, parse_place
+from perpo_core.troubles import describe_os_error
 from perpo_core.workspace import SCRATCH, Workspace, describe_file
 from schemas.artifact import AnyArtifact, Artifact
 
@@ -35,6 +40,14 @@ ARTIFACT_FILE = "artifact.json"
 LOCK_FILE = ".lock"  # of an artifact's folder, whoever makes it: no file of the artifact
 
 KEY = re.compile("[0-9a-f]{64}")
+KINDS: tuple[str, ...] = tuple(
+    model.model_fields["kind"].default for model in get_args(get_args(AnyArtifact)[0])
+)
+IN_ARTIFACT = re.compile(
+    rf".*/(?P<inside>(?P<kind>{'|'.join(KINDS)})/(?P<key>{KEY.pattern})"
+    r"(?:/attempt-(?P<attempt>\d+))?/.*)"
+)
+"""The last such part of a path counts: other folders may be named by 64 digits too."""
 
 A = TypeVar("A", bound=Artifact)
 _ANY_ARTIFACT: TypeAdapter[AnyArtifact] = TypeAdapter(AnyArtifact)
@@ -70,11 +83,26 @@ class Store:
     def read(self, name: str) -> bytes | None:
         """A small file, such as runs/<run-id>.json; None if there is none."""
         path = self.root / name
-        return path.read_bytes() if path.is_file() else None
+        if path.is_file():
+            return path.read_bytes()
+        if os.path.lexists(path):
+            self.leave_out(name, "it is a folder" if path.is_dir() else "it is no file")
+        return None
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
-        """Those of some small files that there are."""
-        return {name: body for name in names if (body := self.read(name)) is not None}
+        """Those of some small files that there are; what cannot be read is left out."""
+        return {name: body for name in names if (body := self._try_read(name)) is not None}
+
+    def _try_read(self, name: str) -> bytes | None:
+        try:
+            return self.read(name)
+        except OSError as error:
+            self.leave_out(name, describe_os_error(error))
+            return None
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note a small file that cannot be used (perpo_core/left_out.py)."""
+        leave_out(f"{self.place}/{name}", reason)
 
     def prefetch(self, names: Iterable[str]) -> None:
         """Have small files at hand, as they are now, that are about to be read one by one."""
@@ -82,6 +110,12 @@ class Store:
     def write(self, name: str, body: bytes) -> None:
         """Replace a small file."""
         write_atomic(self.root / name, body)
+
+    def set_aside(self, name: str) -> None:
+        """Move away what is in a small file's place and is none, such as a folder."""
+        path = self.root / name
+        if os.path.lexists(path) and not path.is_file():
+            path.rename(f"{path}.damaged-{uuid.uuid4().hex[:8]}")
 
     def update(self, name: str, change: Callable[[bytes | None], bytes | None]) -> None:
         """Replace a small file by what `change` makes of it; None leaves it as it is.
@@ -113,39 +147,69 @@ class Store:
         """
         return folder
 
+    def relate(self, path: Path) -> Path:
+        """A path as records name it: relative to the store where it lies in it, links followed."""
+        for own, root in ((path, self.root), (path.resolve(), self.root.resolve())):
+            if own.is_relative_to(root):
+                return own.relative_to(root)
+        return path
+
     def locate(self, path: Path) -> PurePath | None:
-        """Where a path lies relative to the store; None outside of it."""
-        return path.relative_to(self.root) if path.is_relative_to(self.root) else None
+        """Where a path that a record names lies relative to the store; None outside of it.
+
+        Earlier records name absolute ones: of a store that was moved, or of another machine. The
+        kind and the key of an artifact say where it is now.
+        """
+        if found := IN_ARTIFACT.fullmatch(f"{path.as_posix()}/"):
+            return PurePath(found["inside"])
+        related = self.relate(path) if path.is_absolute() else path
+        return None if related.is_absolute() else related
+
+    def resolve(self, path: Path) -> Path:
+        """Where what a record names is now, or was, if it is gone."""
+        inside = self.locate(path)
+        if inside is not None and (self.root / inside).exists():
+            return self.root / inside
+        return self.root / path
 
     def publish(self, folder: Path) -> None:
         """Let other machines have a folder of the store outside of artifacts."""
 
     def load(self, kind: str, key: str) -> AnyArtifact | None:
         """The committed artifact, its files unverified; None if there is none, or none readable."""
-        return parse_artifact(self.read(name_artifact(kind, key)))
+        name = name_artifact(kind, key)
+        return self._parse(name, self.read(name))
+
+    def _parse(self, name: str, body: bytes | None) -> AnyArtifact | None:
+        artifact, reason = read_artifact(body)
+        if reason is not None:
+            self.leave_out(name, reason)
+        return artifact
 
     def list_committed(self, kind: str) -> list[AnyArtifact]:
         """Every readable artifact of a kind, newest first, the files unverified."""
         bodies = self.read_all(name_artifact(kind, key) for key in self.list_keys(kind))
-        artifacts = [found for body in bodies.values() if (found := parse_artifact(body))]
+        artifacts = [found for n, body in bodies.items() if (found := self._parse(n, body))]
         return sorted(artifacts, key=lambda each: (each.created_at, each.key), reverse=True)
 
     def find(
-        self, kind: str, key: str, warn: Callable[[str], None] = lambda message: None
+        self, kind: str, key: str, warn: Callable[[str], None] | None = None
     ) -> AnyArtifact | None:
         """The committed artifact if every file verifies; damage is said and counts as absence."""
         name = name_artifact(kind, key)
         body = self.read(name)
-        artifact = parse_artifact(body)
+        artifact = self._parse(name, body)
         if artifact is None:
-            if body is not None:
+            if body is not None and warn is not None:
                 path = f"{self.place}/{name}"
                 warn(f"{kind} artifact: {path} is damaged; remaking what is needed")
+                mark_said(path)
             return None
         try:
             self.verify(artifact)
         except DamagedArtifact as damage:
-            warn(f"{damage}; remaking what is needed")
+            if warn is not None:
+                warn(f"{damage}; remaking what is needed")
             return None
         return artifact
 
@@ -215,7 +279,12 @@ def name_artifact(kind: str, key: str) -> str:
 
 def parse_artifact(body: bytes | None) -> AnyArtifact | None:
     """None where there is none, or a damaged one."""
+    return read_artifact(body)[0]
+
+
+def read_artifact(body: bytes | None) -> tuple[AnyArtifact | None, str | None]:
+    """The artifact, and why it cannot be read; both None where there is none."""
     try:
-        return None if body is None else _ANY_ARTIFACT.validate_json(body)
-    except ValidationError:
-        return None
+        return (None if body is None else parse(_ANY_ARTIFACT, body, "artifact")), None
+    except Unreadable as damage:
+        return None, str(damage)

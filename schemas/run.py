@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from schemas.base import Digest, Frozen, Split, StageName
 from schemas.config import RefreshConfig
+
+RECORD_VERSION: Final = 2
+"""1: paths are absolute, and the version is not said. 2: relative to the store where they lie in
+it."""
 
 
 class StageRecord(Frozen):
@@ -30,8 +34,12 @@ RunStatus = Literal["running", "completed", "failed", "cancelled", "killed"]
 
 
 class RunRecord(Frozen):
-    """<store>/runs/<run-id>.json"""
+    """<store>/runs/<run-id>.json
 
+    Of another version it holds what this one knows (flows/records.py).
+    """
+
+    schema_version: int = Field(default=RECORD_VERSION, ge=1)
     run_id: str
     number: int = Field(default=0, ge=0)
     """Counts the runs of a store, so that their order does not hang on the clock; 0: not counted,
@@ -41,6 +49,7 @@ class RunRecord(Frozen):
     """As resolved."""
     policy_digest: Digest
     policy_folder: Path
+    """Relative to the store where it lies in it (Store.relate, Store.resolve)."""
     stages: dict[StageName, StageRecord] = {}
     started_at: datetime
     ended_at: datetime | None = None
@@ -48,6 +57,9 @@ class RunRecord(Frozen):
     report: Path | None = None
     """report.html, relative to the store."""
     flow_run_id: str | None = None
+    unread: dict[str, Any] = Field(default={}, exclude=True)
+    """Settings, and what else, that were recorded by another version and that this one does not
+    know or take: dotted name -> value. The file keeps them where they are."""
 
     @property
     def order(self) -> tuple[int, datetime, str]:

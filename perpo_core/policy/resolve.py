@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perpo_core.keys import hash_folder
-from perpo_core.pointer import find_damage, load_promoted
+from perpo_core.pointer import find_damage, load_promoted, require_known
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.store import Store
 from schemas.config import PolicyConfig
@@ -59,6 +59,7 @@ def _find_promoted(store: Store) -> Path | None:
     """The promoted policy's model folder; None where it is the one the rounds began with."""
     promoted = load_promoted(store)
     if promoted is None or promoted.folder is None:
+        require_known(store)
         return None
     problem = find_damage(store, promoted)
     if problem:

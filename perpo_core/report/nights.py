@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from perpo_core.approvals import load_approvals
+from perpo_core.lenient import Unreadable, parse_dropping
 from perpo_core.pointer import find_line, load_history
 from perpo_core.report.load import find_stopped_stage
 from perpo_core.store import Store
@@ -59,16 +58,17 @@ def list_nights(store: Store, records: Sequence[RunRecord]) -> list[Night]:
 
 
 def load_reports(store: Store, records: Sequence[RunRecord]) -> list[Report | None]:
-    """report.json of every run; None if there is none that this version reads."""
+    """report.json of every run as far as this version reads it; None if there is none of use."""
     names = [f"reports/{record.run_id}/report.json" for record in records]
     bodies = store.read_all(names)
-    return [_parse_report(bodies.get(name)) for name in names]
+    return [_parse_report(store, name, bodies.get(name)) for name in names]
 
 
-def _parse_report(body: bytes | None) -> Report | None:
+def _parse_report(store: Store, name: str, body: bytes | None) -> Report | None:
     try:
-        return None if body is None else Report.model_validate_json(body)
-    except ValidationError:
+        return None if body is None else parse_dropping(Report, body, "report")[0]
+    except Unreadable as damage:
+        store.leave_out(name, str(damage))
         return None
 
 
@@ -125,8 +125,8 @@ def _compare_samples(before: Night, record: RunRecord, report: Report | None) ->
 
 def _compare_settings(before: RunRecord, record: RunRecord) -> Iterator[str]:
     old, new = (
-        _flatten(before.config.model_dump(mode="json")),
-        _flatten(record.config.model_dump(mode="json")),
+        _flatten(before.config.model_dump(mode="json") | before.unread),
+        _flatten(record.config.model_dump(mode="json") | record.unread),
     )
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name) and name not in UNTOLD:

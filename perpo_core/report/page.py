@@ -73,7 +73,7 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         changes=changes,
         count_rows=build_count_rows(artifacts),
         stage_rows=build_stage_rows(run, artifacts),
-        settings=build_settings(run.config),
+        settings=build_settings(run.config, run.unread),
     )
 
 
@@ -116,7 +116,7 @@ def _load_cards(
     store: Store, run: RunRecord, artifacts: RunArtifacts
 ) -> tuple[list[Card], list[Card], list[Changes]]:
     """Cards of lists, cards of changed test answers, and counts of those."""
-    album, size = _build_album(run), run.config.evaluate.gallery_size
+    album, size = _build_album(store, run), run.config.evaluate.gallery_size
     samples, preferences = artifacts.samples, artifacts.preferences
     list_cards: list[Card] = []
     change_cards: list[Card] = []
@@ -132,10 +132,10 @@ def _load_cards(
     return list_cards, change_cards, changes
 
 
-def _build_album(run: RunRecord) -> Album:
+def _build_album(store: Store, run: RunRecord) -> Album:
     source, box_format = run.config.source, run.config.policy.box_format
     limit = source.max_image_megapixels if isinstance(source, JsonlSource) else MAX_MEGAPIXELS
-    return Album(box_format, build_framer(box_format, run.policy_folder), limit)
+    return Album(box_format, build_framer(box_format, store.resolve(run.policy_folder)), limit)
 
 
 def _build_reward_plots(store: Store, artifacts: RunArtifacts) -> list[Plot]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from perpo_core.report.load import RunArtifacts
@@ -169,8 +171,13 @@ def build_count_rows(artifacts: RunArtifacts) -> list[CountRow]:
     ]
 
 
-def build_settings(config: RefreshConfig) -> dict[str, list[Setting]]:
-    """Section -> settings; what differs from the default is marked."""
+def build_settings(
+    config: RefreshConfig, unread: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, list[Setting]]:
+    """Section -> settings; what differs from the default is marked.
+
+    `unread`: what another version recorded and this one does not know.
+    """
     values, defaults = config.model_dump(mode="json"), RefreshConfig().model_dump(mode="json")
     fields = type(config.source).model_fields.items()  # the source may be another than the default
     of_source = {name: field.default for name, field in fields if not field.is_required()}
@@ -181,6 +188,8 @@ def build_settings(config: RefreshConfig) -> dict[str, list[Setting]]:
             sections[name] = _list_settings(value, defaults[name])
         else:
             sections[""].append(_build_setting(name, value, defaults))
+    if unread:
+        sections["of another version"] = _list_settings(dict(unread), {})
     return sections
 
 

@@ -30,5 +30,8 @@ def load_finished(folder: Path) -> dict[str, Any] | None:
     path = folder / SCRATCH / FILE
     if not path.is_file() or not (folder / MODEL).is_dir():
         return None
-    result: dict[str, Any] = json.loads(path.read_bytes())
-    return result
+    try:
+        result: Any = json.loads(path.read_bytes())
+    except ValueError:  # damaged: the training goes on from its last checkpoint
+        return None
+    return result if isinstance(result, dict) else None

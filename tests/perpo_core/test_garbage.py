@@ -18,9 +18,9 @@ from flows.records import load_records
 from perpo_core.garbage import YOUNG_S, Garbage, find_garbage, remove_garbage
 from perpo_core.keys import compute_hash, hash_file, hash_folder
 from perpo_core.pointer import load_promoted, roll_back_to_previous
-from perpo_core.retention import KINDS, choose_runs
+from perpo_core.retention import choose_runs
 from perpo_core.stage import as_parents
-from perpo_core.store import ARTIFACT_FILE, Store
+from perpo_core.store import ARTIFACT_FILE, KINDS, Store
 from schemas.artifact import ReferenceSet
 from schemas.base import STAGES, StageName
 from schemas.run import PolicyRef, RunRecord
