@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from flows.serving import find_served
+from flows.password import find_reports_key
+from flows.server import find_public_url
+from flows.serving import HOME, find_served
+from perpo_core.place import find_folder
 from perpo_core.store import Store
 from schemas.run import RunRecord
 
@@ -17,4 +20,6 @@ def find_report_url(store: Store, record: RunRecord) -> str | None:
     if served is None:
         return (store.root / record.report).absolute().as_uri()
     page = record.report.relative_to("reports").as_posix()
-    return f"{served.removesuffix('/api')}{REPORTS_PATH}/{page}"
+    key = find_reports_key(find_folder(store.place) / HOME)
+    path = "/".join(filter(None, (REPORTS_PATH, key, page)))
+    return f"{find_public_url() or served.removesuffix('/api')}{path}"

@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from flows.password import CLIENT_AUTH, FILE, SERVER_AUTH, build_auth, find_own_auth, load_auth
 from flows.server import Server, ServerEnded, start_server
 from flows.serving import HOME, find_served
 from flows.serving_setup import HEARTBEAT_S
@@ -19,8 +21,6 @@ from perpo_core.environment import apply_defaults
 from perpo_core.place import Place, find_folder
 from perpo_core.troubles import explain
 
-SERVER_AUTH = "PREFECT_SERVER_API_AUTH_STRING"  # "user:password" that a server asks for
-CLIENT_AUTH = "PREFECT_API_AUTH_STRING"  # what Prefect's clients send
 PATIENT = {
     # A server that is started again at night is waited for: 2 + 4 + ... + 256 s, 8 minutes.
     "PREFECT_CLIENT_MAX_RETRIES": "8",
@@ -63,20 +63,33 @@ def prefect_for(store: Place, console: bool) -> Iterator[None]:
 def connected_to_server(store: Place) -> Iterator[None]:
     """The user's server, that of `perpo serve` for the store, or one for this block."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as HEARTBEAT
 
-    if address := PREFECT_API_URL.value():
+    served = find_served(store)
+    address = PREFECT_API_URL.value() or served
+    if address is None:
+        with own_server(store):
+            yield
+        return
+    with temporary_settings(build_settings(store, address, served)):
         check_access(address)
         with explaining_silence(f"Prefect's server at {address}", "see to it"):
             yield
-    elif served := find_served(store):
-        with temporary_settings({PREFECT_API_URL: served, HEARTBEAT: HEARTBEAT_S}):
-            check_access(served)
-            with explaining_silence(f"Prefect's server at {served}", "see to it"):
-                yield
-    else:
-        with own_server(store):
-            yield
+
+
+def build_settings(store: Place, address: str, served: str | None) -> dict[Any, Any]:
+    """What a command needs to report to a server beyond what the user has set.
+
+    The password of `perpo serve` is found beside its database by the user whose it is.
+    """
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY as HEARTBEAT
+
+    settings: dict[Any, Any] = {}
+    if not PREFECT_API_URL.value():
+        settings |= {PREFECT_API_URL: address, HEARTBEAT: HEARTBEAT_S}
+    if address == served and not PREFECT_API_AUTH_STRING.value():
+        settings[PREFECT_API_AUTH_STRING] = load_auth(find_folder(store) / HOME)
+    return settings
 
 
 @contextmanager
@@ -95,21 +108,24 @@ def explaining_silence(server: str, advice: str) -> Iterator[None]:
 
 @contextmanager
 def own_server(store: Place) -> Iterator[None]:
-    """A server for this block."""
+    """A server for this block, and a password for as long."""
     from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
         PREFECT_CLIENT_MAX_RETRIES,
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         temporary_settings,
     )
 
-    with start_server(find_folder(store) / HOME) as server:
+    auth = find_own_auth() or build_auth()
+    with start_server(find_folder(store) / HOME, auth=auth) as server:
         import flows.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 
         server.wait()
         settings = {
             PREFECT_API_URL: server.url,
+            PREFECT_API_AUTH_STRING: auth,
             PREFECT_CLIENT_MAX_RETRIES: OWN_MAX_RETRIES,
             # It costs a second a run, and this server ends with the run it would watch.
             PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
@@ -145,7 +161,8 @@ def check_access(address: str) -> None:
                 ) from error
             raise ValueError(
                 f"the Prefect server {address} refuses {CLIENT_AUTH} as it is here (401): set it "
-                f"to the user:password of the server's {SERVER_AUTH}"
+                f"to the user:password of the server's {SERVER_AUTH}, or to what `perpo serve` "
+                f"keeps in STORE/{HOME}/{FILE}"
             ) from error
 
 

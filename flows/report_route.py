@@ -2,8 +2,8 @@
 
 A link from a page of the UI to a file:// address does not open in a browser, so that the server
 shows the reports itself. Only RUN/report.html, RUN/report.json and the pages of all runs are there;
-whatever else lies in the store is not found. Where the API asks for a password, so do they, and
-a page may load and run nothing.
+whatever else lies in the store is not found. They open by the key that our links carry, or else by
+the password of the API; and a page may load and run nothing.
 """
 
 from __future__ import annotations
@@ -25,18 +25,26 @@ PAGE = re.compile(r"[^/]+/report\.(html|json)|trends(-[^/]+)?\.html")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
     "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # the address opens the others, too
     "Cache-Control": "no-cache",  # a report is written anew when a person has answered
 }
 
 
-def add_reports(app: Any, folder: Path, auth: str | None) -> None:
-    """Serve the reports in a folder; `auth`: "user:password" that a browser has to give."""
+def add_reports(app: Any, folder: Path, auth: str | None, key: str | None = None) -> None:
+    """Serve the reports in a folder, below the key without being asked for anything.
+
+    `auth`: "user:password" that a browser has to give elsewhere.
+    """
 
     def show(request: Request) -> Response:
-        if auth is not None and not is_allowed(request.headers.get("Authorization"), auth):
+        page = request.path_params["page"]
+        given, _, keyed = page.partition("/")
+        if key is not None and hmac.compare_digest(given.encode(), key.encode()):
+            page = keyed
+        elif auth is not None and not is_allowed(request.headers.get("Authorization"), auth):
             return PlainTextResponse("user and password, please", 401,
                                      {"WWW-Authenticate": 'Basic realm="perpo"'})  # fmt: skip
-        path = find_page(folder, request.path_params["page"])
+        path = find_page(folder, page)
         if path is None:
             return PlainTextResponse("there is no such report\n", 404)
         return FileResponse(path, headers=HEADERS)

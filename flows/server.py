@@ -19,8 +19,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flows.alerts import hide_addresses
+from flows.password import SERVER_AUTH, find_reports_key
 from flows.private import UMASK, make_private
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
@@ -30,6 +32,8 @@ POLL_S = 0.1
 LOG_FILE = "server.log"
 HOST = "127.0.0.1"
 LASTING = "lasting"
+ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
+PUBLIC_URL = "PERPO_PUBLIC_URL"
 
 
 class ServerEnded(RuntimeError):
@@ -60,15 +64,17 @@ class Server:
 
 def build_url(port: int) -> str:
     """The address of a server's API."""
-    return f"http://{HOST}:{port}/api"
+    return f"{build_origin(port)}/api"
 
 
 @contextmanager
-def start_server(home: Path, port: int = 0, lasting: bool = False) -> Iterator[Server]:
+def start_server(
+    home: Path, port: int = 0, lasting: bool = False, auth: str | None = None
+) -> Iterator[Server]:
     """Start a server with its database in `home`; it ends with the block or with this process.
 
-    Port 0 is any free one. A lasting server also schedules, watches and shows its UI. Raises
-    ValueError, one sentence, if the port is taken.
+    Port 0 is any free one. A lasting server also schedules, watches and shows its UI. `auth` is the
+    "user:password" that it asks for. Raises ValueError, one sentence, if the port is taken.
     """
     make_private(home)
     with listen(port) as listener:
@@ -77,7 +83,7 @@ def start_server(home: Path, port: int = 0, lasting: bool = False) -> Iterator[S
         with supervised(
             command,
             log_path=home / LOG_FILE,
-            env=build_environment(home, bound if lasting else None),
+            env=build_environment(home, bound, lasting, auth),
             pass_fds=[listener.fileno()],
             umask=UMASK,
         ) as process:
@@ -98,13 +104,21 @@ def listen(port: int) -> socket.socket:
         ) from error
 
 
-def build_environment(home: Path, lasting_port: int | None = None) -> dict[str, str]:
-    """The server's: its own home, no address of another server, a UI only where it lasts."""
-    own = {"PREFECT_HOME": str(home), "PREFECT_UI_ENABLED": "false"}
-    if lasting_port is not None:
+def build_environment(
+    home: Path, port: int, lasting: bool = False, auth: str | None = None
+) -> dict[str, str]:
+    """The server's: its own home and pages, no address of another, a UI only where it lasts."""
+    own = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_UI_ENABLED": "false",
+        ORIGINS: ",".join(list_origins(port)),
+    }
+    if auth is not None:
+        own[SERVER_AUTH] = auth
+    if lasting:
         own |= {
             "PREFECT_UI_ENABLED": "true",
-            "PREFECT_UI_API_URL": build_url(lasting_port),
+            "PREFECT_UI_API_URL": f"{find_public_url() or build_origin(port)}/api",
             # Prefect copies its pages before it serves them: not into the environment's packages.
             "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -117,10 +131,39 @@ def build_environment(home: Path, lasting_port: int | None = None) -> dict[str, 
     return {**DEFAULTS, **inherited, **own, "PYTHONPATH": build_python_path()}
 
 
+def list_origins(port: int) -> list[str]:
+    """The addresses at which a browser may find the server, "http://HOST:PORT"."""
+    public = find_public_url()
+    return [build_origin(port), build_origin(port, "localhost"), *([public] if public else [])]
+
+
+def build_origin(port: int, host: str = HOST) -> str:
+    """An address without a path."""
+    return f"http://{host}:{port}"
+
+
+def find_public_url() -> str | None:
+    """The further address that the user has given the server, as a proxy's; None if none.
+
+    Raises ValueError, one sentence, if it is none.
+    """
+    url = os.environ.get(PUBLIC_URL)
+    if not url:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(
+            f"{PUBLIC_URL} = {url} is no address of a server; write https://HOST or http://HOST:PORT"
+        )
+    return url.rstrip("/").lower()
+
+
 def main() -> None:
     import uvicorn
     from prefect.server.api.server import create_app
-    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING as AUTH
+    from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, PREFECT_SERVER_CORS_ALLOWED_ORIGINS
+
+    from flows.gate import guard
 
     hide_addresses()
     # ephemeral: without UI, scheduler and their like, which have nothing to do in a server that
@@ -129,8 +172,11 @@ def main() -> None:
     if LASTING in sys.argv:
         from flows.report_route import add_reports
 
-        add_reports(app, Path(os.environ["PREFECT_HOME"]).parent / "reports", AUTH.value())
-    uvicorn.run(app, fd=int(sys.argv[1]), log_level="error")
+        home = Path(os.environ["PREFECT_HOME"])
+        add_reports(app, home.parent / "reports", PREFECT_SERVER_API_AUTH_STRING.value(),
+                    find_reports_key(home))  # fmt: skip
+    origins = PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",")
+    uvicorn.run(guard(app, origins), fd=int(sys.argv[1]), log_level="error")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from flows.password import CLIENT_AUTH, FILE, SERVER_AUTH, find_own_auth, load_or_write_auth
 from flows.private import make_private
-from flows.server import Server, ServerEnded, build_url, start_server
+from flows.server import Server, ServerEnded, build_url, find_public_url, start_server
 from flows.supervised import build_python_path, supervised
 from perpo_core.environment import DEFAULTS
 from perpo_core.locks import lock_file, read_holder
@@ -57,13 +58,14 @@ def serve(
     home = find_folder(store) / HOME
     make_private(home)
     with stopping_on_signals(), lock_store(home, port):
+        kept = load_or_write_auth(home)
+        auth = find_own_auth() or kept
         say("starting Prefect's server")
-        with start_server(home, port, lasting=True) as server:
-            env = build_environment(home, server, store)
+        with start_server(home, port, lasting=True, auth=auth) as server:
+            env = build_environment(home, server, store, auth)
             prepare(server, prefect_file, home, env, say)
             with start_worker(home, env) as worker:
-                ui = server.url.removesuffix("/api")
-                say(f"Prefect's UI: {ui} (store: {describe_place(store)})")
+                greet(server, store, home, say)
                 wait_for_end(server, worker, home, parent)
     say("stopped; a run that was going on resumes when it is retried")
 
@@ -72,9 +74,22 @@ def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str],
     """Wait for the server and give it what it needs."""
     server.wait()
     say(f"creating work pool, GPU slot and deployments of {prefect_file}")
+    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+
     from flows.serving_setup import set_up
 
-    set_up(server.url, prefect_file, home, ROOT, env)
+    with temporary_settings({PREFECT_API_AUTH_STRING: env[CLIENT_AUTH]}):
+        set_up(server.url, prefect_file, home, ROOT, env)
+
+
+def greet(server: Server, store: Place, home: Path, say: Say) -> None:
+    """Say where the UI is and what opens it; a password of the user's own is not repeated."""
+    if find_own_auth() is None:
+        say(f"password, asked for once: {load_or_write_auth(home)} (kept in {home / FILE})")
+    else:
+        say(f"password, asked for once: that of {SERVER_AUTH}")
+    ui = find_public_url() or server.url.removesuffix("/api")
+    say(f"Prefect's UI: {ui} (store: {describe_place(store)})")
 
 
 @contextmanager
@@ -89,13 +104,14 @@ def start_worker(home: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[b
         yield worker
 
 
-def build_environment(home: Path, server: Server, store: Place) -> dict[str, str]:
+def build_environment(home: Path, server: Server, store: Place, auth: str) -> dict[str, str]:
     """The worker's and its runs': this server, this store, quiet, a heartbeat."""
     from flows.serving_setup import HEARTBEAT_S
 
     own = {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": server.url,
+        CLIENT_AUTH: auth,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
         "PERPO_STORE": describe_place(store),
         "PYTHONPATH": build_python_path(),

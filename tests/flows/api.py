@@ -17,11 +17,11 @@ class Api:
     """The API at an address; `auth` is "user:password" where the server wants one."""
 
     def __init__(self, address: str, auth: str | None = None) -> None:
-        self.address, self._auth = address, auth
+        self.address, self.auth = address, auth
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        user, _, password = (self._auth or "").partition(":")
-        auth = (user, password) if self._auth else None
+        user, _, password = (self.auth or "").partition(":")
+        auth = (user, password) if self.auth else None
         deadline_s = time.monotonic() + BUSY_S
         with httpx.Client(trust_env=False, timeout=30, auth=auth) as client:
             while True:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from flows.prefect_setup import CLIENT_AUTH, SERVER_AUTH
+from flows.password import CLIENT_AUTH, SERVER_AUTH
 from flows.serving import PREFECT_FILE, ROOT
 from flows.supervised import supervised
 from tests.flows.api import Api, wait_until

@@ -19,7 +19,8 @@ import psutil
 
 from flows import alerts
 from flows.alerts import LATE_S
-from flows.prefect_setup import SERVER_AUTH, set_environment
+from flows.password import CLIENT_AUTH, SERVER_AUTH, load_auth
+from flows.prefect_setup import set_environment
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
 from tasks.slots import GPU_SLOT
@@ -53,7 +54,7 @@ class Served(Api):
         """What Prefect's own command prints about this server."""
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
-            env={**os.environ, "PREFECT_API_URL": f"{self.url}/api"},
+            env={**os.environ, "PREFECT_API_URL": f"{self.url}/api", CLIENT_AUTH: self.auth or ""},
             capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -88,7 +89,7 @@ def serving(
 ) -> Iterator[Served]:
     """Serve toy stages from the store until the block ends; `small`: the real ones on few data.
 
-    Behind a password if one is given.
+    Behind the password that is given, or the store's own.
     """
     port = find_free_port()
     own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
@@ -105,7 +106,7 @@ def serving(
             if "Prefect's UI" in line:
                 break
         assert "Prefect's UI" in said, said
-        yield Served(process, store, port, auth)
+        yield Served(process, store, port, auth or load_auth(store / HOME))
     finally:
         process.terminate()
         process.wait(30)

@@ -13,7 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from flows.prefect_setup import CLIENT_AUTH, SERVER_AUTH, set_environment
+from flows.password import CLIENT_AUTH, SERVER_AUTH
+from flows.prefect_setup import set_environment
 from flows.serving import ROOT
 from tests.flows.api import Api, wait_until
 from tests.flows.served import Served, serving

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from flows.links import REPORTS_PATH, find_report_url
+from flows.password import find_reports_key, load_or_write_auth
 from flows.report_route import add_reports, find_page
 from flows.serving import HOME, LOCK_FILE
 from perpo_core.locks import lock_file
@@ -32,12 +33,12 @@ def reports(tmp_path: Path) -> Path:
     return folder
 
 
-def build_client(reports: Path, auth: str | None = None) -> TestClient:
+def build_client(reports: Path, auth: str | None = None, key: str | None = None) -> TestClient:
     async def everything(request: Any) -> PlainTextResponse:
         return PlainTextResponse("the UI")
 
     app = Starlette(routes=[Route("/{any:path}", everything)])
-    add_reports(app, reports, auth)
+    add_reports(app, reports, auth, key)
     return TestClient(app)
 
 
@@ -71,6 +72,17 @@ def test_where_the_api_asks_for_a_password_so_do_reports(reports: Path) -> None:
     assert client.get(page, auth=("me", "secret")).text == "trends.html"
 
 
+def test_the_key_of_our_links_opens_reports_and_their_links_to_each_other(reports: Path) -> None:
+    client = build_client(reports, "me:secret", "the-key")
+    page = client.get(f"{REPORTS_PATH}/the-key/a-run/report.html")
+    assert page.text == "report.html"
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    for wrong in ("the-ke/trends.html", "the-key2/trends.html", "trends.html", "the-key"):
+        assert client.get(f"{REPORTS_PATH}/{wrong}").status_code in (401, 404)
+    assert client.get(f"{REPORTS_PATH}/the-key/a-run/notes.txt").status_code == 404
+    assert client.get(f"{REPORTS_PATH}/the-key/%2e%2e/a-run/report.html").status_code == 404
+
+
 def test_the_link_is_http_where_the_store_is_served_and_else_a_file(
     toy_config: RefreshConfig,
 ) -> None:
@@ -80,4 +92,8 @@ def test_the_link_is_http_where_the_store_is_served_and_else_a_file(
     assert find_report_url(store, record) == (store.root / record.report).as_uri()  # type: ignore[operator]
     with lock_file(store.root / HOME / LOCK_FILE, "http://127.0.0.1:4321/api", str):
         link = find_report_url(store, record)
+        load_or_write_auth(store.root / HOME)
+        keyed = find_report_url(store, record)
     assert link == f"http://127.0.0.1:4321{REPORTS_PATH}/toy-001/report.html"
+    key = find_reports_key(store.root / HOME)
+    assert keyed == f"http://127.0.0.1:4321{REPORTS_PATH}/{key}/toy-001/report.html"

@@ -202,7 +202,7 @@ def test_a_lasting_server_shows_its_ui_and_tells_nobody(
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://elsewhere/api")
     monkeypatch.delenv("PREFECT_SERVER_ANALYTICS_ENABLED", raising=False)
-    lasting, temporary = build_environment(tmp_path, 4321), build_environment(tmp_path)
+    lasting, temporary = (build_environment(tmp_path, 4321, lasts) for lasts in (True, False))
     assert "PREFECT_API_URL" not in lasting
     assert lasting["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert lasting["PREFECT_SERVER_UI_V2_ENABLED"] == "false"

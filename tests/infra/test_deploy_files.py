@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.prefect_setup import CLIENT_AUTH, PATIENT, SERVER_AUTH
+from flows.password import CLIENT_AUTH, SERVER_AUTH
+from flows.prefect_setup import PATIENT
 from flows.serving_setup import HEARTBEAT_S, POOL
 from perpo_core.environment import DEFAULTS
 
