@@ -45,6 +45,11 @@ CHOOSE = """(() => {
     return true;
   }
 })()"""
+PASSWORD = """(() => {
+  const field = document.querySelector("input[type=password]");
+  field?.focus();
+  return field !== null && document.activeElement === field;
+})()"""
 WRITE = """(() => {
   const field = [...document.querySelectorAll("textarea")].at(-1);
   field.focus();
@@ -80,6 +85,14 @@ class Page:
 
     def open(self, url: str) -> None:
         self.send("Page.navigate", url=url)
+
+    def log_in(self, url: str, password: str) -> None:
+        """Open the UI at an address and give it the password that it asks for once."""
+        self.open(url)
+        self.wait_for(PASSWORD)
+        self.send("Input.insertText", text=password)
+        self.click("Login")
+        self.wait_for("!location.pathname.startsWith('/login')")
 
     def wait_for(self, script: str, timeout_s: float = WAIT_TIMEOUT_S) -> Any:
         """The expression's value once it is true."""

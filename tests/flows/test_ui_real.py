@@ -57,8 +57,9 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with browsing(tmp_path_factory.mktemp("profile"), 1440, HEIGHT) as opened:
+        opened.log_in(served.url, served.auth or "")
         yield opened
 
 

@@ -9,13 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from flows.password import CLIENT_AUTH, SERVER_AUTH
 from flows.prefect_setup import PATIENT
+from flows.server import HOST, ORIGINS
 from flows.serving_setup import HEARTBEAT_S, POOL
+from flows.shared_server import build_app
+from flows.supervised import supervised
 from perpo_core.environment import DEFAULTS
+from tests.flows.api import wait_until
+from tests.flows.served import find_free_port
+from tests.flows.whole import build_bare_env
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -100,6 +107,70 @@ def test_passwords_come_from_outside_and_nothing_else_is_open_to_the_network() -
     assert all(":?" in environment[key] for key in secret)
     ports = [port for one in SERVICES.values() for port in one.get("ports", [])]
     assert ports == ["127.0.0.1:4200:4200"]
+
+
+def test_the_server_is_known_by_the_names_that_are_used_and_by_no_others() -> None:
+    settings, client = (SERVICES[name]["environment"] for name in ("server", "worker-cpu"))
+    public, *own = settings[ORIGINS].split(",")
+    assert public == settings["PREFECT_UI_API_URL"].removesuffix("/api")
+    assert client["PREFECT_API_URL"].removesuffix("/api") in own
+    health = SERVICES["server"]["healthcheck"]["test"][-1]
+    assert any(f"'{address}/api/health'" in health for address in own)
+
+
+@pytest.mark.slow
+def test_the_server_of_the_compose_file_lets_in_whom_it_should(tmp_path: Path) -> None:
+    """Its command and settings, on SQLite and another port."""
+    port, auth = find_free_port(), ("perpo", "secret")
+    settings = SERVICES["server"]["environment"]
+    own = {
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_UI_ENABLED": "false",
+        SERVER_AUTH: ":".join(auth),
+        ORIGINS: settings[ORIGINS].partition("},")[2].replace("4200", str(port)),
+    }
+    command = [word.replace("0.0.0.0", HOST).replace("4200", str(port))
+               for word in SERVICES["server"]["command"]]  # fmt: skip
+    log = tmp_path / "log"
+    log, url = tmp_path / "log", f"http://{HOST}:{port}/api"
+    with (
+        supervised(["-m", *command], log_path=log, env=build_bare_env(**own)) as process,
+        httpx.Client(trust_env=False, timeout=30) as client,
+    ):
+        wait_until(lambda: process.poll() is not None or answers(client, url), 90)
+        assert process.poll() is None, log.read_text()
+        for host in (f"server:{port}", f"{HOST}:{port}"):
+            named = client.get(f"{url}/hello", auth=auth, headers={"Host": host})
+            assert named.status_code == 200
+        refused = client.get(f"{url}/hello", headers={"Host": "evil.example"}, auth=auth)
+        assert refused.status_code == 400
+        page = client.post(f"{url}/flows/filter", headers={"Origin": "http://a"}, auth=auth)
+        assert page.status_code == 403
+        assert client.get(f"{url}/hello").status_code == 401
+
+
+def answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("lacks", [SERVER_AUTH, ORIGINS])
+def test_a_shared_server_is_not_open_to_all(lacks: str) -> None:
+    from prefect.settings import (
+        PREFECT_SERVER_API_AUTH_STRING,
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS,
+        temporary_settings,
+    )
+
+    given = {
+        SERVER_AUTH: (PREFECT_SERVER_API_AUTH_STRING, "perpo:secret"),
+        ORIGINS: (PREFECT_SERVER_CORS_ALLOWED_ORIGINS, "http://a:4200"),
+    }
+    del given[lacks]
+    with temporary_settings(dict(given.values())), pytest.raises(ValueError, match="is not set"):
+        build_app()
 
 
 def test_every_image_has_a_tag_that_says_what_it_is() -> None:
