@@ -37,7 +37,7 @@ class OutOfPatience(Exception):
     """The deadline came; the last try's error is the cause, if there was one."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"no whole answer within {seconds:.0f} s")
+        super().__init__(f"no whole answer within {seconds:g} s")
         self.seconds = seconds
 
 

@@ -29,6 +29,7 @@ ADDRESS = re.compile(
 )
 TRANSFERS = 8  # at a time; each is a connection
 CHUNK_BYTES, PART_BYTES = 1 << 16, 64 << 20  # of what is fetched
+SENT_BYTES, SENT_AT_ONCE = 8 << 20, 4  # parts of a file; a part that fails is sent from its start
 PATIENCE = Patience()
 
 
@@ -118,7 +119,10 @@ class Remote:
     def upload(self, path: Path, name: str) -> None:
         """Write a file of any size as an object."""
         with self._explaining():
-            self._fs.put_file(str(path), f"{self._bucket}/{self._prefix}{name}")
+            self._fs.put_file(
+                str(path), f"{self._bucket}/{self._prefix}{name}",
+                chunksize=SENT_BYTES, max_concurrency=SENT_AT_ONCE,
+            )  # fmt: skip
 
     def download(self, name: str, path: Path, num_bytes: int) -> bool:
         """Write an object, as long as it should be, to a file; False if there is none."""

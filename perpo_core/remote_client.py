@@ -44,7 +44,6 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
     def __init__(self, address: str, patience: Patience) -> None:
         super().__init__(
             use_listings_cache=False,
-            default_block_size=8 << 20,  # what a part that is sent again costs
             config_kwargs={
                 "retries": {"total_max_attempts": 1},
                 "connect_timeout": min(5.0, patience.silence_s),
@@ -71,7 +70,10 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
 
     async def ask_once(self, method: str, *options: Any, **named: Any) -> Mapping[str, Any]:
         """One try of a request; raises NotS3 for an answer of something else."""
-        said: Mapping[str, Any] = await super()._call_s3(method, *options, **named)
+        try:
+            said: Mapping[str, Any] = await super()._call_s3(method, *options, **named)
+        except RecursionError as error:  # botocore follows a log-in page's redirection for ever
+            raise NotS3(f"it answers {method} with a redirection") from error
         _require_s3(method, named.get("Key", ""), said)
         return said
 
@@ -100,7 +102,7 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
         self._told_until_s = time.monotonic() + left_s
         does, until = describe(error and find_code(error)), time.localtime(time.time() + left_s)
         print(
-            f"{self._address} {does} for {self._patience.tell_s:.0f} s; trying on until "
+            f"{self._address} {does} for {self._patience.tell_s:g} s; trying on until "
             f"{time.strftime('%H:%M:%S', until)}",
             file=sys.stderr, flush=True,
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perpo_core.patience import OutOfPatience
 
 MISSING = ("NoSuchKey",)
@@ -59,14 +61,26 @@ def is_passing(error: Exception) -> bool:
     return code in (*SILENT, *CUT, *SLOW, *BUSY) or _find_status(error) in (429, *range(500, 600))
 
 
-def _find_status(error: BaseException | None) -> int | None:
-    """The HTTP status of an error that the server told."""
+def _find_status(error: Exception) -> int | None:
+    return _find_answer(error).get("HTTPStatusCode")
+
+
+def _find_answer(error: BaseException | None) -> dict[str, Any]:
+    """Status and headers of an error that the server told."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
-            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            return dict(response.get("ResponseMetadata", {}))
         error = error.__cause__
-    return None
+    return {}
+
+
+def _is_wordless(error: Exception, code: str) -> bool:
+    """S3 has a word for whatever it refuses; botocore makes a 500 of a page that is no XML."""
+    kind = str(_find_answer(error).get("HTTPHeaders", {}).get("content-type", ""))
+    if code == "500":
+        return kind.startswith("text/html")
+    return code in ("", *(str(n) for n in range(300, 500))) and code not in REFUSED
 
 
 def describe(code: str | None) -> str:
@@ -85,9 +99,8 @@ def explain_remote(error: Exception, bucket: str) -> str | None:
     code = find_code(error)
     if code is None:
         return None
-    is_wordless = code in [str(n) for n in range(300, 500)]  # S3 has a word for whatever it refuses
-    if code == "ResponseParserError" or (is_wordless and code not in REFUSED):
-        return f"what answers is not S3 ({code}); {ELSEWHERE}"
+    if code == "ResponseParserError" or _is_wordless(error, code):
+        return f"what answers is not S3 ({code or 'an error without a code'}); {ELSEWHERE}"
     if code == "NoSuchBucket":
         return f"there is no bucket {bucket}; create it, or correct the address"
     if code in REFUSED:
