@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -39,7 +40,7 @@ class Lease:
     def __init__(self, remote: Remote, name: str, version: str, held: _Held) -> None:
         self._remote, self._name, self._version, self._held = remote, name, version, held
         self._beaten_s = time.monotonic()
-        self._is_lost = False
+        self._is_lost = self._is_told = False
 
     def check(self) -> None:
         """Raise ValueError if another machine may hold it by now."""
@@ -50,17 +51,31 @@ class Lease:
             )
 
     def renew(self) -> None:
-        """Say that the holder lives; a server that does not answer is asked again later."""
+        """Say that the holder lives; whatever keeps it from that is told once and tried again.
+
+        Nothing may end the thread that beats: `check` tells what it means for the run.
+        """
         if self._is_lost:
             return
-        with suppress(RemoteError):
+        try:
             self._write(self._held.holder)
-            self._beaten_s = time.monotonic()
+        except Exception as error:
+            self._tell(error)
+        else:
+            self._beaten_s, self._is_told = time.monotonic(), False
+
+    def _tell(self, error: Exception) -> None:
+        if not self._is_told:
+            what = str(error) if isinstance(error, RemoteError) else repr(error)
+            said = f"{self._name} could not be renewed, trying on: {what}"
+            print(said, file=sys.stderr, flush=True)
+        self._is_told = True
 
     def give_back(self) -> None:
         """Let the next one have it at once."""
-        if not self._is_lost:
-            self._write(None)
+        with suppress(Exception):  # it expires by itself
+            if not self._is_lost:
+                self._write(None)
 
     def _write(self, holder: str | None) -> None:
         self._held = self._held.model_copy(update={"holder": holder, "beat": self._held.beat + 1})
@@ -94,8 +109,7 @@ def hold_lease(
     finally:
         ended.set()
         thread.join()
-        with suppress(RemoteError):  # it expires by itself
-            lease.give_back()
+        lease.give_back()
 
 
 def find_holder(remote: Remote, name: str, machine: str) -> str | None:

@@ -106,3 +106,44 @@ def test_a_holder_out_of_touch_counts_as_late_even_if_nobody_took_over(machines:
             late.check()
         late.renew()  # it was still ours
         late.check()
+
+
+class Failing:
+    """`swap` of a bucket, where the next beats end in these errors."""
+
+    def __init__(self, machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._swap = machines.remote.swap
+        self.errors: list[Exception] = []
+        monkeypatch.setattr(machines.remote, "swap", self.swap)
+
+    def swap(self, name: str, content: bytes, version: str | None) -> str | None:
+        if self.errors:
+            raise self.errors.pop(0)
+        return self._swap(name, content, version)
+
+
+@pytest.mark.usefixtures("brief")
+def test_the_heartbeat_survives_any_error_and_tells_it_once(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = Failing(machines, monkeypatch)
+    with hold(machines, "here", beat_s=0.1) as lease:
+        assert lease is not None
+        failing.errors = [TimeoutError(), KeyError("ETag"), RemoteError("the line broke")]
+        time.sleep(2.5)
+        assert failing.errors == []
+        lease.check()
+        with hold(machines, "there") as second:
+            assert second is None
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == "runs/nightly.lease could not be renewed, trying on: TimeoutError()"
+
+
+def test_what_breaks_while_it_is_given_back_breaks_no_run(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = Failing(machines, monkeypatch)
+    with hold(machines, "here") as lease:
+        assert lease is not None
+        failing.errors = [TimeoutError()]
+    assert find_holder(machines.remote, NAME, "there") is not None  # until it expires
