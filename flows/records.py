@@ -83,15 +83,16 @@ def load_records(store: Store) -> list[RunRecord]:
 
 def read_records(store: Store) -> tuple[list[RunRecord], list[str]]:
     """All runs, oldest first, and the names of those records of ours that cannot be read."""
-    names = store.list_files(RUNS, ".json")
-    bodies = store.read_all(names)
+    bodies = store.read_folder(RUNS, ".json")
     found: dict[str, RunRecord] = {}
     for name, body in bodies.items():
+        if body is None:
+            continue
         try:
             found[name] = parse_record(name, body)
         except Unreadable as damage:
             store.leave_out(name, str(damage))
-    lost = [name for name in names if OUR_NAME.fullmatch(name) and not _is_whole(found.get(name))]
+    lost = [name for name in bodies if OUR_NAME.fullmatch(name) and not _is_whole(found.get(name))]
     return sorted(found.values(), key=lambda record: record.order), lost
 
 

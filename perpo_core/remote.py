@@ -51,6 +51,8 @@ class Listed:
     num_bytes: int
     modified_s: float
     """Unix time."""
+    version: str = ""
+    """Its ETag."""
 
 
 class Remote:
@@ -180,7 +182,8 @@ class Remote:
             with self._explaining():
                 said = self._fs.call_s3("list_objects_v2", **asked)
             for each in said.get("Contents", ()):
-                listed = Listed(each["Size"], each["LastModified"].timestamp())
+                modified_s = each["LastModified"].timestamp()
+                listed = Listed(each["Size"], modified_s, each["ETag"])
                 found[each["Key"].removeprefix(self._prefix)] = listed
             if not said.get("IsTruncated"):
                 return found

@@ -19,7 +19,8 @@ from typing import TypeVar, cast
 
 from perpo_core.atomic import remove_leftovers, write_atomic
 from perpo_core.place import find_folder, load_machine_id
-from perpo_core.remote import Body, RemoteError, open_remote
+from perpo_core.remote import Body, Listed, RemoteError, open_remote
+from perpo_core.remote_copies import read_listed
 from perpo_core.remote_workspace import Bucket, RemoteWorkspace, name_object
 from perpo_core.store import (
     IN_ARTIFACT,
@@ -86,8 +87,15 @@ class RemoteStore(Store):
         raise RemoteError(f"store = {self.place}: others keep changing {name}; try again")
 
     def list_files(self, folder: str, suffix: str) -> list[str]:
-        names = sorted(self.remote.list_objects(f"{folder}/"))
-        return [n for n in names if n.endswith(suffix) and not Path(n).name.startswith(".")]
+        return list(self._list_files(folder, suffix))
+
+    def _list_files(self, folder: str, suffix: str) -> dict[str, Listed]:
+        listed = sorted(self.remote.list_objects(f"{folder}/").items())
+        return {n: e for n, e in listed if n.endswith(suffix) and Path(n).name[0] != "."}
+
+    def read_folder(self, folder: str, suffix: str) -> dict[str, bytes | None]:
+        """One listing, and what changed since this machine read it last."""
+        return read_listed(self.remote, self.root, self._list_files(folder, suffix))
 
     def list_keys(self, kind: str) -> list[str]:
         return [key for key in self.remote.list_folders(f"{kind}/") if KEY.fullmatch(key)]

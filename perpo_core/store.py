@@ -104,6 +104,11 @@ class Store:
         """Note a small file that cannot be used (perpo_core/left_out.py)."""
         leave_out(f"{self.place}/{name}", reason)
 
+    def read_folder(self, folder: str, suffix: str) -> dict[str, bytes | None]:
+        """The small files of list_files, by name; None for one that cannot be read."""
+        names = self.list_files(folder, suffix)
+        return {**dict.fromkeys(names), **self.read_all(names)}
+
     def prefetch(self, names: Iterable[str]) -> None:
         """Have small files at hand, as they are now, that are about to be read one by one."""
 

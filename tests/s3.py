@@ -16,6 +16,8 @@ from perpo_core.remote import open_remote
 from perpo_core.remote_store import RemoteStore
 
 _NUMBERS = itertools.count()
+REQUESTS: list[str] = []
+"""All that the server was asked, such as "GET /bucket-0/team/perpo/runs/a.json"."""
 
 
 @contextmanager
@@ -25,8 +27,8 @@ def serving_s3() -> Iterator[str]:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Quiet(WSGIRequestHandler):
-        def log(self, type: str, message: str, *args: object) -> None:
-            """Nobody reads a line a request."""
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            REQUESTS.append(f"{self.command} {self.path}")
 
     app = DomainDispatcherApplication(create_backend_app)
     server = make_server("127.0.0.1", 0, app, threaded=False, request_handler=Quiet)
