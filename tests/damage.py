@@ -11,7 +11,10 @@ OTHER = b'{"name": "something else", "version": 3, "at": null}'
 
 
 def write_bytes(body: bytes) -> Callable[[Path, bytes], None]:
-    return lambda path, good: bool(path.write_bytes(body)) or None
+    def write(path: Path, good: bytes) -> None:
+        path.write_bytes(body)
+
+    return write
 
 
 def make_folder(path: Path, good: bytes) -> None:
