@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, cast
 
 from perpo_core.retention import ATTEMPT, Kept, choose_runs, find_kept
 from perpo_core.store import ARTIFACT_FILE, KINDS, LOCK_FILE, Store
+from perpo_core.workspace import SCRATCH
 from schemas.run import RunRecord
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def find_garbage(
 def _check_artifact(
     store: Store, kind: str, key: str, kept: Kept, known: Kept, now_s: float
 ) -> Iterator[Garbage]:
-    """The artifact, or those of its attempts that nothing points at."""
+    """The artifact, or those of its attempts that nothing points at, or what a kill right after
+    its commit left."""
     folder = store.folder(kind, key)
     if kept.holds(kind, key):
         yield from _find_stale_attempts(store, kind, key, kept, now_s)
@@ -82,6 +84,10 @@ def _find_stale_attempts(
     if committed is None:  # damaged or unfinished, and a kept run may make it whole again
         return
     used = {committed.attempt} | {a[2] for a in kept.attempts if a[:2] == (kind, key)}
+    for number in sorted(used):
+        scratch = store.folder(kind, key, number) / SCRATCH
+        if scratch.is_dir() and not is_young((scratch,), now_s):
+            yield _describe(kind, f"{key[:12]}, {SCRATCH}", (scratch,))
     for number, paths in sorted(_list_attempts(store.folder(kind, key)).items()):
         unfinished = number > committed.attempt
         if number not in used and not (unfinished and is_young(paths, now_s)):

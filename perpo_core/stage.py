@@ -101,7 +101,9 @@ def find_or_make(context: StageContext, stage: Stage, *parents: Artifact) -> Sta
     key = stage.compute_key(context.config, context.policy, *parents)
     artifact = context.find(stage.KIND, key, context.log)
     reused = artifact is not None
-    if not reused:
+    if reused:
+        context.store.remove_scratch(artifact)  # of a run that was killed right after its commit
+    else:
         artifact, reused = context.make_alone(
             stage.KIND, key, lambda: stage.run(context, key, *parents)
         )

@@ -78,7 +78,7 @@ def run(
     if config.reference_logps == "sampled":
         check_sampled_by(context.policy, preferences_file)
     workspace = context.open_workspace(KIND, key)
-    references = sidecars.list_jobs(context, preferences, workspace.folder / "references")
+    references = sidecars.list_jobs(context, preferences, workspace.scratch / "references")
     job = TrainJob(
         config=context.config,
         policy=context.policy,

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from perpo_core.atomic import temporary_beside
 from perpo_core.child import emit
 from perpo_core.train.data import CroppedLists, RankedLists, collate_lists, split_by_tokens
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.train.ranks import gather_turns, get_rank, take_turns
+from perpo_core.train.ranks import gather, gather_turns, get_rank, take_turns
 from schemas.arrow import REFERENCES
 from schemas.run import ReferenceJob
 from schemas.train_config import TrainConfig
@@ -41,9 +42,12 @@ class References:
 
     def attach(self, lists: Lists, job: ReferenceJob, load: Callable[[], ListPolicy]) -> list[Any]:
         """The table of a reference: rows of log-probabilities, nats; `load` gives its model."""
-        if job.known:
-            rows = read_table(job.file, lists)
-            self._verify(lists, rows, load(), str(job.file))
+        # A table may also be there of a training that was killed before it was committed. The first
+        # process looks: between the looks of two it may come to be.
+        if job.known or gather(job.file.is_file() if get_rank() == 0 else None)[0]:
+            rows, model = read_table(job.file, lists), load()
+            self._verify(lists, rows, model, str(job.file))
+            self._tell(job, model)
             return rows
         emit("log", message=f"reference log-probabilities of {len(lists)} {job.content} under "
              f"{job.policy.folder}")  # fmt: skip
@@ -51,8 +55,13 @@ class References:
         rows = self.compute(lists, model)
         if get_rank() == 0:
             write_table(job.file, lists, rows)
-            emit("reference", name=job.name, device=str(model.device))
+        self._tell(job, model)
         return rows
+
+    def _tell(self, job: ReferenceJob, model: ListPolicy) -> None:
+        """Have the parent commit a table that the store does not know."""
+        if get_rank() == 0 and not job.known:
+            emit("reference", name=job.name, device=str(model.device))
 
     def compute(self, lists: Lists, model: ListPolicy) -> list[list[float]]:
         """The rows of all lists, each process its share, in batches as training's."""
@@ -111,8 +120,8 @@ def compute_rows(model: ListPolicy, members: Sequence[Any], pad_id: int) -> list
 def write_table(path: Path, lists: Lists, rows: Sequence[Sequence[float]]) -> None:
     """One row a list: its sample_id and the log-probabilities of its answers."""
     ids = [lists.read_id(i) for i in range(len(lists))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table({"sample_id": ids, "logps": rows}, schema=REFERENCES), path)
+    with temporary_beside(path) as temporary:
+        pq.write_table(pa.table({"sample_id": ids, "logps": rows}, schema=REFERENCES), temporary)
 
 
 def read_table(path: Path, lists: Lists) -> list[list[float]]:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from perpo_core.atomic import temporary_beside
 from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.policy.resolve import resolve_base, resolve_references
@@ -45,7 +47,8 @@ def list_jobs(
 ) -> list[ReferenceJob]:
     """Every reference the objective may ask for; those in the store are known.
 
-    Tables that are not there are written below `folder` by the child, and committed from there.
+    Tables that are not there are written below `folder` by the child, which finds them there again
+    if it was killed before their commit, and committed from there.
     """
     config, start = context.config, context.policy
     named = {"start": start}
@@ -71,7 +74,7 @@ def _build_job(
     key = compute_key(context.config, preferences, reference, crops)
     found = context.store.find(KIND, key, context.log)
     name = f"{name}-crops" if crops else name
-    file = context.store.path(found, FILE) if found else folder / f"{name}.parquet"
+    file = context.store.path(found, FILE) if found else folder / f"{key}.parquet"
     return ReferenceJob(
         name=name, policy=reference, crops=crops, key=key, file=file, known=found is not None
     )
@@ -80,27 +83,38 @@ def _build_job(
 def commit(
     context: StageContext, preferences: PreferenceSet, job: ReferenceJob, device: str
 ) -> ReferenceSet:
-    """Move a table that the child has written into the store."""
+    """Copy a table that the child has written into the store; the one there, if it has it.
+
+    What the child wrote stays where a restart finds it. Two trainings may share a table.
+    """
+    own = replace(context, force=False)  # a training that is made anew asks for the same table
+    committed: ReferenceSet = own.make_alone(
+        KIND, job.key, lambda: _make(own, preferences, job, device)
+    )[0]
+    return committed
+
+
+def _make(
+    context: StageContext, preferences: PreferenceSet, job: ReferenceJob, device: str
+) -> ReferenceSet:
     started = time.monotonic()
     workspace = context.open_workspace(KIND, job.key)
-    shutil.move(job.file, workspace.folder / FILE)
+    with temporary_beside(workspace.folder / FILE) as temporary:
+        shutil.copyfile(job.file, temporary)
     num_lists = sum(preferences.num_lists.values())
     files = [describe_file(workspace.folder / FILE, FILE, num_rows=num_lists)]
     config = context.config
-    return context.store.commit(
-        ReferenceSet(
-            stage="train",
-            key=job.key,
-            digest=compute_digest(files),
-            files=files,
-            counts=Counts(num_in=num_lists, num_kept=num_lists),
-            parents=as_parents(preferences),
-            producer=describe_producer(config.train.seed, config.train.threads, device),
-            created_at=utc_now(),
-            seconds=time.monotonic() - started,
-            attempt=workspace.attempt,
-            policy_digest=job.policy.digest,
-            crops=job.crops,
-        ),
-        context.log,
+    return ReferenceSet(
+        stage="train",
+        key=job.key,
+        digest=compute_digest(files),
+        files=files,
+        counts=Counts(num_in=num_lists, num_kept=num_lists),
+        parents=as_parents(preferences),
+        producer=describe_producer(config.train.seed, config.train.threads, device),
+        created_at=utc_now(),
+        seconds=time.monotonic() - started,
+        attempt=workspace.attempt,
+        policy_digest=job.policy.digest,
+        crops=job.crops,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from perpo_core import collect, evaluate, generate, materialize, score, train
+from perpo_core.garbage import YOUNG_S, _check_artifact
 from perpo_core.process import run_child
+from perpo_core.retention import Kept
 from perpo_core.stage import StageContext, find_or_make
 from perpo_core.store import Store
+from perpo_core.workspace import SCRATCH
 from schemas.base import STAGES
 from tests.history import keep_reproducible
 from tests.perpo_core.small_lists import commit_lists
@@ -72,6 +76,42 @@ def test_a_training_whose_commit_fails_is_not_trained_again(setting, failing, mo
     straight = find_or_make(replace(context, force=True), train, samples, preferences).artifact
     assert checkpoint.digest == straight.digest
     assert keep_reproducible(checkpoint.history) == keep_reproducible(straight.history)
+
+
+def test_a_reference_table_whose_commit_fails_is_not_computed_again(setting, failing) -> None:
+    context, samples, preferences = setting
+    said: list[str] = []
+    context = replace(context, log=said.append)
+    failing("references")
+    with pytest.raises(Lost):
+        find_or_make(context, train, samples, preferences)
+    assert any("reference log-probabilities of 7 lists under" in line for line in said)
+    assert not list(context.store.root.glob("references/*/artifact.json"))
+    said.clear()
+    checkpoint = find_or_make(context, train, samples, preferences).artifact
+    assert not any("log-probabilities of 7 lists under" in line for line in said), said
+    assert any("are in the store already" in line for line in said)
+    [table] = context.store.list_committed("references")
+    assert context.store.find("references", table.key) == table
+    assert not (context.store.path(checkpoint, ".") / "work").exists()
+
+
+def test_what_a_kill_right_after_the_commit_left_goes(tmp_path: Path) -> None:
+    """By the next run that uses the artifact, or by a clean-up a day later."""
+    context = build_context(tmp_path, source=DIGITS)
+    samples = find_or_make(context, collect).artifact
+    left = context.store.path(samples, SCRATCH) / "checkpoint-1"
+    left.mkdir(parents=True)
+    (left / "weights").write_bytes(b"large")
+    kept = Kept({(samples.kind, samples.key)})
+    later_s = time.time() + YOUNG_S + 60
+    names = (context.store, samples.kind, samples.key, kept, kept)
+    assert list(_check_artifact(*names, time.time())) == []
+    [garbage] = _check_artifact(*names, later_s)
+    assert garbage.paths == (left.parent,) and garbage.num_bytes == 5
+    assert find_or_make(context, collect).reused
+    assert not left.parent.exists()
+    assert list(_check_artifact(*names, later_s)) == []
 
 
 def test_a_model_that_is_gone_is_trained_again(setting, failing) -> None:

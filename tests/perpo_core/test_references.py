@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from perpo_core import collect, train
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.stage import find_or_make
 from perpo_core.store import Store
-from perpo_core.train import child, references
+from perpo_core.train import child, references, sidecars
 from perpo_core.train.data import RankedLists
 from perpo_core.train.references import References, read_table, write_table
 from schemas.config import PolicyConfig
@@ -70,6 +71,39 @@ def test_another_beta_trains_on_the_same_numbers(tmp_path, policy, processor):
     _, _, said = run_stage(tmp_path / "store", policy, processor, conditional_weight=1.0)
     assert any("reference log-probabilities of 7 crops under" in line for line in said)
     assert len(list((again.store.root / "references").iterdir())) == 2
+
+
+def test_two_trainings_that_share_a_table_do_not_damage_it(trainable, tmp_path, monkeypatch):
+    """The second one's commit comes between the first one's hash and its commit."""
+    context, _, preferences = trainable
+    context = replace(context, store=Store(tmp_path / "store"))
+    jobs = [replace_file(context, preferences, tmp_path / name) for name in ("first", "second")]
+    assert jobs[0].key == jobs[1].key
+    describe = sidecars.describe_file
+
+    def describe_and_meet(*arguments: Any, **options: Any) -> Any:
+        described = describe(*arguments, **options)
+        if not second:
+            second.append(pool.submit(sidecars.commit, context, preferences, jobs[1], "cpu"))
+            wait(second, timeout=1)
+        return described
+
+    second: list[Any] = []
+    monkeypatch.setattr(sidecars, "describe_file", describe_and_meet)
+    with ThreadPoolExecutor(1) as pool:
+        first = sidecars.commit(context, preferences, jobs[0], "cpu")
+        assert second[0].result(20) == first
+    found = context.store.find("references", jobs[0].key, pytest.fail)
+    assert context.store.path(found, sidecars.FILE).read_bytes() == b"first"
+    assert all(job.file.is_file() for job in jobs), "a restart finds them"
+
+
+def replace_file(context: Any, preferences: Any, folder: Path) -> ReferenceJob:
+    """The job of the first table, as a child leaves it; its content tells whose it is."""
+    job = sidecars.list_jobs(context, preferences, folder)[0]
+    job.file.parent.mkdir()
+    job.file.write_bytes(folder.name.encode())
+    return job
 
 
 # Verified
