@@ -33,6 +33,7 @@ from perpo_core.objectives.perpo import compute_perpo_loss
 from perpo_core.train.data import RankedList
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
+from perpo_core.train.packing import PackableList
 from perpo_core.train.references import compute_rows
 from perpo_core.train.trainer import ListTrainer
 from schemas.train_config import TrainConfig
@@ -139,22 +140,26 @@ def compute_full_logps(model: Any, rows: dict[str, Tensor], num_scored: int) -> 
     logits_GTV = model(**rows).logits[:, :-1]
     targets_GT = rows["input_ids"][:, 1:]
     logps_GT = logits_GTV.log_softmax(-1).gather(2, targets_GT[..., None]).squeeze(2)
-    scored_T = torch.arange(targets_GT.shape[1]) >= targets_GT.shape[1] - num_scored
-    return (logps_GT * scored_T).sum(1)
+    return logps_GT[:, targets_GT.shape[1] - num_scored :].sum(1)
 
 
 def spread_list(lists: list[RankedList]) -> dict[str, Any]:
     """One list as rows of prompt and answer, the image in each."""
     (ranked,) = lists
-    packable = ranked.packable
+    return {
+        "rows": spread_rows(ranked.packable),
+        "rewards": torch.tensor(ranked.rewards_G, dtype=torch.float64),
+        "num_scored": len(ranked.packable.branches[0].ids),
+    }
+
+
+def spread_rows(packable: PackableList) -> dict[str, Tensor]:
+    """A model's inputs, a row an answer; the answers are of equal length."""
     ids_GT = torch.tensor([[*packable.prefix_ids, *branch.ids] for branch in packable.branches])
     pixels = packable.vision["pixel_values"].repeat(len(ids_GT), 1, 1, 1)
-    mask_GT = torch.ones_like(ids_GT)
     return {
-        "rows": {"input_ids": ids_GT, "attention_mask": mask_GT, "pixel_values": pixels},
-        "rewards": torch.tensor(ranked.rewards_G, dtype=torch.float64),
-        "num_scored": len(packable.branches[0].ids),
-    }
+        "input_ids": ids_GT, "attention_mask": torch.ones_like(ids_GT), "pixel_values": pixels,
+    }  # fmt: skip
 
 
 def build_separate(shape: Shape, num_steps: int, work: Path) -> Training:

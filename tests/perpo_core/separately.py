@@ -25,8 +25,8 @@ def compute_separately(model: Any, packable: PackableList) -> Tensor:
     """Log-probability of each answer from a sequence of its own, by full logits: [G]."""
     totals = []
     for branch in packable.branches:
-        ids = torch.tensor([[*packable.prefix_ids, *branch.ids]])
-        vision = dict(packable.vision)
+        ids = torch.tensor([[*packable.prefix_ids, *branch.ids]], device=model.device)
+        vision = {name: value.to(model.device) for name, value in packable.vision.items()}
         if "mm_token_type_ids" in vision:
             vision["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **vision).logits

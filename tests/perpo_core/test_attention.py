@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from perpo_core.train import attention
 from perpo_core.train.attention import attend_by_copying, attend_by_merging, attend_packed
 from perpo_core.train.packing import ListLengths
+from tests.perpo_core.dense_attention import (
+    Layer,
+    Layout,
+    attend_densely,
+    build_mask,
+    compare,
+    make_inputs,
+)
 
-Layout = tuple[ListLengths, ...]
-Inputs = tuple[Tensor, Tensor, Tensor]  # query, key, value
 LAYOUTS: dict[str, Layout] = {
     "equal answers": (ListLengths(9, (3, 3, 3)),),
     "unequal answers": (ListLengths(5, (4, 1, 7)),),
@@ -21,53 +25,6 @@ LAYOUTS: dict[str, Layout] = {
     "several lists": (ListLengths(4, (2, 3)), ListLengths(7, (1,)), ListLengths(3, (5, 5))),
 }
 SCALING = 0.3
-HEAD = 8  # numbers a head
-
-
-class Layer(torch.nn.Module):
-    """What attention functions look at of the layer that calls them."""
-
-    is_causal = True
-
-    def __init__(self, num_heads: int, num_shared: int) -> None:
-        super().__init__()
-        self.num_key_value_groups = num_heads // num_shared
-
-
-def build_mask(layout: Layout) -> Tensor:
-    """[N, N] True where query n may see key m: its list's prefix, its own answer, never later."""
-    lists, segments = [], []
-    for number, lengths in enumerate(layout):
-        lists += [number] * lengths.total
-        segments += [0] * lengths.prefix
-        for answer, length in enumerate(lengths.answers):
-            segments += [answer + 1] * length
-    list_N, segment_N = torch.tensor(lists), torch.tensor(segments)
-    visible = (segment_N[None] == 0) | (segment_N[None] == segment_N[:, None])
-    return visible & (list_N[None] == list_N[:, None]) & torch.ones_like(visible).tril()
-
-
-def make_inputs(
-    layout: Layout, num_heads: int, num_shared: int, dtype: torch.dtype
-) -> tuple[Inputs, Tensor]:
-    """Inputs and a gradient, laid out in memory as the models' projections are."""
-    torch.manual_seed(0)
-    num_tokens = sum(lengths.total for lengths in layout)
-    shapes = [(1, num_tokens, heads, HEAD) for heads in (num_heads, num_shared, num_shared)]
-    query, key, value = (
-        torch.randn(shape).to(dtype).transpose(1, 2).requires_grad_() for shape in shapes
-    )
-    return (query, key, value), torch.randn(shapes[0]).to(dtype)
-
-
-def attend_densely(query: Tensor, key: Tensor, value: Tensor, layout: Layout) -> Tensor:
-    """[1, N, H, D], by repeated heads and a mask over everything."""
-    shared = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-    out = scaled_dot_product_attention(
-        query, key, value, attn_mask=build_mask(layout), scale=SCALING
-    )
-    return out.transpose(1, 2)
 
 
 @pytest.mark.parametrize("attend", [attend_by_merging, attend_by_copying])
@@ -86,17 +43,13 @@ def test_it_equals_a_dense_mask(
     layer = Layer(num_heads, num_shared)
     out, _ = attend_packed(layer, *inputs, None, packed_layout=layout, scaling=SCALING)
     q, k, v = exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
-    exact = attend_densely(q, k, v, layout)
+    exact = attend_densely(q, k, v, layout, SCALING)
     assert out.dtype == dtype and out.is_contiguous()
     assert compare(out, exact) < tolerance
     grads = torch.autograd.grad(out, inputs, grad)
     exact_grads = torch.autograd.grad(exact, exact_inputs, grad.double())
     for mine, theirs in zip(grads, exact_grads, strict=True):
         assert compare(mine, theirs) < tolerance
-
-
-def compare(mine: Tensor, exact: Tensor) -> float:
-    return ((mine.double() - exact).norm() / exact.norm()).item()
 
 
 def test_gradients_by_finite_differences():
@@ -124,4 +77,4 @@ def test_without_a_layout_it_is_plain_causal_attention():
     layout = (ListLengths(9, ()),)
     inputs, _ = make_inputs(layout, 4, 2, torch.float64)
     out, _ = attend_packed(Layer(4, 2), *inputs, None, scaling=SCALING)
-    assert torch.allclose(out, attend_densely(*inputs, layout))
+    assert torch.allclose(out, attend_densely(*inputs, layout, SCALING))
