@@ -11,13 +11,14 @@ MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train bench-overhead \
-        lint format types audit lock clean
+        gpu-check gpu-wheels lint format types audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 	@echo
-	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos, two-workers, audit and the benches;'
-	@echo 'PYTHON=... names another Python 3.11.'
+	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos, two-workers, audit, the'
+	@echo 'benches and gpu-check, whose --help says more; PYTHON=... names another Python (3.11 for'
+	@echo 'setup).'
 
 setup: $(READY)  ## the environment, exactly as locked (EXTRA=gpu for CUDA)
 
@@ -59,6 +60,13 @@ bench-train: $(READY)  ## speed and memory of training against separate sequence
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
+
+# Not $(READY): a machine without network has no .venv, and its own Python does.
+gpu-check:  ## what only a CUDA machine can prove, in 8 minutes (ARGS=--cpu: in miniature)
+	@infra/gpu-check.sh $(ARGS)
+
+gpu-wheels: $(READY)  ## what gpu-check needs on a machine without network, in build/gpu-wheels
+	@infra/gpu-wheels.sh $(ARGS)
 
 lint: $(READY)  ## style, format and the direction of imports
 	@$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", metavar="PART,...", help="these parts only, such as parity,speed-7B")
     add("--engine", choices=["vllm", "transformers"],
         help="of generation (default: vllm where it is installed)")  # fmt: skip
-    add("--total-s", type=float, help="seconds for all parts together (default 480)")
+    add("--total-s", type=float, help="seconds for all parts together (default 470)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE.json",
         help=f"the object; FILE.md beside it has the table (default {DEFAULT_OUT})")  # fmt: skip
     return parser.parse_args()

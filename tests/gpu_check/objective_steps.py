@@ -35,9 +35,9 @@ def main() -> None:
     setting = build_setting(job.folder)
     settings: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES}
     settings["mrpo"]["extra_references"] = [str(build_other_policy(job.folder / "other"))]
-    settings |= {name.replace("_", " of "): {name: 0.5} for name in TERMS}
+    settings |= {f"perpo + {name}": {name: 0.5} for name in TERMS}
     for name, changes in settings.items():
-        folder = job.folder / name.replace(" ", "-")
+        folder = job.folder / name.replace(" + ", "-")
         report_case(name, partial(make_steps, setting, folder, changes))
     emit("result")
 

@@ -64,7 +64,7 @@ def compare_rows(row: Figures, other: Figures, device: str) -> Figures:
     passed = finite and row["weight_change"] > 0 and gap <= TOLERANCE
     return {
         "result": judge(passed and row["device"] == device),
-        "first_loss": row["losses"][0], "last_loss": row["losses"][-1],
+        "losses": [round(loss, 4) for loss in row["losses"]],
         "loss_difference": gap, "loss_tolerance": TOLERANCE,
         "weight_change": row["weight_change"], "device": row["device"],
     }  # fmt: skip
