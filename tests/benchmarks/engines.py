@@ -137,7 +137,7 @@ class SeparateTrainer(Trainer):
 
 def compute_full_logps(model: Any, rows: dict[str, Tensor], num_scored: int) -> Tensor:
     """Log-probability of the last tokens of every row by logits of all of them: [G]."""
-    logits_GTV = model(**rows).logits[:, :-1]
+    logits_GTV = model(**rows).logits[:, :-1].float()  # as models of bfloat16 are trained
     targets_GT = rows["input_ids"][:, 1:]
     logps_GT = logits_GTV.log_softmax(-1).gather(2, targets_GT[..., None]).squeeze(2)
     return logps_GT[:, targets_GT.shape[1] - num_scored :].sum(1)

@@ -16,6 +16,7 @@ from perpo_core.child import emit, load_job
 from perpo_core.process import run_child
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
+from tests.gpu_check.stages import find_obstacle
 
 MODULE = "tests.gpu_check.objective_steps"
 TOLERANCE = 2e-3
@@ -23,6 +24,10 @@ TOLERANCE = 2e-3
 
 def main() -> None:
     job = load_job(PartJob)
+    if reason := find_obstacle():
+        emit("skip", reason=reason)
+        emit("result")
+        return
     with ThreadPoolExecutor(2) as pool:
         here = pool.submit(make_rows, job, "device", {})
         there = pool.submit(make_rows, job, "cpu", {"CUDA_VISIBLE_DEVICES": ""})

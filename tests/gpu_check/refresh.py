@@ -19,7 +19,7 @@ from schemas.base import StageName
 from tasks.modules import load_stage
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
-from tests.gpu_check.stages import build_context
+from tests.gpu_check.stages import build_context, find_obstacle
 
 METRICS = ("greedy_reward", "sampled_reward")
 ON_GPU = ("generate", "train")  # stages whose artifacts say where they were made
@@ -27,6 +27,10 @@ ON_GPU = ("generate", "train")  # stages whose artifacts say where they were mad
 
 def main() -> None:
     job = load_job(PartJob)
+    if reason := find_obstacle():
+        emit("skip", reason=reason)
+        emit("result")
+        return
     context = build_context(job)
     evaluation: Any = None
 

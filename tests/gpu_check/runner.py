@@ -1,7 +1,8 @@
 """Runs the parts one after the other, each a child process that ends whole within its budget.
 
 A part emits `row` events, {"case": ..., "result": ..., figures}, and they are kept as they come:
-what a part found before it broke, or before its time was up, stays.
+what a part found before it broke, or before its time was up, stays. A `skip` event says in a
+sentence why it cannot run here.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ def _run_part(part: Part, job: PartJob, result: Result, on_change: Callable[[], 
             row = {name: value for name, value in event.items() if name != "event"}
             result["rows"].append(row)
             on_change()
+        elif event["event"] == "skip":
+            result["status"], result["reason"] = "skipped", event["reason"]
 
     try:
         run_child(
@@ -87,8 +90,8 @@ def _run_part(part: Part, job: PartJob, result: Result, on_change: Callable[[], 
             stop=stop,
         )
     except (ChildFailed, DiskFull) as error:
-        timed_out = stop.is_set()
-        result["reason"] = _describe_end(part, job, error, timed_out)
+        result["status"] = "failed"
+        result["reason"] = _describe_end(part, job, error, stop.is_set())
     finally:
         timer.cancel()
     result["seconds"] = round(time.monotonic() - started_s, 1)
@@ -106,6 +109,8 @@ def _describe_end(part: Part, job: PartJob, error: Exception, timed_out: bool) -
 
 def _judge(result: Result) -> None:
     """passed needs an end in time, at least one row, and no row that failed."""
+    if result["status"] == "skipped":
+        return
     bad = [row["case"] for row in result["rows"] if row["result"] == "failed"]
     if not result["reason"] and bad:
         result["reason"] = f"{len(bad)} of {len(result['rows'])} cases failed: {', '.join(bad)}."

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from transformers import AutoProcessor
 
 from perpo_core.child import emit
 from perpo_core.keys import hash_folder
@@ -25,6 +28,20 @@ SMALL_SOURCE: dict[str, Any] = {
     "validation": {"grounding": 2, "ocr": 2, "counting": 2},
     "test": {"grounding": 2, "ocr": 2, "counting": 2},
 }
+
+
+def find_obstacle() -> str:
+    """Why the built-in policy cannot be loaded here, one sentence; empty when it can.
+
+    transformers 5.17 finds no image processor for it where torchvision is missing, although it has
+    one that needs none; later versions find it.
+    """
+    try:
+        AutoProcessor.from_pretrained(BUILTIN_FOLDER)
+    except (ImportError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        return f"transformers {version('transformers')} cannot load the built-in policy: {reason}."
+    return ""
 
 
 def build_context(job: PartJob, **changes: Any) -> StageContext:

@@ -91,8 +91,6 @@ def check_rows(rows: dict[str, list[dict[str, Any]]]) -> None:
         methods = [row["case"].split()[-1] for row in rows[name]]
         assert methods == ["packed", "separate"] * 2
         assert all(row["lists_per_s"] > 0 and row["peak_gib"] > 0 for row in rows[name])
-        for packed, separate in zip(rows[name][::2], rows[name][1::2], strict=True):
-            assert packed["loss"] == pytest.approx(separate["loss"], rel=0.02)
     assert [row["case"] for row in rows["refresh"]][:2] == ["collect", "generate"]
     [generated] = [row for row in rows["refresh"] if row["case"] == "generate"]
     assert generated["engine"] == "transformers"

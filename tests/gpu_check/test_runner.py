@@ -44,7 +44,7 @@ def test_parts_that_go_wrong_leave_the_others_alone(tmp_path: Path) -> None:
         build_part("lacks", needs=("no_such_package",)), build_part("works"),
     ]  # fmt: skip
     results, states = run(tmp_path, parts)
-    raised, died, hung, found, lacked, worked = results
+    raised, died, hung, found, lacked, skipped, worked = results
     assert all(FIRST in part["rows"] for part in (raised, died, hung, found, worked))
     assert raised["status"] == died["status"] == hung["status"] == found["status"] == "failed"
     assert "ValueError: this part broke" in raised["reason"]
@@ -54,6 +54,7 @@ def test_parts_that_go_wrong_leave_the_others_alone(tmp_path: Path) -> None:
     assert found["reason"] == "1 of 2 cases failed: second."
     assert (lacked["status"], lacked["rows"]) == ("skipped", [])
     assert lacked["reason"].startswith("no_such_package is not installed: ")
+    assert (skipped["status"], skipped["reason"]) == ("skipped", "There is nothing to check here.")
     assert (worked["status"], worked["reason"], worked["rows"]) == ("passed", "", [FIRST])
     running = [state[-1] for state in states if state[-1]["status"] == "running"]
     assert [part["name"] for part in running if part["rows"] == [FIRST]] == [
