@@ -15,6 +15,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pydantic import TypeAdapter
+
+from perpo_core.lenient import Unreadable, parse
 from perpo_core.remote import Body, Remote, RemoteError
 from schemas.base import Frozen
 
@@ -32,6 +35,9 @@ class _Held(Frozen):
     beat: int
     machine: str
     """The working copy. On a machine a lock on a file tells who is dead, and at once."""
+
+
+_HELD = TypeAdapter(_Held)
 
 
 class Lease:
@@ -120,8 +126,17 @@ def find_holder(remote: Remote, name: str, machine: str) -> str | None:
 def _get_holder(found: Body | None, machine: str) -> str | None:
     if found is None or found.age_s > LEASE_S:
         return None
-    held = _Held.model_validate_json(found.content)
+    held = _parse(found)
+    if held is None:  # written a moment ago, by whom nobody can read
+        return "a machine whose lease cannot be read"
     return None if held.machine == machine else held.holder
+
+
+def _parse(found: Body) -> _Held | None:
+    try:
+        return parse(_HELD, found.content, "lease")
+    except Unreadable:
+        return None
 
 
 def describe_holder() -> str:
@@ -143,6 +158,7 @@ def _swap(remote: Remote, name: str, held: _Held, version: str | None) -> str | 
     body = held.model_dump_json().encode()
     written = remote.swap(name, body, version)
     found = remote.read(name) if written is None else None
-    if found is None or _Held.model_validate_json(found.content).owner != held.owner:
+    theirs = _parse(found) if found else None
+    if found is None or theirs is None or theirs.owner != held.owner:
         return written
     return remote.swap(name, body, found.version)

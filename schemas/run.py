@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from schemas.base import Digest, Frozen, Split, StageName
 from schemas.config import RefreshConfig
@@ -51,8 +51,8 @@ class RunRecord(Frozen):
     policy_folder: Path
     """Relative to the store where it lies in it (Store.relate, Store.resolve)."""
     stages: dict[StageName, StageRecord] = {}
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: AwareDatetime
+    ended_at: AwareDatetime | None = None
     error: str | None = None
     report: Path | None = None
     """report.html, relative to the store."""

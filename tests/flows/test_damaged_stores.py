@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,12 +115,24 @@ def test_a_run_whose_own_record_is_damaged_is_one_sentence(damage: str, store: P
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_refresh_and_a_rerun_go_on_and_name_each_file_once(
-    store: Path, config: list[str]
+    store: Path, config: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records, commits = spoil_all(store)
+    pointer = spoil(store / "promoted" / "current.json", "cut off")
+    logged: list[str] = []
+
+    def note(line: logging.LogRecord) -> bool:
+        logged.append(line.getMessage())
+        return True
+
+    # Not a handler: Prefect sets those anew when a flow starts.
+    monkeypatch.setattr(logging.getLogger("prefect.flow_runs"), "filters", [note])
     for words in (["refresh", *config], ["rerun", SECOND, "--from", "train", "--store", store]):
         before = len(load_records(Store(store)))
+        logged.clear()
         result = check(invoke(*words))
+        assert len([line for line in logged if str(records[0]) in line]) == 1, "in the run's log"
+        assert count_named(result, store, pointer) == (words[0] == "refresh")
         assert [count_named(result, store, path) for path in records] == [1] * len(records)
         assert max(count_named(result, store, path) for path in commits) <= 1
         assert len(load_records(Store(store))) == before + 1

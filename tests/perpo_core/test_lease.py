@@ -147,3 +147,14 @@ def test_what_breaks_while_it_is_given_back_breaks_no_run(
         assert lease is not None
         failing.errors = [TimeoutError()]
     assert find_holder(machines.remote, NAME, "there") is not None  # until it expires
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_damaged_one_is_somebodys_until_it_is_old(machines: Machines) -> None:
+    machines.remote.write(NAME, b'{"holder": "process 5')
+    assert find_holder(machines.remote, NAME, "here") == "a machine whose lease cannot be read"
+    with hold(machines, "here") as refused:
+        assert refused is None
+    time.sleep(2.1)
+    with hold(machines, "here") as held:
+        assert held is not None
