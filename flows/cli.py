@@ -106,7 +106,7 @@ def rerun(
 
             return rerun_flow(run, from_stage, only, force, store)
 
-        refuse_other_settings(find_run(run, store)[1])
+        refuse_other_settings(find_run(run, store, to_act=True)[1])
         run_and_tell(store, run_flow)
 
 
@@ -192,7 +192,7 @@ def export(
         from flows.records import load_records
         from perpo_core.export import export_run
 
-        opened, record = find_run(run, store)
+        opened, record = find_run(run, store, to_act=True)
         print(export_run(opened, record, load_records(opened), folder, adapter, log=print))
 
 

@@ -50,12 +50,12 @@ def open_existing(store: Place) -> Store:
     return open_store(store)
 
 
-def find_run(run: str, store: Place) -> tuple[Store, RunRecord]:
-    """The store and the record of a run."""
+def find_run(run: str, store: Place, to_act: bool = False) -> tuple[Store, RunRecord]:
+    """The store and the record of a run (flows/records.py, load_record)."""
     from flows.records import load_record
 
     opened = open_existing(store)
-    return opened, load_record(opened, run)
+    return opened, load_record(opened, run, to_act)
 
 
 def build_console(cls: type[Console] | None = None) -> Console:

@@ -86,7 +86,7 @@ def answer(run: str, store: str, approved: bool, comment: str) -> None:
         from flows.prefect_setup import prefect_for
         from flows.serving import find_served
 
-        opened, record = find_run(run, store)
+        opened, record = find_run(run, store, to_act=True)
         print(apply_answer(opened, record, approved, comment))
         if find_served(store) is not None:
             with prefect_for(store, console=OPTIONS.debug):

@@ -21,7 +21,7 @@ LATEST = "latest"
 KILLED = "its process died without a word; what it finished stays in the store"
 RUNS = "runs"
 MAX_ID_LENGTH = 128  # twice what a name may have; a file system takes some 250
-OUR_NAME = re.compile(rf"{RUNS}/[a-z0-9][a-z0-9-]*-\d{{8}}-\d{{6}}(-\d+)?\.json")  # new_run_id
+OUR_NAME = re.compile(rf"{RUNS}/[a-z0-9][a-z0-9-]*-(\d{{8}}-\d{{6}})(-\d+)?\.json")  # new_run_id
 CONFIG = "config."
 
 
@@ -60,10 +60,14 @@ def _mark_killed(body: bytes | None) -> bytes | None:
     return json.dumps(changed, indent=2, ensure_ascii=False).encode()
 
 
-def load_record(store: Store, run: str) -> RunRecord:
-    """The record of a run id or "latest"; raises ValueError if there is none, or none readable."""
+def load_record(store: Store, run: str, to_act: bool = False) -> RunRecord:
+    """The record of a run id or "latest"; raises ValueError if there is none, or none readable.
+
+    `to_act`: something follows from which run it is, so "latest" may not be an older one because
+    the record of the newest cannot be read.
+    """
     if run == LATEST:
-        return _load_latest(store)
+        return _load_latest(store, to_act)
     body = store.read(_name(run))
     if body is None:
         raise ValueError(f"there is no run {run!r} in {store.place}; `perpo runs` lists them")
@@ -135,14 +139,26 @@ def describe_unread(unread: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {json.dumps(value)}" for name, value in unread.items())
 
 
-def _load_latest(store: Store) -> RunRecord:
-    records = load_records(store)
+def _load_latest(store: Store, to_act: bool) -> RunRecord:
+    records, lost = read_records(store)
     if not records:
         raise ValueError(
             f"there is no run in {store.place} yet; start one with `perpo refresh`, or name the "
             "right store with --store"
         )
+    newer = [name for name in lost if _get_time(name) > f"{records[-1].started_at:%Y%m%d-%H%M%S}"]
+    if to_act and newer:
+        raise ValueError(
+            f"which run is the latest is not known, since {newer[-1]} cannot be read; name the run "
+            "itself (`perpo runs`)"
+        )
     return records[-1]
+
+
+def _get_time(name: str) -> str:
+    """When the run of a record began, by the record's name; "" for a name of another's."""
+    found = OUR_NAME.fullmatch(name)
+    return found[1] if found else ""
 
 
 def _name(run_id: str) -> str:

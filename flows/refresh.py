@@ -72,7 +72,7 @@ def continue_run(
 ) -> RunRecord:
     """What `rerun` and the flow of a single stage do."""
     store = open_store(place)
-    earlier = load_record(store, run)
+    earlier = load_record(store, run, to_act=True)
     refuse_other_settings(earlier)
     config = earlier.config.model_copy(update={"store": parse_place(place)})
     with lock_name(store, config.name) as check:

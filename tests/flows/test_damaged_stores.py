@@ -113,6 +113,23 @@ def test_a_run_whose_own_record_is_damaged_is_one_sentence(damage: str, store: P
         assert f"{store}/runs/{SECOND}.json: it is" in result.stderr
 
 
+def test_latest_is_never_silently_an_older_run_for_what_acts_on_it(store: Path) -> None:
+    spoil(store / "runs" / f"{WAITING}.json", "cut off")
+    (store / "runs" / f"{FAILED}.json").unlink()
+    assert SECOND in check(invoke("show", "--store", store)).stdout
+    for words in (["approve"], ["reject"], ["export"], ["rerun", "--from", "train"]):
+        place = [store.parent / "out"] if words == ["export"] else []
+        refused = invoke(words[0], "latest", *place, *words[1:], "--store", store)
+        assert refused.exit_code == 2
+        assert f"since runs/{WAITING}.json cannot be read; name the run" in refused.stderr
+
+
+def test_an_export_goes_on_and_names_each_file_once(store: Path, tmp_path: Path) -> None:
+    records, _ = spoil_all(store)
+    result = check(invoke("export", SECOND, tmp_path / "out", "--store", store))
+    assert [count_named(result, store, path) for path in records] == [1] * len(records)
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_refresh_and_a_rerun_go_on_and_name_each_file_once(
     store: Path, config: list[str], monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perpo_core.keys import compute_digest
+from perpo_core.left_out import forget_left_out, list_left_out
 from perpo_core.stage import describe_producer, utc_now
 from perpo_core.store import (
     DamagedArtifact,
@@ -147,3 +148,26 @@ def test_a_workspace_opens_while_others_write_there(tmp_path: Path) -> None:
                 Store(tmp_path).open_workspace("scores", KEY)
         finally:
             done.set()
+
+
+def test_a_damaged_commit_is_told_of_once_by_whoever_reads_it_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = tmp_path / "preferences" / KEY / "artifact.json"
+    write_atomic(path, b'{"kind": "pref')
+    forget_left_out()
+    assert store.load("preferences", KEY) is None and store.list_committed("preferences") == []
+    assert list_left_out() == [f"left out: {path}: it is not whole JSON"]
+    said: list[str] = []
+    assert store.find("preferences", KEY, said.append) is None
+    assert len(said) == 1 and list_left_out() == []
+    forget_left_out()
+
+
+def test_an_artifact_of_a_later_version_is_found_if_it_only_says_more(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    workspace = store.open_workspace("preferences", KEY)
+    files = [workspace.write_table("preferences.parquet", TABLE)]
+    made = commit_preferences(store, workspace, files)
+    path = tmp_path / "preferences" / KEY / "artifact.json"
+    path.write_text(path.read_text().replace("{", '{"mood": "new", ', 1))
+    assert store.find("preferences", KEY) == made
