@@ -18,7 +18,7 @@ from flows.own_state import run_watched
 from flows.recipe import follow_recipe
 from flows.records import load_record, refuse_other_settings
 from flows.runner import Runner, recording
-from perpo_core.keys import hash_folder
+from perpo_core.inputs import refer_to
 from perpo_core.locks import lock_name
 from perpo_core.place import Place, parse_place
 from perpo_core.policy.resolve import resolve_policy
@@ -108,9 +108,10 @@ def find_recorded_policy(store: Store, record: RunRecord) -> PolicyRef:
     if not folder.is_dir():
         with suppress(DamagedArtifact):  # then it is not there, which is said below
             folder = store.fetch_folder(folder)
-    if not folder.is_dir() or hash_folder(folder) != record.policy_digest:
+    found = refer_to(folder) if folder.is_dir() else None
+    if found is None or found.digest != record.policy_digest:
         raise ValueError(
             f"the policy of run {record.run_id} is no longer in {folder} as it was; start a new "
             "run with `perpo refresh`"
         )
-    return PolicyRef(digest=record.policy_digest, folder=folder)
+    return found

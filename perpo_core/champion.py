@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perpo_core import evaluate
+from perpo_core.inputs import refer_to
 from perpo_core.pointer import Pointer, find_damage, find_line, load_moves
 from perpo_core.policy.resolve import resolve_base
 from perpo_core.stage import StageContext, find_or_make
@@ -71,7 +72,7 @@ def _locate(context: StageContext, champion: Pointer) -> PolicyRef:
     if champion.folder is None:
         return resolve_base(context.config.policy)
     folder = context.store.fetch_folder(context.store.root / champion.folder)
-    return PolicyRef(digest=champion.policy_digest, folder=folder)
+    return refer_to(folder, champion.policy_digest)
 
 
 def _load_samples(context: StageContext, evaluation: EvalReport) -> SampleSet:

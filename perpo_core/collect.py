@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from perpo_core import keys
+from perpo_core.inputs import Asked
 from perpo_core.sources import SOURCES
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.stage import StageContext, describe_producer, utc_now
@@ -39,19 +40,25 @@ def compute_key(config: RefreshConfig, policy: PolicyRef, *parents: Any) -> str:
     return compute_samples_key(config)
 
 
-def compute_samples_key(config: RefreshConfig) -> str:
+def compute_samples_key(config: RefreshConfig) -> Asked:
     """The key, which needs no policy."""
     identity = SOURCES[config.source.kind].compute_identity(config.source)
-    return keys.compute_key("collect", VERSION, [], {"kind": config.source.kind}, identity)
+    key = keys.compute_key("collect", VERSION, [], {"kind": config.source.kind}, identity)
+    return Asked(key, identity)
 
 
 def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
-    """Read the source to its end; raises ValueError, one sentence, where it cannot be used."""
+    """Read the source to its end; raises ValueError, one sentence, where it cannot be used.
+
+    Raises InputChanged where it is not, or no longer, what the key was computed from.
+    """
     del parents
     started = time.monotonic()
+    asked = key if isinstance(key, Asked) else compute_samples_key(context.config)
     workspace = context.open_workspace(KIND, key)
     tally = Tally()
-    samples = workspace.write_batches(SAMPLES_FILE, SAMPLES, _batch(_read(context, tally)))
+    rows = _read(context, tally, asked.inputs)
+    samples = workspace.write_batches(SAMPLES_FILE, SAMPLES, _batch(rows))
     _check_splits(context, tally.per_split)
     dropped = workspace.write_table(DROPPED_FILE, pa.Table.from_pylist(tally.dropped, DROPPED))
     reasons = Counter(row["reason"] for row in tally.dropped)
@@ -84,12 +91,12 @@ class Tally:
     """Rows of DROPPED."""
 
 
-def _read(context: StageContext, tally: Tally) -> Iterator[SampleRow]:
+def _read(context: StageContext, tally: Tally, identity: Any) -> Iterator[SampleRow]:
     """The source's samples; rows set aside go to the tally, and progress is shown."""
     source = context.config.source
     module = SOURCES[source.kind]
     total = module.count_rows(source)
-    for done, item in enumerate(module.iterate_samples(source), start=1):
+    for done, item in enumerate(module.iterate_samples(source, identity), start=1):
         if done % PROGRESS_EVERY_ROWS == 0 or done == total:
             context.progress(done, total, "rows")
         if isinstance(item, SetAside):

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from perpo_core.frames import build_framer
 from perpo_core.generate.identity import compute_candidates_key
 from perpo_core.generate.sampling import make_candidates
+from perpo_core.inputs import refer_to
 from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.metrics import compute_metrics
@@ -71,9 +72,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
     base = _answer(context, samples, context.policy, "base")
-    trained_policy = PolicyRef(
-        digest=checkpoint.policy_digest, folder=context.store.path(checkpoint, "model")
-    )
+    trained_policy = refer_to(context.store.path(checkpoint, "model"), checkpoint.policy_digest)
     trained = _answer(context, samples, trained_policy, "trained")
     rows = [
         row

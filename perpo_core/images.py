@@ -64,7 +64,7 @@ def read_image(data: bytes | Path, where: str, max_megapixels: float) -> Image.I
 
     Raises ImageError: missing, too large, truncated or unreadable.
     """
-    return _read(_load_bytes(data, where, max_megapixels), where, max_megapixels)[0]
+    return _read(load_bytes(data, where, max_megapixels), where, max_megapixels)[0]
 
 
 def encode_for_store(
@@ -76,7 +76,7 @@ def encode_for_store(
     modes other than RGB and grey, formats browsers do not show. JPEG stays JPEG (quality 95),
     everything else becomes PNG. Raises ImageError as read_image does.
     """
-    encoded = _load_bytes(data, where, max_megapixels)
+    encoded = load_bytes(data, where, max_megapixels)
     image, is_as_is, source_format = _read(encoded, where, max_megapixels)
     read_width, read_height = image.size
     if is_as_is and max(image.size) <= max_side:
@@ -105,7 +105,8 @@ def scale_down(image: Image.Image, max_side: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _load_bytes(data: bytes | Path, where: str, max_megapixels: float) -> bytes:
+def load_bytes(data: bytes | Path, where: str, max_megapixels: float) -> bytes:
+    """A file's bytes; raises ImageError where it is missing or larger than any allowed image."""
     if isinstance(data, bytes):
         return data
     if not os.path.isfile(data):  # unlike Path.is_file, False also for a name too long to exist

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
+from perpo_core.inputs import unchanged
 from perpo_core.locks import lock_artifact
 from perpo_core.store import Store, Workspace
 from schemas.artifact import AnyArtifact, Artifact, Parent, Producer
@@ -65,14 +66,18 @@ class StageContext:
         """Make and commit an artifact, and whether another run did so in the meantime.
 
         Two runs of different names may ask for the same: one makes it, the other waits for it.
+        Raises InputChanged if a file of the policy changed meanwhile.
         """
 
         def say_waiting() -> None:
             self.log(f"waiting for another run that makes the same {kind}")
 
         with lock_artifact(self.store, kind, key, say_waiting):
-            found = self.find(kind, key)
-            return found or self.store.commit(make(), self.log), found is not None
+            if found := self.find(kind, key):
+                return found, True
+            with unchanged(self.policy):
+                made = make()
+            return self.store.commit(made, self.log), False
 
 
 class Stage(Protocol):

@@ -67,11 +67,17 @@ class RunRecord(Frozen):
         return self.number, self.started_at, self.run_id
 
 
+FileStamp = tuple[str, int, int, int]
+"""A file's name, size in bytes, inode and time of change in ns."""
+
+
 class PolicyRef(Frozen):
     """A resolved policy: its digest is what keys contain, its folder is where it lies now."""
 
     digest: Digest
     folder: Path
+    stamps: tuple[FileStamp, ...] = ()
+    """Of every file when its content was hashed; empty: whether it has changed is not asked."""
 
 
 class SamplingRequest(Frozen):

@@ -16,6 +16,7 @@ from perpo_core.generate.identity import KIND, list_policies
 from perpo_core.generate.prompts import Prompt, iter_prompts
 from perpo_core.generate.reuse import index_candidates
 from perpo_core.generate.shards import Shard, list_shards
+from perpo_core.inputs import require_unchanged
 from perpo_core.keys import compute_candidate_hash
 from perpo_core.row_index import RowIndex
 from perpo_core.store import Workspace
@@ -40,6 +41,7 @@ def make_units(job: SamplingJob) -> None:
     new_ids = prompt_ids - reusable.file_of.keys()
     prompts = iter_prompts(job.samples_file, job.request.splits, new_ids)
     engine = build_engine(job)
+    require_unchanged(job.policy)  # what was loaded is what was hashed; no answer before that
     for unit in units:
         make_unit(job, unit, engine, prompts, reusable)
 

@@ -22,6 +22,7 @@ from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
 from perpo_core.generate.reuse import find_reusable_files, index_candidates
 from perpo_core.generate.shards import Shard, group_units, list_shards, name_part
+from perpo_core.inputs import unchanged
 from perpo_core.keys import compute_digest
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
@@ -50,7 +51,8 @@ def make_candidates(
     shards = list_shards(samples_file, request, key)
     if not shards:
         raise ValueError(f"no prompts in split {', '.join(request.splits)}; nothing to sample")
-    _make_missing(context, workspace, request, policy, samples_file, shards)
+    with unchanged(policy):
+        _make_missing(context, workspace, request, policy, samples_file, shards)
     files = [_expect_part(workspace, shard) for shard in shards]
     num_prompts, num_rows = (
         sum(len(shard.prompt_ids) for shard in shards),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from perpo_core.keys import hash_folder
+from perpo_core.inputs import refer_to
 from perpo_core.pointer import find_damage, load_promoted, require_known
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.store import Store
@@ -22,27 +22,22 @@ from schemas.train_config import TrainConfig
 def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:
     """The policy a run starts from; raises ValueError, one sentence, where there is none."""
     promoted = _find_promoted(store) if config.model == "promoted" else None
-    return _build_ref(promoted) if promoted else resolve_base(config)
+    return refer_to(promoted) if promoted else resolve_base(config)
 
 
 def resolve_base(config: PolicyConfig) -> PolicyRef:
     """Where the rounds began: policy.base, or what policy.model names."""
     if config.base is not None:
-        return _build_ref(_find_folder("policy.base", config.base))
+        return refer_to(_find_folder("policy.base", config.base))
     model = "builtin" if config.model == "promoted" else config.model
-    return _build_ref(_find_folder("policy.model", model))
+    return refer_to(_find_folder("policy.model", model))
 
 
 def resolve_references(config: TrainConfig) -> list[PolicyRef]:
     """The further references of mrpo; raises ValueError, one sentence, where one is missing."""
     return [
-        _build_ref(_find_folder("train.extra_references", model))
-        for model in config.extra_references
+        refer_to(_find_folder("train.extra_references", model)) for model in config.extra_references
     ]
-
-
-def _build_ref(folder: Path) -> PolicyRef:
-    return PolicyRef(digest=hash_folder(folder), folder=folder)
 
 
 def _find_folder(key: str, model: str) -> Path:

@@ -21,8 +21,11 @@ class Source(Protocol):
     def count_rows(self, config: Any) -> int:
         """How many rows `iterate_samples` will yield."""
 
-    def iterate_samples(self, config: Any) -> Iterator[SampleRow | SetAside]:
-        """The rows, lazily and in a fixed order; ValueError where the configuration says fail."""
+    def iterate_samples(self, config: Any, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+        """The rows, lazily and in a fixed order; ValueError where the configuration says fail.
+
+        Raises InputChanged as soon as something read is not what a given identity says.
+        """
 
 
 SOURCES: dict[str, Source] = {

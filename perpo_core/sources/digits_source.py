@@ -29,8 +29,9 @@ def count_rows(config: DigitsSource) -> int:
     return sum(sum(getattr(config, split).values()) for split in SPLITS)
 
 
-def iterate_samples(config: DigitsSource) -> Iterator[SampleRow | SetAside]:
+def iterate_samples(config: DigitsSource, identity: Any = None) -> Iterator[SampleRow | SetAside]:
     """Every scene of every split and task; a repeated prompt is set aside."""
+    del identity  # no file is read that could change
     seen: dict[str, str] = {}
     for split in SPLITS:
         for task in TASKS:

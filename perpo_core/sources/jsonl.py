@@ -12,29 +12,36 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perpo_core.images import ImageError, StoredImage, encode_for_store, read_image
-from perpo_core.keys import compute_hash, hash_file
-from perpo_core.sources.jsonl_row import find_image, parse_json, parse_row
+from perpo_core.images import (
+    ImageError,
+    StoredImage,
+    encode_for_store,
+    load_bytes,
+    read_image,
+)
+from perpo_core.inputs import InputChanged
+from perpo_core.keys import compute_hash
+from perpo_core.sources.jsonl_content import (
+    Content,
+    LoadedImage,
+    find_known,
+    hash_content,
+    iterate_lines,
+    load_known,
+    require_same_lines,
+)
+from perpo_core.sources.jsonl_row import parse_json, parse_row
 from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
 from schemas.base import Split
 from schemas.config import JsonlSource
 
 IS_COMPOSED = False
 KEPT_IMAGES = 8  # rows about the same photo usually follow each other
-
-
-@dataclass(frozen=True)
-class LoadedImage:
-    """One image file, ready for the store, with what its split is derived from."""
-
-    stored: StoredImage
-    file_hash: str
 
 
 Loader = Callable[[Path, str, JsonlSource], LoadedImage]  # (path, where, settings)
@@ -53,17 +60,20 @@ class Seen:
 def compute_identity(config: JsonlSource) -> Any:
     """The settings, the files' contents and the contents of every image they name, as JSON."""
     settings = config.model_dump(mode="json", exclude={"files"})
-    return {"settings": settings, "files": [_hash_with_images(file) for file in config.files]}
+    return {"settings": settings, "files": [hash_content(file) for file in config.files]}
 
 
 def count_rows(config: JsonlSource) -> int:
     """Lines that hold something."""
-    return sum(1 for file in config.files for _ in _iterate_lines(file))
+    return sum(1 for file in config.files for _ in iterate_lines(file))
 
 
-def iterate_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
-    """The samples of all files; bad rows raise ValueError or are set aside, as configured."""
-    return _iterate(config, _load_for_store)
+def iterate_samples(config: JsonlSource, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+    """The samples of all files; bad rows raise ValueError or are set aside, as configured.
+
+    Raises InputChanged as soon as a file or an image is not what a given identity says.
+    """
+    return _iterate(config, _load_for_store, identity)
 
 
 def check_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
@@ -74,21 +84,28 @@ def check_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
     return _iterate(config.model_copy(update={"on_bad_row": "drop"}), _load_to_check)
 
 
-def _iterate(config: JsonlSource, load: Loader) -> Iterator[SampleRow | SetAside]:
+def _iterate(
+    config: JsonlSource, load: Loader, identity: Any = None
+) -> Iterator[SampleRow | SetAside]:
     seen = Seen()
     load_once = _remember_images(load, config)
-    for file in config.files:
-        num_lines = 0
-        for number, line in _iterate_lines(file):
+    known = identity["files"] if identity else [None] * len(config.files)
+    for file, content in zip(config.files, known, strict=True):
+        digest, num_lines = hashlib.sha256(), 0
+        for number, line in iterate_lines(file):
             num_lines += 1
+            digest.update(line)
             where = f"{file} row {number}"
             row = f"{file.parent.name}/{file.name}:{number}"  # the same wherever the folder lies
             try:
-                yield _build(config, file, where, row, line, load_once, seen)
+                yield _build(config, file, where, row, line, load_once, seen, content)
             except (RowError, ImageError) as error:
                 if config.on_bad_row == "fail":
+                    require_same_lines(file, content)
                     raise
                 yield SetAside(row, error.reason, str(error))
+        if content and digest.hexdigest() != content[0]:
+            raise InputChanged(file)
         if not num_lines:
             raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
 
@@ -101,9 +118,11 @@ def _build(
     line: bytes,
     load: Callable[[Path, str], LoadedImage],
     seen: Seen,
+    content: Content | None,
 ) -> SampleRow:
     raw = parse_json(line, where)
-    image = load(find_image(raw, file.parent, where), where)
+    path = find_known(raw, file, where, content)
+    image = load_known(path, where, load, raw["image"], content)
     stored = image.stored
     parsed = parse_row(raw, where, (stored.read_width, stored.read_height))
     sample = build_sample(
@@ -151,13 +170,15 @@ def derive_split(config: JsonlSource, file_hash: str) -> Split:
 
 
 def _load_for_store(path: Path, where: str, config: JsonlSource) -> LoadedImage:
-    stored = encode_for_store(path, where, config.max_image_megapixels, config.max_image_side)
-    return LoadedImage(stored, hash_file(path))
+    data = load_bytes(path, where, config.max_image_megapixels)
+    stored = encode_for_store(data, where, config.max_image_megapixels, config.max_image_side)
+    return LoadedImage(stored, hashlib.sha256(data).hexdigest())
 
 
 def _load_to_check(path: Path, where: str, config: JsonlSource) -> LoadedImage:
-    size = read_image(path, where, config.max_image_megapixels).size
-    return LoadedImage(StoredImage(path.read_bytes(), *size, *size), hash_file(path))
+    data = load_bytes(path, where, config.max_image_megapixels)
+    size = read_image(data, where, config.max_image_megapixels).size
+    return LoadedImage(StoredImage(data, *size, *size), hashlib.sha256(data).hexdigest())
 
 
 def _remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str], LoadedImage]:
@@ -174,31 +195,3 @@ def _remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str],
         return load_path(path)
 
     return load_for
-
-
-def _iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """(row number from 1, line) of every line that is not blank."""
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; correct source.files")
-    with file.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")  # Windows editors put it there
-            if line.strip():
-                yield number, line
-
-
-def _hash_with_images(file: Path) -> list[Any]:
-    """A file's sha256 with those of its images by name; a row that names none adds nothing."""
-    digest = hashlib.sha256()
-    images: dict[str, str | None] = {}
-    for number, line in _iterate_lines(file):
-        digest.update(line)
-        try:
-            raw = parse_json(line, f"{file} row {number}")
-            path = find_image(raw, file.parent, f"{file} row {number}")
-        except RowError:
-            continue  # the row is refused or set aside for what the file itself says
-        if raw["image"] not in images:
-            images[raw["image"]] = hash_file(path) if os.path.isfile(path) else None
-    return [digest.hexdigest(), images]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.inputs import Asked, unchanged
 from perpo_core.keys import compute_digest, hash_folder
 from perpo_core.keys import compute_key as compute_stage_key
-from perpo_core.policy.resolve import resolve_base, resolve_references
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from perpo_core.train import sidecars
@@ -45,7 +45,7 @@ def compute_key(
     References count by their content, wherever they lie; raises ValueError where one is missing.
     """
     train = config.train
-    base = resolve_base(config.policy).digest if train.reference == "base" else None
+    references = sidecars.resolve(config)
     settings = {
         "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
         "score": config.score.model_dump(mode="json", exclude={"workers"}),
@@ -53,10 +53,11 @@ def compute_key(
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,
         "policy_digest": policy.digest,
-        "base_digest": base,
-        "extra_reference_digests": [ref.digest for ref in resolve_references(train)],
+        "base_digest": references.base.digest if references.base else None,
+        "extra_reference_digests": [ref.digest for ref in references.extra],
     }
-    return compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
+    key = compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
+    return Asked(key, references)
 
 
 def find_curves(context: StageContext, key: str) -> Path:
@@ -78,7 +79,10 @@ def run(
     if config.reference_logps == "sampled":
         check_sampled_by(context.policy, preferences_file)
     workspace = context.open_workspace(KIND, key)
-    references = sidecars.list_jobs(context, preferences, workspace.scratch / "references")
+    resolved = key.inputs if isinstance(key, Asked) else sidecars.resolve(context.config)
+    references = sidecars.list_jobs(
+        context, preferences, workspace.scratch / "references", resolved
+    )
     job = TrainJob(
         config=context.config,
         policy=context.policy,
@@ -88,7 +92,8 @@ def run(
         folder=workspace.folder,
     )
 
-    with workspace.publishing(LOG_FILE):
+    policies = [reference.policy for reference in references]
+    with unchanged(*policies), workspace.publishing(LOG_FILE):
         result = load_finished(workspace.folder) or _train(context, key, preferences, job)
     context.store.publish(find_curves(context, key))
     files = workspace.describe_tree(MODEL) + workspace.describe_tree(ADAPTER)

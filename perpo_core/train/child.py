@@ -15,6 +15,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from perpo_core.child import emit, load_job
+from perpo_core.inputs import require_unchanged
 from perpo_core.objectives.combine import find_needs
 from perpo_core.train.build import build_trainer
 from perpo_core.train.checkpoints import find_checkpoint, load_trained
@@ -63,10 +64,14 @@ def main() -> ListTrainer:
 
 
 def load_model(job: TrainJob, policy: PolicyRef) -> tuple[ListPolicy, Any]:
-    """A policy ready for training; the same seed gives the same adapters."""
+    """A policy ready for training; the same seed gives the same adapters.
+
+    Raises InputChanged if a file of it is not the one that was hashed.
+    """
     config = job.config
     torch.manual_seed(config.train.seed)
     model, processor = load_for_training(policy, config.policy.dtype, config.train, choose_device())
+    require_unchanged(policy)  # what was loaded is what was hashed
     return choose_trained(model, config.train), processor
 
 
@@ -135,6 +140,7 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
             if job.config.train.sharding != "none":
                 policy = load_chosen(job, trainer)
             save_policy(policy, job.policy.folder, job.config.policy.dtype, folder, adapter)
+        require_unchanged(job.policy)  # some of its files were copied
     return {
         "chosen_step": chosen,
         "history": [point.model_dump() for point in history],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perpo_core.atomic import temporary_beside
@@ -42,19 +42,34 @@ def compute_key(
     return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """The frozen models that a training names, besides the policy that it starts from."""
+
+    base: PolicyRef | None
+    """None where it is not asked for."""
+    extra: list[PolicyRef]
+
+
+def resolve(config: RefreshConfig) -> Resolved:
+    """Hashes their folders; raises ValueError, one sentence, where one is missing."""
+    train = config.train
+    base = resolve_base(config.policy) if train.reference == "base" else None
+    return Resolved(base, resolve_references(train))
+
+
 def list_jobs(
-    context: StageContext, preferences: PreferenceSet, folder: Path
+    context: StageContext, preferences: PreferenceSet, folder: Path, resolved: Resolved
 ) -> list[ReferenceJob]:
     """Every reference the objective may ask for; those in the store are known.
 
     Tables that are not there are written below `folder` by the child, which finds them there again
     if it was killed before their commit, and committed from there.
     """
-    config, start = context.config, context.policy
-    named = {"start": start}
-    if config.train.reference == "base":
-        named["base"] = resolve_base(config.policy)
-    for number, reference in enumerate(resolve_references(config.train), start=1):
+    named = {"start": context.policy}
+    if resolved.base:
+        named["base"] = resolved.base
+    for number, reference in enumerate(resolved.extra, start=1):
         named[f"extra-{number}"] = reference
     jobs = []
     for name, reference in named.items():

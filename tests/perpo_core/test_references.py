@@ -15,7 +15,7 @@ import torch
 from perpo_core import collect, train
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.stage import find_or_make
-from perpo_core.store import Store
+from perpo_core.store import Store, describe_file
 from perpo_core.train import child, references, sidecars
 from perpo_core.train.data import RankedLists
 from perpo_core.train.references import References, read_table, write_table
@@ -79,17 +79,16 @@ def test_two_trainings_that_share_a_table_do_not_damage_it(trainable, tmp_path, 
     context = replace(context, store=Store(tmp_path / "store"))
     jobs = [replace_file(context, preferences, tmp_path / name) for name in ("first", "second")]
     assert jobs[0].key == jobs[1].key
-    describe = sidecars.describe_file
 
     def describe_and_meet(*arguments: Any, **options: Any) -> Any:
-        described = describe(*arguments, **options)
+        described = describe_file(*arguments, **options)
         if not second:
             second.append(pool.submit(sidecars.commit, context, preferences, jobs[1], "cpu"))
             wait(second, timeout=1)
         return described
 
     second: list[Any] = []
-    monkeypatch.setattr(sidecars, "describe_file", describe_and_meet)
+    monkeypatch.setattr("perpo_core.train.sidecars.describe_file", describe_and_meet)
     with ThreadPoolExecutor(1) as pool:
         first = sidecars.commit(context, preferences, jobs[0], "cpu")
         assert second[0].result(20) == first
@@ -100,7 +99,7 @@ def test_two_trainings_that_share_a_table_do_not_damage_it(trainable, tmp_path, 
 
 def replace_file(context: Any, preferences: Any, folder: Path) -> ReferenceJob:
     """The job of the first table, as a child leaves it; its content tells whose it is."""
-    job = sidecars.list_jobs(context, preferences, folder)[0]
+    job = sidecars.list_jobs(context, preferences, folder, sidecars.resolve(context.config))[0]
     job.file.parent.mkdir()
     job.file.write_bytes(folder.name.encode())
     return job

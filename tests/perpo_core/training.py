@@ -69,7 +69,9 @@ def build_job(setting: Any, folder: Path, config: TrainConfig, dtype: str = "flo
     return TrainJob(
         config=context.config,
         policy=context.policy,
-        references=sidecars.list_jobs(context, preferences, folder / "references"),
+        references=sidecars.list_jobs(
+            context, preferences, folder / "references", sidecars.resolve(context.config)
+        ),
         samples_file=context.store.path(samples, "samples.parquet"),
         preferences_file=context.store.path(preferences, "preferences.parquet"),
         folder=folder,
