@@ -120,17 +120,20 @@ def gc(
         with lock_store(opened) if delete else nullcontext():
             records, lost = read_records(opened)
             garbage = find_garbage(opened, records, keep, time.time())
-            if not garbage:
+            if garbage:
+                console.print(build_garbage_table(garbage))
+            else:
                 console.print(f"nothing to remove in {opened.place}", markup=False)
-                return
-            console.print(build_garbage_table(garbage))
-            if delete:
+            if garbage and delete:
                 unknown = [*lost, *list_unknown(opened, choose_runs(records, keep))]
                 if unknown:
                     print(describe_unknown(unknown))
                     return
                 remove_garbage(opened, garbage)
-        print("removed" if delete else "nothing was removed; `perpo gc --delete` does it")
+            for said in opened.tidy(time.time()) if delete else []:
+                print(said)
+        if garbage:
+            print("removed" if delete else "nothing was removed; `perpo gc --delete` does it")
 
 
 def describe_unknown(names: list[str]) -> str:

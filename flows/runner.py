@@ -152,6 +152,7 @@ class Runner:
 def recording(runner: Runner) -> Iterator[None]:
     """The run's record says running inside, and afterwards how it ended."""
     close_killed(runner.store, runner.record.config.name)
+    runner.store.prune(time.time())
     runner.update()
     try:
         yield

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +127,7 @@ def remove_garbage(store: Store, garbage: Sequence[Garbage]) -> None:
     if store.is_remote:
         from perpo_core.remote_garbage import remove_remote_garbage
 
-        remove_remote_garbage(cast("RemoteStore", store), garbage, time.time())
+        remove_remote_garbage(cast("RemoteStore", store), garbage)
         return
     trash = store.root / TRASH
     trash.mkdir(parents=True, exist_ok=True)

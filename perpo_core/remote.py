@@ -7,7 +7,6 @@ Left out: other object stores, since fsspec has no common word for a write on a 
 
 from __future__ import annotations
 
-import asyncio
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +16,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from perpo_core.patience import Patience, Progress
+from perpo_core.patience import Patience
 from perpo_core.remote_errors import LOST, MISSING, RemoteError, explain_remote, find_code
 
 __all__ = ["Body", "Listed", "Remote", "RemoteError", "open_remote"]
@@ -28,7 +27,6 @@ ADDRESS = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[\w./=-]+))?"
 )
 TRANSFERS = 8  # at a time; each is a connection
-CHUNK_BYTES, PART_BYTES = 1 << 16, 64 << 20  # of what is fetched
 SENT_BYTES, SENT_AT_ONCE = 8 << 20, 4  # parts of a file; a part that fails is sent from its start
 PATIENCE = Patience()
 
@@ -55,6 +53,16 @@ class Listed:
     """Its ETag."""
 
 
+@dataclass(frozen=True)
+class Upload:
+    """An upload in parts that is going on, or was cut off: unlisted and paid for."""
+
+    name: str
+    number: str
+    begun_s: float
+    """Unix time."""
+
+
 class Remote:
     """The objects below one address, by names such as runs/a.json."""
 
@@ -77,24 +85,12 @@ class Remote:
 
     def read(self, name: str) -> Body | None:
         """An object; None if there is none."""
-        from fsspec.asyn import sync
-
         with self._explaining(), _none_if(MISSING) as found:
-            found += [sync(self._fs.loop, self._get, name)]
+            said, content = self._fs.fetch(self._name(name))
+            now = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
+            age_s = (now - said["LastModified"]).total_seconds()
+            found += [Body(content, said["ETag"], age_s)]
         return found[0] if found else None
-
-    async def _get(self, name: str) -> Body:
-        return await self._fs.persist(lambda progress: self._get_once(name, progress))
-
-    async def _get_once(self, name: str, progress: Progress) -> Body:
-        said = await self._fs.ask_once("get_object", **self._name(name))
-        content = bytearray()
-        async with said["Body"] as stream:
-            async for chunk in stream.iter_chunks(CHUNK_BYTES):
-                content += chunk
-                progress.note(len(content))
-        now = parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"])
-        return Body(bytes(content), said["ETag"], (now - said["LastModified"]).total_seconds())
 
     def read_all(self, names: Iterable[str]) -> dict[str, bytes]:
         """Those of some objects that there are."""
@@ -128,51 +124,10 @@ class Remote:
 
     def download(self, name: str, path: Path, num_bytes: int) -> bool:
         """Write an object, as long as it should be, to a file; False if there is none."""
-        from fsspec.asyn import sync
-
         with self._explaining(), _none_if(MISSING) as done:
-            sync(self._fs.loop, self._download, name, path, num_bytes)
+            self._fs.fetch_to(self._name(name), path, num_bytes)
             done += [True]
         return bool(done)
-
-    async def _download(self, name: str, path: Path, num_bytes: int) -> None:
-        starts = range(0, max(num_bytes, 1), PART_BYTES)
-        with path.open("wb") as file:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for start in starts:
-                        end = None if len(starts) == 1 else min(start + PART_BYTES, num_bytes)
-                        group.create_task(self._get_part(name, file, start, end))
-            except ExceptionGroup as errors:
-                first = errors.exceptions[0]
-                raise first from first.__cause__
-
-    async def _get_part(self, name: str, file: BinaryIO, start: int, end: int | None) -> None:
-        """Bytes [start, end) of an object to their place, None: to its end.
-
-        A try goes on where the one before it was cut off.
-        """
-        done = start
-
-        async def ask(progress: Progress) -> None:
-            nonlocal done
-            if done == end:
-                return
-            last = "" if end is None else end - 1
-            part = {"Range": f"bytes={done}-{last}"} if done or end is not None else {}
-            said = await self._fs.ask_once("get_object", **self._name(name), **part)
-            async with said["Body"] as stream:
-                async for chunk in stream.iter_chunks(CHUNK_BYTES):
-                    file.seek(done)
-                    file.write(chunk)
-                    done += len(chunk)
-                    progress.note(done - start)
-
-        if end is None:
-            await self._fs.persist(ask)
-            return
-        async with self._fs.slots():
-            await self._fs.persist(ask)
 
     def list_objects(self, folder: str = "") -> dict[str, Listed]:
         """Every object below a folder such as "runs/", by name."""
@@ -201,6 +156,28 @@ class Remote:
             if not said.get("IsTruncated"):
                 return found
             asked["ContinuationToken"] = said["NextContinuationToken"]
+
+    def list_uploads(self) -> list[Upload]:
+        """Every upload in parts that was neither finished nor ended."""
+        asked: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix}
+        found: list[Upload] = []
+        while True:
+            with self._explaining():
+                said = self._fs.call_s3("list_multipart_uploads", **asked)
+            for each in said.get("Uploads", ()):
+                name, begun_s = each["Key"].removeprefix(self._prefix), each["Initiated"]
+                found.append(Upload(name, each["UploadId"], begun_s.timestamp()))
+            if not said.get("IsTruncated"):
+                return found
+            asked["KeyMarker"] = said["NextKeyMarker"]
+            asked["UploadIdMarker"] = said["NextUploadIdMarker"]
+
+    def end_upload(self, upload: Upload) -> None:
+        """Let its parts go; nothing if it has ended."""
+        with self._explaining(), _none_if(("NoSuchUpload",)):
+            self._fs.call_s3(
+                "abort_multipart_upload", **self._name(upload.name), UploadId=upload.number
+            )
 
     def check(self) -> None:
         """Raise RemoteError unless all that the store does is possible here.

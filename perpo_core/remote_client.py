@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
@@ -22,6 +23,7 @@ from perpo_core.remote_errors import NotS3, describe, find_code, is_passing
 T = TypeVar("T")
 SLOTS = 8  # parts of large files that move at once; small requests never wait behind them
 CONNECTIONS = 64
+CHUNK_BYTES, PART_BYTES = 1 << 16, 64 << 20  # of what is fetched
 LOST_S = 5.0  # the patience with a server that has used up all of it a moment ago
 REQUIRED = {
     "list_objects_v2": ("Name",),
@@ -35,7 +37,7 @@ REQUIRED = {
 """What every S3 server gives in its answer."""
 
 
-class PatientS3(S3FileSystem):  # type: ignore[misc]
+class PatientS3(S3FileSystem):
     """One for each address, which names it when something is told."""
 
     retries = 1
@@ -91,6 +93,65 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
 
     call_s3 = sync_wrapper(_call_s3)
 
+    async def _fetch(self, name: Mapping[str, str]) -> tuple[Mapping[str, Any], bytes]:
+        """An object's answer and content."""
+
+        async def ask(progress: Progress) -> tuple[Mapping[str, Any], bytes]:
+            said, content = await self.ask_once("get_object", **name), bytearray()
+            async with said["Body"] as stream:
+                async for chunk in stream.iter_chunks(CHUNK_BYTES):
+                    content += chunk
+                    progress.note(len(content))
+            return said, bytes(content)
+
+        return await self.persist(ask)
+
+    fetch = sync_wrapper(_fetch)
+
+    async def _fetch_to(self, name: Mapping[str, str], path: Path, num_bytes: int) -> None:
+        """An object, as long as it should be, into a file, several parts at a time."""
+        starts = range(0, max(num_bytes, 1), PART_BYTES)
+        with path.open("wb") as file:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for start in starts:
+                        end = None if len(starts) == 1 else min(start + PART_BYTES, num_bytes)
+                        group.create_task(self._get_part(name, file, start, end))
+            except ExceptionGroup as errors:
+                first = errors.exceptions[0]
+                raise first from first.__cause__
+
+    fetch_to = sync_wrapper(_fetch_to)
+
+    async def _get_part(
+        self, name: Mapping[str, str], file: BinaryIO, start: int, end: int | None
+    ) -> None:
+        """Bytes [start, end) of an object to their place, None: to its end.
+
+        A try goes on where the one before it was cut off.
+        """
+        done = start
+
+        async def ask(progress: Progress) -> None:
+            nonlocal done
+            if done == end:
+                return
+            last = "" if end is None else end - 1
+            part = {"Range": f"bytes={done}-{last}"} if done or end is not None else {}
+            said = await self.ask_once("get_object", **name, **part)
+            async with said["Body"] as stream:
+                async for chunk in stream.iter_chunks(CHUNK_BYTES):
+                    file.seek(done)
+                    file.write(chunk)
+                    done += len(chunk)
+                    progress.note(done - start)
+
+        if end is None:
+            await self.persist(ask)
+            return
+        async with self.slots():
+            await self.persist(ask)
+
     def slots(self) -> asyncio.Semaphore:
         """To be entered before a part of a large file moves; waiting there is not silence."""
         return self._slots
@@ -100,7 +161,10 @@ class PatientS3(S3FileSystem):  # type: ignore[misc]
         if time.monotonic() < self._told_until_s:
             return
         self._told_until_s = time.monotonic() + left_s
-        does, until = describe(error and find_code(error)), time.localtime(time.time() + left_s)
+        does, until = (
+            describe(find_code(error) if error else None),
+            time.localtime(time.time() + left_s),
+        )
         print(
             f"{self._address} {does} for {self._patience.tell_s:g} s; trying on until "
             f"{time.strftime('%H:%M:%S', until)}",

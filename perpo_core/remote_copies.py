@@ -15,7 +15,9 @@ from perpo_core.remote import Body, Listed, Remote
 FOLDER = ".copies"  # <working copy>/.copies/runs/a.json: a line with the ETag, then the content
 
 
-def read_listed(remote: Remote, root: Path, listed: Mapping[str, Listed]) -> dict[str, bytes | None]:
+def read_listed(
+    remote: Remote, root: Path, listed: Mapping[str, Listed]
+) -> dict[str, bytes | None]:
     """The files of a listing, by name; None for one that is gone since."""
     found = {name: _read_copy(root, name, each.version) for name, each in listed.items()}
     missing = [name for name, content in found.items() if content is None]

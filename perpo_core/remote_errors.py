@@ -58,7 +58,11 @@ def _get_code(error: BaseException) -> str | None:
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
     code = find_code(error)
-    return code in (*SILENT, *CUT, *SLOW, *BUSY) or _find_status(error) in (429, *range(500, 600))
+    return code in (*SILENT, *CUT, *SLOW, *BUSY) or _find_status(error) in (
+        429,
+        500,
+        *range(502, 600),
+    )
 
 
 def _find_status(error: Exception) -> int | None:

@@ -6,17 +6,16 @@ content in their name, so one may belong to several attempts: it stays while one
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from perpo_core.garbage import CURVES, REPORTS, YOUNG_S, Garbage, is_young
+from perpo_core.garbage import CURVES, REPORTS, YOUNG_S, Garbage
 from perpo_core.remote import Listed
 from perpo_core.remote_store import RemoteStore, name_attempt
 from perpo_core.remote_workspace import name_object
 from perpo_core.retention import ATTEMPT, Kept, Name, choose_runs, find_kept
-from perpo_core.store import ARTIFACT_FILE, KEY, KINDS, Store, parse_artifact
+from perpo_core.store import ARTIFACT_FILE, KEY, KINDS, parse_artifact
 from schemas.artifact import AnyArtifact
 from schemas.run import RunRecord
 
@@ -44,17 +43,12 @@ def find_remote_garbage(
     return garbage + list(_find_curves(store, objects, staying))
 
 
-def remove_remote_garbage(store: RemoteStore, garbage: Sequence[Garbage], now_s: float) -> None:
-    """Delete it in the bucket, and what is no longer there in this machine's working copy."""
+def remove_remote_garbage(store: RemoteStore, garbage: Sequence[Garbage]) -> None:
+    """Delete it in the bucket, commits first."""
     names = [p.relative_to(store.root).as_posix() for found in garbage for p in found.paths]
     commits = [name for name in names if Path(name).name == ARTIFACT_FILE]
     store.remote.map(store.remote.delete, commits)
     store.remote.map(store.remote.delete, [name for name in names if name not in set(commits)])
-    for kind in KINDS:
-        for key in set(Store.list_keys(store, kind)) - set(store.list_keys(kind)):
-            folder = store.folder(kind, key)
-            if not is_young((folder,), now_s):
-                shutil.rmtree(folder)
 
 
 def _group(objects: Objects) -> dict[Name, dict[str, Listed]]:

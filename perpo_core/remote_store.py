@@ -171,6 +171,20 @@ class RemoteStore(Store):
         what = f"{kind} {key[:12]}"
         raise RemoteError(f"store = {self.place}: others keep changing {what}; try again")
 
+    def prune(self, now_s: float) -> None:
+        from perpo_core.remote_prune import prune_copy  # it needs pointers and locks, and they this
+
+        prune_copy(self.remote, self.root, now_s)
+
+    def tidy(self, now_s: float) -> list[str]:
+        """The working copy loses what the bucket no longer has, the bucket uploads cut off."""
+        from perpo_core.remote_prune import prune_copy
+        from perpo_core.remote_uploads import end_cut_uploads
+
+        num = prune_copy(self.remote, self.root, now_s, unfinished=True)
+        pruned = f"the working copy on this machine lost {num} that the bucket no longer has"
+        return ([pruned] if num else []) + end_cut_uploads(self.remote, now_s)
+
     def _replace(self, made: AnyArtifact, found: Body | None) -> bool:
         """Commit, if the commit is still what was found; keep what it replaces findable."""
         earlier = parse_artifact(found.content if found else None)

@@ -261,6 +261,13 @@ class Store:
         scratch = self.folder(artifact.kind, artifact.key, artifact.attempt) / SCRATCH
         shutil.rmtree(scratch, ignore_errors=True)
 
+    def prune(self, now_s: float) -> None:
+        """Let go of what other machines have removed, for good; cheap enough for every run."""
+
+    def tidy(self, now_s: float) -> list[str]:
+        """What a clean-up does besides removing garbage; sentences of what it did."""
+        return []
+
     def free_bytes(self) -> int:
         """Free disk where the store is."""
         self.root.mkdir(parents=True, exist_ok=True)

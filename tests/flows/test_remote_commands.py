@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from flows.cli import app
 from flows.records import load_record, load_records, new_run_id
-from perpo_core import pointer, promote, remote_garbage
+from perpo_core import pointer, promote
 from perpo_core.approvals import load_approvals
 from perpo_core.doctor import check_run
 from perpo_core.garbage import YOUNG_S, find_garbage, remove_garbage
@@ -288,7 +288,7 @@ def test_a_clean_up_leaves_young_work_and_takes_attempts_that_were_replaced(
     assert unfinished in old
     assert any(name.startswith("candidates/e") for name in old)
     garbage = find_garbage(here, load_records(here), 9, time.time())
-    remote_garbage.remove_remote_garbage(here, garbage, time.time())
+    remove_garbage(here, garbage)
     assert machines.open("there").find(entry.kind, entry.key) is not None
 
 

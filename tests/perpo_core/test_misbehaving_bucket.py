@@ -118,7 +118,8 @@ def test_no_run_is_never_said_for_an_answer_of_something_else(
     fault: str, use: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERPO_CACHE", str(tmp_path))
-    monkeypatch.setattr(remotes, "PATIENCE", BRIEF)
+    patience = replace(BRIEF, give_up_s=4.0, try_s=3.9, silence_s=3.8)
+    monkeypatch.setattr(remotes, "PATIENCE", patience)
     with misbehaving(fault, forever=True) as server:
         use(server)
         address = f"s3://bucket-{fault.replace(' ', '-')}/prefix"
@@ -158,20 +159,33 @@ def make_bytes(num_bytes: int) -> bytes:
     return bytes(range(256)) * (num_bytes // 256)
 
 
-def test_a_large_file_may_take_longer_than_the_deadline_while_bytes_move(
+def test_a_download_may_take_longer_than_the_deadline_while_bytes_move(
     use: Callable[..., Remote], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    content = make_bytes(12 << 20)
-    path = tmp_path / "file"
+    content = make_bytes(4 << 20)
+    with misbehaving() as server:
+        server.objects["/bucket/prefix/file"] = content
+        server.pause_s = 0.04  # 64 steps
+        remote = use(server, Patience(tell_s=1.2, give_up_s=1.3, try_s=1.2, silence_s=1.1))
+        started_s = time.monotonic()
+        remote.download("file", tmp_path / "file", len(content))
+        assert time.monotonic() - started_s > 2.0
+    assert (tmp_path / "file").read_bytes() == content
+    assert capsys.readouterr().err == ""
+
+
+def test_an_upload_may_take_longer_than_the_deadline_while_bytes_move(
+    use: Callable[..., Remote], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, content = tmp_path / "file", make_bytes(15 << 20)
     path.write_bytes(content)
     with misbehaving() as server:
-        server.pause_s = 0.02  # 192 steps
-        remote = use(server, replace(BRIEF, tell_s=1.9, try_s=1.9, silence_s=1.8))
-        for move in (remote.upload, lambda p, name: remote.download(name, p, len(content))):
-            started_s = time.monotonic()
-            move(path, "file")
-            assert time.monotonic() - started_s > 1.5 * BRIEF.give_up_s
-    assert path.read_bytes() == content
+        server.pause_s = 0.02  # 240 steps; a quarter of it is what the system sends by itself
+        remote = use(server, Patience(tell_s=3.5, give_up_s=3.6, try_s=3.5, silence_s=3.4))
+        started_s = time.monotonic()
+        remote.upload(path, "file")
+        assert time.monotonic() - started_s > 4.5
+        assert server.objects["/bucket/prefix/file"] == content
     assert capsys.readouterr().err == ""
 
 
@@ -179,7 +193,7 @@ def test_a_download_that_is_cut_off_goes_on_where_it_was(
     use: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = make_bytes(1 << 20)
-    monkeypatch.setattr(remotes, "PART_BYTES", 300_000)
+    monkeypatch.setattr("perpo_core.remote_client.PART_BYTES", 300_000)
     with misbehaving("cut 70000", "503", "cut 70000", "reset", "cut 10") as server:
         server.objects["/bucket/prefix/file"] = content
         assert use(server).download("file", tmp_path / "file", len(content))
