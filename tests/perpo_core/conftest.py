@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from perpo_core import collect
-from perpo_core.keys import hash_folder
+from perpo_core.inputs import refer_to
 from perpo_core.stage import find_or_make
 from schemas.run import PolicyRef
 from tests.perpo_core import scripted
@@ -46,7 +46,7 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
     folder = tmp_path_factory.mktemp("policy")
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
-    return PolicyRef(digest=hash_folder(folder), folder=folder)
+    return refer_to(folder)
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def other_policy(processor, tmp_path_factory) -> PolicyRef:
     folder = tmp_path_factory.mktemp("other")
     build_model(processor, seed=2).save_pretrained(folder)
     processor.save_pretrained(folder)
-    return PolicyRef(digest=hash_folder(folder), folder=folder)
+    return refer_to(folder)
 
 
 @pytest.fixture(scope="session")
