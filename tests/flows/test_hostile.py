@@ -150,6 +150,19 @@ def test_another_user_cannot_read_the_password(served: Served) -> None:
     assert set(read_as_another(*environments)) == {"refused"}
 
 
+def test_its_own_pages_may_ask_under_either_name(served: Served) -> None:
+    asks = {"Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type"}  # fmt: skip
+    with httpx.Client(trust_env=False) as client:
+        for origin in (served.url, served.url.replace("127.0.0.1", "localhost")):
+            allowed = client.options(
+                f"{served.address}/flows/filter", headers=asks | {"Origin": origin}
+            )
+            assert allowed.status_code == 200
+            assert allowed.headers["access-control-allow-origin"] == origin
+            assert "authorization" in allowed.headers["access-control-allow-headers"]
+
+
 def test_its_own_user_needs_nothing(served: Served) -> None:
     run = served.start("refresh/on-demand")
     served.wait_for(run, "Completed")
