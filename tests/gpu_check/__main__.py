@@ -53,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--cpu", action="store_true", help="all of it in miniature on a CPU: no figures")
     add("--only", metavar="PART,...", help="these parts only, such as parity,speed-7B")
     add("--engine", choices=["vllm", "transformers"],
-        help="of generation (default: vllm where it is installed)")  # fmt: skip
+        help="of generation (default: vllm where it is installed; with --cpu transformers)")  # fmt: skip
     add("--total-s", type=float, help="seconds for all parts together (default 470)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE.json",
         help=f"the object; FILE.md beside it has the table (default {DEFAULT_OUT})")  # fmt: skip
@@ -73,7 +73,8 @@ def check(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out.absolute()
     work = out.with_suffix("")
     shutil.rmtree(work, ignore_errors=True)
-    engine = arguments.engine or ("vllm" if machine["vllm"] else "transformers")
+    usual = "vllm" if machine["vllm"] and not arguments.cpu else "transformers"
+    engine = arguments.engine or usual
     patience = CPU_PATIENCE if arguments.cpu else 1.0
     total_s = arguments.total_s or patience * TOTAL_S
     started_s, began = time.monotonic(), datetime.now(UTC)

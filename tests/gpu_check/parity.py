@@ -125,8 +125,8 @@ def compare_attention(
     heads, shared, width = sizes
     inputs, grad = make_inputs(layout, heads, shared, dtype, width, device)
     out, _ = attend_packed(Layer(heads, shared), *inputs, None, packed_layout=layout)
-    exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
-    exact = attend_densely(*exact_inputs, layout, None)
+    q, k, v = exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
+    exact = attend_densely(q, k, v, layout, None)
     grads = torch.autograd.grad(out, inputs, grad)
     exact_grads = torch.autograd.grad(exact, exact_inputs, grad.double())
     errors = [compare(*pair) for pair in zip(grads, exact_grads, strict=True)]

@@ -35,7 +35,7 @@ PARTS = (
     Part("objectives", "tests.gpu_check.objectives", 65, ("sklearn", "rapidfuzz")),
     Part("speed-0.5B", "tests.gpu_check.speed", 70, size="0.5B"),
     Part("speed-7B", "tests.gpu_check.speed", 105, size="7B"),
-    Part("refresh", "tests.gpu_check.refresh", 105, ("sklearn", "rapidfuzz", "matplotlib")),
+    Part("refresh", "tests.gpu_check.refresh", 105, ("sklearn", "rapidfuzz")),
     Part("memory", "tests.gpu_check.memory", 55, ("sklearn", "rapidfuzz", "psutil")),
 )
 

@@ -41,7 +41,7 @@ def run(folder: Path, parts: list[Part], total_s: float = 300) -> tuple[list[Any
 def test_parts_that_go_wrong_leave_the_others_alone(tmp_path: Path) -> None:
     parts = [
         build_part("raises"), build_part("dies"), build_part("hangs", 4), build_part("finds"),
-        build_part("lacks", needs=("no_such_package",)), build_part("works"),
+        build_part("lacks", needs=("no_such_package",)), build_part("skips"), build_part("works"),
     ]  # fmt: skip
     results, states = run(tmp_path, parts)
     raised, died, hung, found, lacked, skipped, worked = results
