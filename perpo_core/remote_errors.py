@@ -58,6 +58,8 @@ def _get_code(error: BaseException) -> str | None:
 def is_passing(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
     code = find_code(error)
+    if code is None or _is_wordless(error, code):
+        return False
     return code in (*SILENT, *CUT, *SLOW, *BUSY) or _find_status(error) in (
         429,
         500,
@@ -112,6 +114,6 @@ def explain_remote(error: Exception, bucket: str) -> str | None:
             f"access was refused ({code}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
             "AWS_PROFILE, to somebody who may read, list, write and delete there"
         )
-    last = f" for {error.seconds:.0f} s" if isinstance(error, OutOfPatience) else ""
+    last = f" for {error.seconds:g} s" if isinstance(error, OutOfPatience) else ""
     advice = NETWORK if code in (*SILENT, *CUT, *SLOW) else "try again, or ask who runs it"
     return f"the server {describe(code)}{last}; {advice}"
