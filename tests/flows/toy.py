@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from perpo_core.approvals import request_approval
+from perpo_core.champion import find_champion
 from perpo_core.keys import compute_digest, compute_key, hash_folder
 from perpo_core.process import ChildFailed
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
@@ -151,8 +152,14 @@ def finish_train(context: StageContext, checkpoint: Any, parents: Any) -> Any:
 
 
 def finish_promote(context: StageContext, promotion: Any, parents: Any) -> Any:
-    """The decision on what was trained; with promote.approval it waits."""
-    decided = promotion.model_copy(update={"policy_digest": parents[1].policy_digest})
+    """The decision on what was trained, better than what is promoted; with approval it waits."""
+    champion = find_champion(context.store, parents[1])
+    decided = promotion.model_copy(
+        update={
+            "policy_digest": parents[1].policy_digest,
+            "champion_digest": champion.policy_digest if champion else None,
+        }
+    )
     if context.config.promote.approval:
         request_approval(context.store, decided, context.log)
     return decided
