@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs tests.gpu_check in the first Python here that can: PYTHON where it is set, else .venv if its
-# torch sees a GPU (or for --cpu, which needs none), else python3. Another Python than .venv's gets
-# what it lacks from build/gpu-wheels (make gpu-wheels), installed into build/gpu-site, offline;
-# nothing of the machine is changed.
+# Runs tests.gpu_check in the first Python here that can: PYTHON where it is set, else .venv, unless
+# python3's torch sees a GPU that .venv's does not. Another Python than .venv's gets what it lacks
+# from build/gpu-wheels (make gpu-wheels), installed into build/gpu-site, offline; nothing of the
+# machine is changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VENV=.venv/bin/python
@@ -25,7 +25,8 @@ needs_no_gpu() {
 choose_python() {
     if [[ -n ${PYTHON:-} ]]; then
         command -v "$PYTHON" || fail "PYTHON=$PYTHON is not there."
-    elif [[ -x $VENV ]] && { needs_no_gpu "$@" || has_cuda "$VENV"; }; then
+    elif [[ -x $VENV ]] &&
+        { needs_no_gpu "$@" || has_cuda "$VENV" || ! has_cuda python3; }; then
         echo "$VENV"
     else
         command -v python3 || fail "there is no python3; name one with PYTHON=..."

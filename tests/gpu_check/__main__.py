@@ -34,7 +34,8 @@ DEFAULT_OUT = Path("build/gpu-check.json")
 
 def main() -> int:
     arguments = parse_arguments()
-    if obstacle := find_first_obstacle(arguments.cpu):
+    obstacle = find_first_obstacle(arguments.cpu) or find_unknown_part(arguments.only)
+    if obstacle:
         print(f"gpu-check: {obstacle}", file=sys.stderr)
         return 2
     from perpo_core.environment import apply_defaults
@@ -53,7 +54,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--cpu", action="store_true", help="all of it in miniature on a CPU: no figures")
     add("--only", metavar="PART,...", help="these parts only, such as parity,speed-7B")
     add("--engine", choices=["vllm", "transformers"],
-        help="of generation (default: vllm where it is installed; with --cpu transformers)")  # fmt: skip
+        help="of generation (default vllm where it is installed; --cpu: transformers)")  # fmt: skip
     add("--total-s", type=float, help="seconds for all parts together (default 470)")
     add("--out", type=Path, default=DEFAULT_OUT, metavar="FILE.json",
         help=f"the object; FILE.md beside it has the table (default {DEFAULT_OUT})")  # fmt: skip
@@ -105,17 +106,21 @@ def check(arguments: argparse.Namespace) -> int:
     return int(any(result["status"] == "failed" for result in results))
 
 
+def find_unknown_part(only: str | None) -> str:
+    """The sentence about a name that --only does not know; empty when there is none."""
+    from tests.gpu_check.plan import PARTS
+
+    names = [part.name for part in PARTS]
+    unknown = [name for name in (only or "").split(",") if name and name not in names]
+    return f"no part is named {unknown[0]}; there are {', '.join(names)}." if unknown else ""
+
+
 def choose_parts(only: str | None, patience: float) -> list[Any]:
     """The parts asked for, in their order, with their budgets `patience` times as long."""
     from tests.gpu_check.plan import PARTS
 
-    names = [part.name for part in PARTS]
-    chosen = only.split(",") if only else names
-    if unknown := [name for name in chosen if name not in names]:
-        sys.exit(f"gpu-check: no part is named {unknown[0]}; there are {', '.join(names)}.")
-    return [
-        replace(part, budget_s=patience * part.budget_s) for part in PARTS if part.name in chosen
-    ]
+    chosen = [part for part in PARTS if not only or part.name in only.split(",")]
+    return [replace(part, budget_s=patience * part.budget_s) for part in chosen]
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,25 +89,30 @@ def test_the_table_has_every_row_once_and_no_broken_cell(tmp_path: Path) -> None
     assert [line.split("|")[2].strip() for line in lines[2:]] == ["", "first", "second", ""]
 
 
-def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.gpu_check", *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={"CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
+def ask(*command: str) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    env["CUDA_VISIBLE_DEVICES"] = ""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=env)
 
 
 def test_without_a_card_it_says_so() -> None:
-    shown = ask()
+    shown = ask("infra/gpu-check.sh")
     assert shown.returncode == 2
     assert "sees no CUDA device; `make gpu-check ARGS=--cpu`" in shown.stderr
     assert len(shown.stderr.splitlines()) == 1
+
+
+def test_a_part_that_is_not_there_is_named() -> None:
+    shown = ask("infra/gpu-check.sh", "--cpu", "--only", "parity,sped")
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("gpu-check: no part is named sped; there are parity, objectives")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_part_that_is_chosen_runs_alone(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
-    shown = ask("--cpu", "--only", "parity", "--out", str(out))
+    shown = ask("infra/gpu-check.sh", "--cpu", "--only", "parity", "--out", str(out))
     assert shown.returncode == 0, shown.stderr
     assert json.loads(out.read_text()) == json.loads(shown.stdout.splitlines()[-1])
     assert [part["name"] for part in json.loads(out.read_text())["parts"]] == ["parity"]
