@@ -39,8 +39,11 @@ def find_obstacle() -> str:
     try:
         AutoProcessor.from_pretrained(BUILTIN_FOLDER)
     except (ImportError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-        return f"transformers {version('transformers')} cannot load the built-in policy: {reason}."
+        reason = str(error).strip().partition(". ")[0].partition("\n")[0].rstrip(".")
+        return (
+            f"transformers {version('transformers')} cannot load the built-in policy ({reason}); "
+            "with torchvision, or as of the locked version, it can."
+        )
     return ""
 
 
