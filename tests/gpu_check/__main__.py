@@ -92,15 +92,19 @@ def check(arguments: argparse.Namespace) -> int:
             "seconds": round(time.monotonic() - started_s, 1), "parts": results,
         }  # fmt: skip
 
-    def write(results: list[Result]) -> None:
+    def write(results: list[Result]) -> dict[str, Any]:
         whole = describe_check(results)
         replace_text(out, json.dumps(whole, indent=1) + "\n")
         replace_text(out.with_suffix(".md"), write_table(whole))
+        return whole
+
+    def tell(results: list[Result]) -> None:
+        write(results)
         say(results[-1])
 
     print(f"gpu-check: {describe(describe_check([]))}", file=sys.stderr, flush=True)
-    results = run_parts(choose_parts(arguments.only, patience), build_job, total_s, write)
-    whole = describe_check(results)
+    results = run_parts(choose_parts(arguments.only, patience), build_job, total_s, tell)
+    whole = write(results)
     print(write_table(whole))
     print(json.dumps(whole), flush=True)
     return int(any(result["status"] == "failed" for result in results))
