@@ -109,6 +109,7 @@ def test_retry_runs_the_failed_stage_and_what_follows(served: Served, page: Page
     page.click("Retry")
     page.wait_for_text("This will retry flow run")
     page.click("Retry")
+    wait_until(lambda: served.read_run(run)["state_name"] != "Failed")
     assert served.wait_for(run, "Completed")["run_count"] == 2
     record = load_record(Store(served.store), "latest")
     made = [stage for stage, entry in record.stages.items() if not entry.reused]

@@ -146,6 +146,7 @@ def test_a_training_that_is_killed_fails_and_retry_runs_only_what_is_missing(
     page.click("Retry")
     page.wait_for_text("This will retry flow run")
     page.click("Retry")
+    wait_until(lambda: served.read_run(run)["state_name"] != "Failed")
     served.wait_for(run, "Completed", RUN_TIMEOUT_S)
     made = [name for name, entry in find_record(served, run).stages.items() if not entry.reused]
     assert made == ["train", "evaluate", "promote"]
