@@ -275,9 +275,11 @@ class Store:
 
 
 def open_store(place: Place) -> Store:
-    """The store of a folder or an address; raises ValueError for an address of no use."""
+    """The store of a folder or an address; ValueError for a file or an address of no use."""
     place = parse_place(place)
     if isinstance(place, Path):
+        if place.is_file():
+            raise ValueError(f"store: {place.absolute()} is a file; name a folder")
         return Store(place)
     from perpo_core.remote_store import RemoteStore  # only where asked for
 

@@ -129,6 +129,11 @@ def test_a_store_that_is_a_file_is_refused(command: list[str], tmp_path: Path) -
     check(invoke(*command, "--store", str(tmp_path / "file")), "it is a file")
 
 
+def test_nothing_is_planned_for_a_store_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check(invoke("plan", "--set", f"store={tmp_path / 'file'}"), "is a file; name a folder")
+
+
 @pytest.mark.parametrize(
     ("command", "word"),
     [
