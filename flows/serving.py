@@ -65,7 +65,7 @@ def serve(
             env = build_environment(home, server, store, auth)
             prepare(server, prefect_file, home, env, say)
             with start_worker(home, env) as worker:
-                greet(server, store, home, say)
+                greet(server, store, home, auth, say)
                 wait_for_end(server, worker, home, parent)
     say("stopped; a run that was going on resumes when it is retried")
 
@@ -82,10 +82,10 @@ def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str],
         set_up(server.url, prefect_file, home, ROOT, env)
 
 
-def greet(server: Server, store: Place, home: Path, say: Say) -> None:
+def greet(server: Server, store: Place, home: Path, auth: str, say: Say) -> None:
     """Say where the UI is and what opens it; a password of the user's own is not repeated."""
     if find_own_auth() is None:
-        say(f"password, asked for once: {load_or_write_auth(home)} (kept in {home / FILE})")
+        say(f"password, asked for once: {auth} (kept in {home / FILE})")
     else:
         say(f"password, asked for once: that of {SERVER_AUTH}")
     ui = find_public_url() or server.url.removesuffix("/api")

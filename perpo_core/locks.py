@@ -30,8 +30,6 @@ from perpo_core.store import LOCK_FILE, Store
 ALL = ".store"
 Check = Callable[[], None]
 """Raises ValueError once another machine may have taken over."""
-
-
 Refuse = Callable[[str], str]
 """Who holds it -> the sentence of the ValueError."""
 

@@ -18,7 +18,7 @@ from perpo_core.child import emit, load_job
 from perpo_core.stage import find_or_make
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
-from tests.gpu_check.stages import build_context, find_obstacle
+from tests.gpu_check.stages import build_context, skip_if_unloadable
 
 READ_EVERY_S = 0.1
 FREE_WITHIN_S = 5.0  # the driver takes a moment after a process has ended
@@ -31,9 +31,7 @@ FEW: dict[str, Any] = {
 
 def main() -> None:
     job = load_job(PartJob)
-    if reason := find_obstacle():
-        emit("skip", reason=reason)
-        emit("result")
+    if skip_if_unloadable():
         return
     context = build_context(job, source=FEW)
     samples = find_or_make(context, collect).artifact

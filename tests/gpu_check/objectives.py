@@ -16,7 +16,7 @@ from perpo_core.child import emit, load_job
 from perpo_core.process import run_child
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
-from tests.gpu_check.stages import find_obstacle
+from tests.gpu_check.stages import skip_if_unloadable
 
 MODULE = "tests.gpu_check.objective_steps"
 TOLERANCE = 2e-3
@@ -24,9 +24,7 @@ TOLERANCE = 2e-3
 
 def main() -> None:
     job = load_job(PartJob)
-    if reason := find_obstacle():
-        emit("skip", reason=reason)
-        emit("result")
+    if skip_if_unloadable():
         return
     with ThreadPoolExecutor(2) as pool:
         here = pool.submit(make_rows, job, "device", {})

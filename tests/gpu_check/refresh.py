@@ -19,16 +19,14 @@ from schemas.base import StageName
 from tasks.modules import load_stage
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
-from tests.gpu_check.stages import build_context, find_obstacle
+from tests.gpu_check.stages import build_context, skip_if_unloadable
 
 METRICS = ("greedy_reward", "sampled_reward")
 
 
 def main() -> None:
     job = load_job(PartJob)
-    if reason := find_obstacle():
-        emit("skip", reason=reason)
-        emit("result")
+    if skip_if_unloadable():
         return
     context = build_context(job)
     evaluation: Any = None

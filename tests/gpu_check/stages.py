@@ -47,6 +47,15 @@ def find_obstacle() -> str:
     return ""
 
 
+def skip_if_unloadable() -> bool:
+    """Whether the part ends here, with find_obstacle's sentence as the reason."""
+    reason = find_obstacle()
+    if reason:
+        emit("skip", reason=reason)
+        emit("result")
+    return bool(reason)
+
+
 def build_context(job: PartJob, **changes: Any) -> StageContext:
     """The built-in policy in a new store; in bfloat16 on a GPU."""
     source = SMALL_SOURCE if job.miniature else SOURCE
