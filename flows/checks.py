@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perpo_core.doctor import check_disk, check_run
+from perpo_core.doctor import check_run
+from perpo_core.doctor.place import check_disk
 from perpo_core.findings import Finding
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef

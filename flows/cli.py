@@ -218,8 +218,8 @@ def doctor(
         if has_errors(findings):
             raise typer.Exit(2)
         if probe:
+            from perpo_core.doctor.probe import describe_probe, probe_policy
             from perpo_core.policy.resolve import resolve_policy
-            from perpo_core.probe import describe_probe, probe_policy
             from perpo_core.store import open_store
 
             policy = resolve_policy(resolved.policy, open_store(resolved.store))

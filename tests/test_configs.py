@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perpo_core.configuration import load_config
-from perpo_core.doctor import check_settings
+from perpo_core.doctor.settings import check_settings
 from schemas.config import JsonlSource, RefreshConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "infra" / "configs").rglob("*.toml"))

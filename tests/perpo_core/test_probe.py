@@ -12,7 +12,7 @@ import pytest
 
 from perpo_core import collect, probe
 from perpo_core.boxes import BOX_FORMATS, Frame
-from perpo_core.probe import ProbeResult, describe_probe, probe_policy
+from perpo_core.doctor.probe import ProbeResult, describe_probe, probe_policy
 from perpo_core.stage import find_or_make
 from schemas.config import RefreshConfig
 from tests.perpo_core.small_store import BOX, build_context, build_sample_row, commit_samples

@@ -1,0 +1,55 @@
+"""Prompts without the policy's special tokens, and texts that fit it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from perpo_core.findings import Finding
+from perpo_core.policy.check import load_special_tokens, load_tokenizer
+from perpo_core.sources.rows import SampleRow
+from schemas.config import RefreshConfig
+
+
+def check_texts(config: RefreshConfig, folder: Path, rows: list[SampleRow]) -> Iterator[Finding]:
+    """Prompts without the model's special tokens; true texts that an answer can hold."""
+    special = load_special_tokens(folder)
+    for row in rows:
+        prompt = row["prompt"][0]["content"][-1]["text"]
+        found = sorted(token for token in special if token in prompt)
+        if found:
+            yield Finding(
+                "error",
+                f"source: {row['row']}: the prompt contains {found[0]!r}, a special token of the "
+                "policy; remove it",
+            )
+    tokenizer = load_tokenizer(folder)
+    if tokenizer is not None:
+        yield from _check_lengths(config, tokenizer, rows)
+
+
+def _check_lengths(
+    config: RefreshConfig, tokenizer: Tokenizer, rows: list[SampleRow]
+) -> Iterator[Finding]:
+    max_tokens, max_model_len = config.generate.max_tokens, config.policy.max_model_len
+    texts = [row for row in rows if row["target"]["text"] is not None]
+    lengths = [len(tokenizer.encode(row["target"]["text"]).ids) + 1 for row in texts]  # end token
+    too_long = [length for length in lengths if length > max_tokens]
+    if too_long:
+        yield Finding(
+            "warning",
+            f"source: {len(too_long)} of {len(texts)} true texts are longer than "
+            f"generate.max_tokens ({max_tokens}), the longest has {max(too_long)} tokens: answers "
+            "cut off there never enter a list",
+        )
+    for row in rows:
+        length = len(tokenizer.encode(row["prompt"][0]["content"][-1]["text"]).ids)
+        if length + max_tokens > max_model_len:
+            yield Finding(
+                "error",
+                f"source: {row['row']}: the prompt has {length} tokens and answers may have "
+                f"{max_tokens}, more than policy.max_model_len ({max_model_len}) even without "
+                "the image",
+            )
