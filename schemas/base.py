@@ -21,7 +21,8 @@ def refuse_empty(place: object) -> object:
 
 
 Task = Literal["grounding", "ocr", "counting"]
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "selection", "validation", "test"]
+"""Trained on; choosing among checkpoints; judging the chosen one; shown in the report."""
 StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]
 STAGES: tuple[StageName, ...] = (
     "collect",
@@ -33,7 +34,7 @@ STAGES: tuple[StageName, ...] = (
     "promote",
 )  # in the order of the DAG
 TASKS: tuple[Task, ...] = ("grounding", "ocr", "counting")
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS: tuple[Split, ...] = ("train", "selection", "validation", "test")
 
 
 class Frozen(BaseModel):

@@ -29,12 +29,18 @@ class DigitsSource(Section):
         "counting": 256,
     }
     """Training prompts by task."""
+    selection: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
+        "grounding": 384,
+        "ocr": 128,
+        "counting": 128,
+    }
+    """Selection prompts by task: they choose the checkpoint."""
     validation: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 384,
         "ocr": 128,
         "counting": 128,
     }
-    """Validation prompts by task: checkpoint choice and promotion gates."""
+    """Validation prompts by task: the promotion gates, and nothing else."""
     test: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 2048,
         "ocr": 512,
@@ -51,6 +57,9 @@ class JsonlSource(Section):
     """JSON Lines files; relative paths are relative to the configuration file."""
     validation_share: float = Field(default=0.15, ge=0, le=0.5)
     """Share of the images that become validation, where a row names no split."""
+    selection_share: float = Field(default=0.5, ge=0, le=0.9)
+    """Share of the validation images, named ones too, that become selection: they choose the
+    checkpoint, so that the gates look at images that chose nothing."""
     test_share: float = Field(default=0.25, ge=0, le=0.9)
     """Share of the images that become test, where a row names no split."""
     on_bad_row: Literal["fail", "drop"] = "fail"

@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image
 
 from perpo_core.boxes import Box
+from schemas.base import Split
 
-Split = Literal["train", "validation", "test"]
 Task = Literal["grounding", "ocr", "counting"]
-SPLIT_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
-SPLIT_CODES = {"train": 0, "validation": 1, "test": 2}
+SPLIT_SHARES = {"train": 0.6, "selection": 0.075, "validation": 0.075, "test": 0.25}
+SPLIT_CODES = {"train": 0, "validation": 1, "test": 2, "selection": 3}
 SIDE = 96  # pixels of a scene's edge
 EXTREME_MARGIN = 4  # pixels by which the leftmost, largest, ... must beat the runner-up
 
@@ -90,7 +90,7 @@ def load_digits_by_split() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
     digits = load_digits()
     order = np.random.default_rng(20250205).permutation(len(digits.target))
-    bounds = np.cumsum([int(share * len(order)) for share in SPLIT_SHARES.values()])[:-1]
+    bounds = (np.cumsum(list(SPLIT_SHARES.values())) * len(order)).astype(int)[:-1]
     parts = np.split(order, bounds)
     return {
         split: (digits.images[part] / 16.0, digits.target[part])
