@@ -91,7 +91,8 @@ class TrainConfig(Section):
     micro_batch_lists: int = Field(default=8, ge=1, le=4096)
     """Lists a forward pass at most; the gradient of a step does not depend on it."""
     micro_batch_tokens: int = Field(default=16_384, ge=1, le=1_000_000_000)
-    """Tokens a forward pass at most; a longer list runs alone."""
+    """Tokens a forward pass computes at most; a longer list runs alone. Where answers cannot share
+    their prompt, it is computed once an answer and counts as often."""
     eval_every_steps: int = Field(default=50, ge=1, le=1_000_000)
     """Steps between checkpoints, each measured on the validation split."""
     eval_prompts: int = Field(default=384, ge=1, le=1_000_000)

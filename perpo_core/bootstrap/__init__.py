@@ -32,6 +32,7 @@ from perpo_core.bootstrap.reading import write_readings
 from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import pretrain_vision
 from perpo_core.policy.builtin import build_model, build_processor
+from perpo_core.train.budget import choose_count
 from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
@@ -156,7 +157,10 @@ def build_trainer(
         args=arguments,
         train_dataset=SceneDialogues(num_scenes, seed, processor, write),
         data_collator=Collator(
-            processor.tokenizer.pad_token_id, stage.batch_scenes, config.micro_batch_tokens
+            processor.tokenizer.pad_token_id,
+            stage.batch_scenes,
+            config.micro_batch_tokens,
+            choose_count(model),
         ),
         list_config=config,
         validation=None,

@@ -31,9 +31,15 @@ MEMORY_ADVICE = (
     "lower train.micro_batch_lists or train.micro_batch_tokens, or set train.gradient_checkpointing"
 )
 LOG_FILE = "train.log"
-NOT_IN_KEY = {
-    "threads", "processes", "progress_timeout_s", "trackers", "displacement_nats",
-    "extra_references",
+# How the same sums are computed: in what portions, by how many processes, with what kept in memory.
+# They move a trained weight by rounding alone, as another machine would, and make no other policy.
+COMPUTED_ALIKE = {
+    "threads", "processes", "sharding", "gradient_checkpointing", "micro_batch_lists",
+    "micro_batch_tokens",
+}  # fmt: skip
+# References count by their content; the others are for who looks on.
+NOT_IN_KEY = COMPUTED_ALIKE | {
+    "progress_timeout_s", "trackers", "displacement_nats", "extra_references",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
 
+from perpo_core.train.budget import choose_count
 from perpo_core.train.data import RankedLists
 from perpo_core.train.history import Reporter
 from perpo_core.train.list_policy import ListPolicy
@@ -39,7 +40,12 @@ def build_trainer(
         args=build_arguments(config, work, num_steps, measured, measure_start, model.layer_name),
         train_dataset=lists,
         eval_dataset=lists if measured else None,  # evaluate() answers its own prompts
-        data_collator=Collator(pad_id, config.micro_batch_lists, config.micro_batch_tokens),
+        data_collator=Collator(
+            pad_id,
+            config.micro_batch_lists,
+            config.micro_batch_tokens,
+            choose_count(model.base),
+        ),
         list_config=config,
         validation=validation if measured else None,
         callbacks=callbacks,

@@ -35,11 +35,6 @@ class RankedList:
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
 
-    @property
-    def num_tokens(self) -> int:
-        """Of the forward passes that its loss needs."""
-        return self.packable.lengths.total + (self.crop.num_tokens if self.crop else 0)
-
 
 class RankedLists(Dataset[RankedList]):
     """Rows of preferences.parquet; images are decoded when a list is asked for."""
@@ -195,19 +190,6 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
         collate_lists(crops, pad_id) if crops else None,
     )
-
-
-def split_by_tokens(lists: Sequence[RankedList], max_tokens: int) -> list[list[RankedList]]:
-    """The lists in order, in parts of at most `max_tokens`; a longer list is a part alone."""
-    parts: list[list[RankedList]] = []
-    room = 0
-    for ranked in lists:
-        if ranked.num_tokens > room or not parts:
-            parts.append([])
-            room = max_tokens
-        parts[-1].append(ranked)
-        room -= ranked.num_tokens
-    return parts
 
 
 def _pad(rows: Sequence[Sequence[float]], width: int, dtype: torch.dtype) -> Tensor:

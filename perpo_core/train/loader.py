@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from perpo_core.train.data import RankedList, collate_lists, split_by_tokens
+from perpo_core.train.budget import Count, split_by_tokens
+from perpo_core.train.data import RankedList, collate_lists
 from perpo_core.train.ranks import take_turns
 
 
@@ -53,19 +54,21 @@ class StepLoader(DataLoader[Any]):
 class Collator:
     """The lists of a step -> parts the Trainer can carry; list ids travel for error messages.
 
-    A part is a forward pass: at most `max_lists` lists, and as many as `max_tokens` allow.
+    A part is a forward pass: at most `max_lists` lists, and as many as `max_tokens` allow,
+    counted as the model computes them.
     """
 
-    def __init__(self, pad_id: int, max_lists: int, max_tokens: int) -> None:
+    def __init__(self, pad_id: int, max_lists: int, max_tokens: int, count: Count) -> None:
         self._pad_id = pad_id
-        self._max_lists, self._max_tokens = max_lists, max_tokens
+        self._max_lists, self._max_tokens, self._count = max_lists, max_tokens, count
 
     def __call__(self, lists: Sequence[RankedList]) -> dict[str, Any]:
         return {"parts": [self._collate(part) for part in self._split(lists)]}
 
     def _split(self, lists: Sequence[RankedList]) -> Iterator[list[RankedList]]:
         for start in range(0, len(lists), self._max_lists):
-            yield from split_by_tokens(lists[start : start + self._max_lists], self._max_tokens)
+            members = lists[start : start + self._max_lists]
+            yield from split_by_tokens(members, self._max_tokens, self._count)
 
     def _collate(self, lists: Sequence[RankedList]) -> dict[str, Any]:
         batch = collate_lists(lists, self._pad_id)

@@ -18,7 +18,8 @@ import torch
 
 from perpo_core.atomic import temporary_beside
 from perpo_core.child import emit
-from perpo_core.train.data import CroppedLists, RankedLists, collate_lists, split_by_tokens
+from perpo_core.train.budget import choose_count, split_by_tokens
+from perpo_core.train.data import CroppedLists, RankedLists, collate_lists
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.ranks import gather, gather_turns, get_rank, take_turns
 from schemas.arrow import REFERENCES
@@ -66,11 +67,11 @@ class References:
     def compute(self, lists: Lists, model: ListPolicy) -> list[list[float]]:
         """The rows of all lists, each process its share, in batches as training's."""
         numbers = take_turns(range(len(lists)))
-        size = self._config.micro_batch_lists
+        size, count = self._config.micro_batch_lists, choose_count(model.base)
         rows: list[list[float]] = []
         for start in range(0, len(numbers), size):
             members = [lists[i] for i in numbers[start : start + size]]
-            for part in split_by_tokens(members, self._config.micro_batch_tokens):
+            for part in split_by_tokens(members, self._config.micro_batch_tokens, count):
                 rows += compute_rows(model, part, self._pad_id)
             done = min((start + size) * len(lists) // max(len(numbers), 1), len(lists))
             emit("progress", done=done, total=len(lists), unit="lists")

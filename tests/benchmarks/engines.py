@@ -30,6 +30,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.perpo import compute_perpo_loss
+from perpo_core.train.budget import count_packed
 from perpo_core.train.data import RankedList
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
@@ -100,7 +101,9 @@ def build_packed(shape: Shape, num_steps: int, work: Path, cached: bool = False)
         model=policy,
         args=TrainingArguments(str(work), max_steps=num_steps, **ARGUMENTS),
         train_dataset=ListsWithReference(lists, references),
-        data_collator=Collator(PAD, CONFIG.micro_batch_lists, CONFIG.micro_batch_tokens),
+        data_collator=Collator(
+            PAD, CONFIG.micro_batch_lists, CONFIG.micro_batch_tokens, count_packed
+        ),
         list_config=CONFIG,
         validation=None,
     )

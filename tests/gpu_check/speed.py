@@ -22,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from perpo_core.child import emit, load_job
+from perpo_core.train.budget import count_apart, count_packed
 from perpo_core.train.build import build_arguments
 from perpo_core.train.data import RankedList, TrainBatch
 from perpo_core.train.list_policy import ListPolicy
@@ -175,10 +176,7 @@ def build_trainer(
     num_steps = WARM_UP_STEPS + MOST_STEPS
     arguments = build_arguments(config, folder, num_steps, False, False, policy.layer_name)
     arguments.save_strategy = SaveStrategy.NO
-    tokens = config.micro_batch_tokens
-    if method == "separate":  # the collator counts packed tokens
-        most = max(1, tokens // (shape.group_size * shape.sequence_tokens))
-        tokens = most * shape.packed_tokens
+    count = count_apart if method == "separate" else count_packed
     made = Lists(config.batch_lists, shape, build_processor())
     trainer = ListTrainer(
         model=policy,
@@ -186,7 +184,7 @@ def build_trainer(
         train_dataset=ReadyLists(
             [made[index] for index in range(len(made))], num_steps * config.batch_lists
         ),
-        data_collator=Collator(PAD, config.micro_batch_lists, tokens),
+        data_collator=Collator(PAD, config.micro_batch_lists, config.micro_batch_tokens, count),
         list_config=config,
         validation=None,
     )

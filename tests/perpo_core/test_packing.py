@@ -8,7 +8,7 @@ import torch
 from perpo_core.generate.prompts import Prompt
 from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.sources.digits import compose_scene, encode_png
-from perpo_core.train.data import RankedList, collate_lists, encode_prompt, split_by_tokens
+from perpo_core.train.data import RankedList, collate_lists, encode_prompt
 from perpo_core.train.families import build_positions
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import Branch, ListLengths, PackableList, pack_lists
@@ -74,20 +74,6 @@ def test_lists_follow_each_other_without_padding():
 def test_positions_restart_after_the_prefix(processor):
     packed = pack_lists([PackableList([5, 6], [Branch([7, 8]), Branch([9])])], pad_id=0)
     assert build_positions(build_model(processor), packed).tolist() == [[0, 1, 2, 3, 2]]
-
-
-@pytest.mark.parametrize(
-    ("max_tokens", "sizes"), [(1000, [3]), (9, [1, 2]), (7, [1, 1, 1]), (1, [1, 1, 1])]
-)
-def test_lists_are_split_by_tokens(max_tokens, sizes):
-    """Lists of 8, 4 and 5 tokens."""
-    lists = [
-        RankedList(str(number), PackableList([1], [Branch([2] * (length - 1))]), [0.0])
-        for number, length in enumerate([8, 4, 5])
-    ]
-    parts = split_by_tokens(lists, max_tokens)
-    assert [len(part) for part in parts] == sizes
-    assert [ranked for part in parts for ranked in part] == lists
 
 
 def test_unscored_tokens_carry_no_loss():

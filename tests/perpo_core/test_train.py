@@ -204,7 +204,13 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
         return train.compute_key(config, context.policy, samples, preferences)
 
     base = key_of()
-    assert key_of(train=TRAIN | {"threads": 2, "displacement_nats": 9.0}) == base
+    alike: list[dict[str, Any]] = [
+        {"threads": 2}, {"displacement_nats": 9.0}, {"micro_batch_lists": 1},
+        {"micro_batch_tokens": 1}, {"gradient_checkpointing": True}, {"processes": 2},
+        {"processes": 2, "sharding": "fsdp"},
+    ]  # fmt: skip
+    for changes in alike:
+        assert key_of(train=TRAIN | changes) == base
     assert key_of(generate={"processes": 7}) == base
     others: list[Any] = [
         {"train": TRAIN | {"beta": 0.2}}, {"train": TRAIN | {"seed": 1}},

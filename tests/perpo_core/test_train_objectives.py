@@ -12,12 +12,12 @@ import torch
 
 from perpo_core import train
 from perpo_core.train import child
+from perpo_core.train.budget import count_packed, split_by_tokens
 from perpo_core.train.data import (
     CroppedLists,
     RankedList,
     RankedLists,
     collate_lists,
-    split_by_tokens,
 )
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.model import load_policy
@@ -84,13 +84,9 @@ def test_crops_stand_where_the_best_answers_do(lists, processor, policy):
 def test_a_forward_pass_has_room_for_its_crops(lists, processor):
     ranked = replace(lists[0], crop=CroppedLists(lists, processor, seed=0)[0])
     whole, crop = lists[0].packable.lengths, ranked.crop.packable.lengths
-    assert ranked.num_tokens == whole.total + crop.total > lists[0].num_tokens
-    for room, parts in (
-        (whole.total, 2),
-        (2 * ranked.num_tokens - 1, 2),
-        (2 * ranked.num_tokens, 1),
-    ):
-        assert len(split_by_tokens([ranked, ranked], room)) == parts
+    num_tokens = whole.total + crop.total
+    for room, parts in ((whole.total, 2), (2 * num_tokens - 1, 2), (2 * num_tokens, 1)):
+        assert len(split_by_tokens([ranked, ranked], room, count_packed)) == parts
 
 
 @pytest.mark.parametrize(
