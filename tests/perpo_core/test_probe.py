@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from perpo_core import collect, probe
+from perpo_core import collect
 from perpo_core.boxes import BOX_FORMATS, Frame
+from perpo_core.doctor import probe
 from perpo_core.doctor.probe import ProbeResult, describe_probe, probe_policy
 from perpo_core.stage import find_or_make
 from schemas.config import RefreshConfig
