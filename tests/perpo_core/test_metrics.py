@@ -84,6 +84,17 @@ def test_ocr_and_counting_by_hand() -> None:
     assert headroom_closed == {"ocr": None, "counting": None}
 
 
+def test_best_of_n_is_chosen_among_the_sampled_answers() -> None:
+    """The greedy answer is none of the n, however good it is."""
+    rows = [
+        *answers("a", "grounding", "base", [0.9, 0.2, 0.4]),
+        *answers("a", "grounding", "trained", [1.0, None, 0.1]),
+    ]
+    metrics, headroom_closed = compute(rows)
+    assert values(metrics["grounding"]["best_of_n"]) == pytest.approx((0.4, 0.1, -0.3))
+    assert headroom_closed == {"grounding": None}
+
+
 def test_order_of_rows_does_not_matter() -> None:
     shuffled = list(GROUNDING)
     random.Random(0).shuffle(shuffled)
