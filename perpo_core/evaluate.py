@@ -1,8 +1,9 @@
 """Stage evaluate: base against trained on the same held-out prompts, greedy and sampled.
 
-Both policies answer every validation and test prompt through the same engine. The base's answers
-are a candidate set of their own in the store, so that training with other settings does not
-sample them again. The report reads the test split; gates read the validation split.
+Both policies answer every validation and test prompt through the same engine, and no selection
+prompt: those chose the checkpoint. The base's answers are a candidate set of their own in the
+store, so that training with other settings does not sample them again. The report reads the test
+split; gates read the validation split.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from perpo_core.score import score_text
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
-from schemas.base import Split
+from schemas.base import JUDGING_SPLIT, Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 KIND = "evaluation"
 VERSION = 2
-SPLITS: list[Split] = ["validation", "test"]
+SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
@@ -83,7 +84,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     file = workspace.write_table("predictions.parquet", predictions)
     resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
     metrics, headroom = compute_metrics(predictions, "test", resamples, seed)
-    validation, _ = compute_metrics(predictions, "validation", resamples, seed)
+    validation, _ = compute_metrics(predictions, JUDGING_SPLIT, resamples, seed)
     return EvalReport(
         stage="evaluate",
         key=key,

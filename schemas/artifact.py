@@ -10,9 +10,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from schemas.base import Digest, Frozen, StageName, Task
+from schemas.base import Digest, Frozen, Split, StageName, Task
 
 SCHEMA_VERSION: Final = 1
 
@@ -182,8 +182,8 @@ class TrainPoint(Frozen):
     """Most memory so far, GB: of tensors on the GPU, or of the process on a CPU."""
 
 
-class ValidationPoint(Frozen):
-    """Reward on the validation split at one checkpoint."""
+class RewardPoint(Frozen):
+    """Reward at one checkpoint, on the split that chooses among them."""
 
     step: int
     mean_reward: float
@@ -205,7 +205,11 @@ class Checkpoint(Artifact):
     """Largest difference of an answer's reference log-probability, as trained on, from a live
     forward of a few lists; 0 where they were computed live."""
     history: list[TrainPoint]
-    validation: list[ValidationPoint]
+    chosen_on: Split = "validation"
+    """Where the readings were taken. validation, which judges too: by versions that had no split of
+    its own for choosing and did not name it."""
+    readings: list[RewardPoint] = Field(validation_alias=AliasChoices("readings", "validation"))
+    """[]: nothing to choose by, so that the last step was kept."""
 
 
 class Metric(Frozen):

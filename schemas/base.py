@@ -22,7 +22,17 @@ def refuse_empty(place: object) -> object:
 
 Task = Literal["grounding", "ocr", "counting"]
 Split = Literal["train", "selection", "validation", "test"]
-"""Trained on; choosing among checkpoints; judging the chosen one; shown in the report."""
+"""What a prompt is for, and nothing else.
+
+train: sampled, ranked and trained on. selection: chooses, among checkpoints and whatever else is
+compared to keep the best (settings, seeds). validation: judges what was chosen; the gates look
+here. test: shown in the report; decides nothing.
+
+Nothing that chooses may look at validation or test: the best of several is partly the luckiest, and
+only prompts that chose nothing tell the two apart (docs/gates.md has it in figures).
+"""
+CHOOSING_SPLIT: Split = "selection"
+JUDGING_SPLIT: Split = "validation"
 StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]
 STAGES: tuple[StageName, ...] = (
     "collect",

@@ -94,9 +94,10 @@ class TrainConfig(Section):
     """Tokens a forward pass computes at most; a longer list runs alone. Where answers cannot share
     their prompt, it is computed once an answer and counts as often."""
     eval_every_steps: int = Field(default=50, ge=1, le=1_000_000)
-    """Steps between checkpoints, each measured on the validation split."""
+    """Steps between checkpoints, each measured on the selection split, which chooses
+    among them and the start."""
     eval_prompts: int = Field(default=384, ge=1, le=1_000_000)
-    """Validation prompts a measurement, shared out over the tasks."""
+    """Selection prompts a measurement, shared out over the tasks."""
     patience: int = Field(default=4, ge=1, le=1000)
     """Stop after this many measurements without a better one."""
     displacement_nats: float = Field(default=1.0, gt=0, le=1e6)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.artifact import CandidateSet, Checkpoint, PreferenceSet, SampleSet
-from schemas.base import Split, StageName
+from schemas.base import SPLITS, Split, StageName
 from schemas.config import DigitsSource, RefreshConfig
 
 
@@ -40,8 +40,7 @@ def _describe_source(config: RefreshConfig) -> str:
     source = config.source
     if not isinstance(source, DigitsSource):
         return f"samples from {', '.join(path.name for path in source.files)}"
-    splits = (source.train, source.validation, source.test)
-    total = sum(number for split in splits for number in split.values())
+    total = sum(sum(getattr(source, split).values()) for split in SPLITS)
     return f"{total:,} digit scenes"
 
 

@@ -163,7 +163,7 @@ def build_trainer(
             choose_count(model),
         ),
         list_config=config,
-        validation=None,
+        selection=None,
         callbacks=[Notes(work.name, note)],
     )
 

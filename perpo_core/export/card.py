@@ -7,6 +7,7 @@ from perpo_core.export.front_matter import build_front_matter
 from perpo_core.export.provenance import build_data, build_settings_table, build_versions
 from perpo_core.export.usage import build_usage
 from perpo_core.markdown import build_table, escape
+from perpo_core.report.choice import describe_choice
 from perpo_core.report.summary import TASK_LABELS, compute_reading, label_metric
 from perpo_core.report.tables import build_metric_rows, compute_scale
 from schemas.artifact import Metric
@@ -58,12 +59,10 @@ def describe_work(facts: CardFacts) -> str:
 
 
 def _describe_choice(facts: CardFacts) -> str:
+    choice = describe_choice(facts.checkpoint)
     if facts.is_start_kept:
-        return (
-            "no checkpoint beat the start on the validation split, so that **these are the "
-            "weights of the start**"
-        )
-    return f"step {facts.checkpoint.chosen_step} was chosen on the validation split"
+        choice += ", so that **these are the weights of the start**"
+    return choice
 
 
 def _describe_start(facts: CardFacts) -> list[str]:

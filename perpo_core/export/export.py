@@ -13,6 +13,7 @@ from perpo_core.export.folder import FileCopy, check_target, read_checked, write
 from perpo_core.export.licence import read_licence
 from perpo_core.export.origin import find_origin
 from perpo_core.pointer import MODEL_FOLDER
+from perpo_core.report.choice import describe_choice
 from perpo_core.report.load import load_artifacts
 from perpo_core.store import DamagedArtifact, Store
 from schemas.artifact import Checkpoint
@@ -81,7 +82,7 @@ def _check_adapter(run: RunRecord, checkpoint: Checkpoint) -> None:
     if run.config.train.adapter == "full":
         why = "it trained every weight (train.adapter = full)"
     elif checkpoint.chosen_step == 0:
-        why = "it kept its start, since no checkpoint beat that on validation"
+        why = f"it kept its start, since {describe_choice(checkpoint)}"
     elif not any(file.path.startswith(f"{ADAPTER_FOLDER}/") for file in checkpoint.files):
         why = f"its checkpoint holds no {ADAPTER_FOLDER} folder"
     else:

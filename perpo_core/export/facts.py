@@ -34,7 +34,7 @@ class CardFacts:
 
     @property
     def is_start_kept(self) -> bool:
-        """No checkpoint beat the start on validation, so that these are the start's weights."""
+        """No checkpoint beat the start, so that these are the start's weights."""
         return self.checkpoint.chosen_step == 0
 
     @property

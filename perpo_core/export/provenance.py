@@ -28,6 +28,10 @@ NAMED_SETTINGS = {
 }  # fmt: skip
 LORA_SETTINGS = ("lora_rank", "lora_alpha")
 OF_THE_MACHINE = ("threads", "progress_timeout_s")
+USES = (
+    "Lists come from train, selection chose the checkpoint, validation judged it at the gates, and "
+    "test gave the results above; no image is in two of them."
+)
 COUNTED: dict[StageName, str] = {
     "collect": "samples", "generate": "prompts answered", "score": "answers",
     "materialize": "training samples with a list",
@@ -45,6 +49,7 @@ def build_data(facts: CardFacts) -> str:
             for task in facts.tasks
         )
         parts.append(build_table(("samples", *SPLITS), rows))
+        parts.append(USES)
     if counts := list(_build_counts(facts)):
         parts.append(build_table(("", "in", "kept", "dropped, by reason"), counts))
     if candidates and lists:
@@ -100,9 +105,9 @@ def _describe_outcome(facts: CardFacts) -> Iterator[list[str]]:
     yield ["steps trained", f"{num_steps:,}"]
     kept = " (the start)" if facts.is_start_kept else ""
     yield ["step chosen", f"{checkpoint.chosen_step:,}{kept}"]
-    rewards = {point.step: point.mean_reward for point in checkpoint.validation}
+    rewards = {point.step: point.mean_reward for point in checkpoint.readings}
     for step in sorted({0, checkpoint.chosen_step} & rewards.keys()):
-        yield [f"validation reward at step {step:,}", format_number(rewards[step])]
+        yield [f"{checkpoint.chosen_on} reward at step {step:,}", format_number(rewards[step])]
 
 
 def build_versions(facts: CardFacts) -> str:

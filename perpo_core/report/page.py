@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from perpo_core.frames import build_framer
 from perpo_core.report.cards import Album, Card
+from perpo_core.report.choice import describe_choice
 from perpo_core.report.gallery import (
     Changes,
     count_changes,
@@ -55,6 +56,7 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
     return template.render(
         style=load_style(),
         after_gates=_describe_outcome(report),
+        choice=_describe_choice(artifacts),
         report=report,
         run=run,
         task_labels=TASK_LABELS,
@@ -103,6 +105,14 @@ def _describe_outcome(report: Report) -> str:
     if promotion.approval == "waiting":
         return f"Every measured gate passed; `perpo approve {report.run_id}` promotes the policy."
     return "Every measured gate passed, and the promoted policy moved to this checkpoint."
+
+
+def _describe_choice(artifacts: RunArtifacts) -> str:
+    """Which checkpoint was kept, and by what; "" without one."""
+    if artifacts.checkpoint is None:
+        return ""
+    clause = describe_choice(artifacts.checkpoint)
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def _describe_times(run: RunRecord) -> str:

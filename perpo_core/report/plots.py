@@ -1,4 +1,4 @@
-"""The report's plots: training curves, validation reward by checkpoint, reward histograms."""
+"""The report's plots: training curves, reward by checkpoint, reward histograms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perpo_core.report.rows import NUM_BINS, Histogram
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, TASK_COLOURS, draw_svg
-from schemas.artifact import Checkpoint, TrainPoint, ValidationPoint
+from schemas.artifact import Checkpoint, TrainPoint
 from schemas.base import TASKS, Task
 
 SMOOTHED_SHARE = 0.08  # of the steps: window of the running mean
@@ -67,10 +67,10 @@ CURVES = (
 
 
 def build_training_plots(checkpoint: Checkpoint) -> list[Plot]:
-    """Validation by checkpoint and the curves of the training steps, as far as there are any."""
+    """Reward by checkpoint and the curves of the training steps, as far as there are any."""
     plots = []
-    if checkpoint.validation:
-        plots.append(plot_validation(checkpoint.validation, checkpoint.chosen_step))
+    if checkpoint.readings:
+        plots.append(plot_readings(checkpoint))
     if checkpoint.history:
         plots += _plot_history(checkpoint.history)
     return plots
@@ -126,8 +126,9 @@ def _label_steps(axes: Axes) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
 
 
-def plot_validation(points: Sequence[ValidationPoint], chosen_step: int) -> Plot:
-    """Greedy reward on the validation split since the first measurement; the chosen one ringed."""
+def plot_readings(checkpoint: Checkpoint) -> Plot:
+    """Greedy reward on the split that chose, since the first reading; the chosen one ringed."""
+    points, chosen_step = checkpoint.readings, checkpoint.chosen_step
     first, steps = points[0], [point.step for point in points]
     means = [point.mean_reward - first.mean_reward for point in points]
     tasks = [task for task in TASKS if all(task in point.per_task for point in points)]
@@ -142,10 +143,11 @@ def plot_validation(points: Sequence[ValidationPoint], chosen_step: int) -> Plot
             _ring(axes, chosen_step, means[steps.index(chosen_step)])
         _label_steps(axes)
 
-    label = f"Validation reward by checkpoint; step {chosen_step} was chosen"
+    title = f"{checkpoint.chosen_on.capitalize()} reward"
+    label = f"{title} by checkpoint; step {chosen_step} was chosen"
     keys = (Key("mean", "ink"), *(_task_key(task) for task in tasks))
     note = f"change since step {first.step}; chosen: step {chosen_step}"
-    return Plot("Validation reward", note, draw_svg("validation", label, draw), keys)
+    return Plot(title, note, draw_svg("readings", label, draw), keys)
 
 
 def _ring(axes: Axes, step: int, value: float) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from perpo_core.approvals import Answer
 from perpo_core.metrics import LOWER_IS_BETTER
+from perpo_core.report.choice import find_bias
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.train.displacement import find_displacement
 from schemas.artifact import Gate, Metric
@@ -107,13 +108,14 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
 
 
 def _list_warnings(run: RunRecord, artifacts: RunArtifacts) -> list[str]:
-    """What the training curves say against the training."""
+    """What the training curves, and how the checkpoint was chosen, say against the training."""
     if artifacts.checkpoint is None:
         return []
-    steps = [point.step for point in artifacts.checkpoint.validation]
+    checkpoint = artifacts.checkpoint
+    steps = [point.step for point in checkpoint.readings]
     limit_nats = run.config.train.displacement_nats
-    warning = find_displacement(artifacts.checkpoint.history, steps, limit_nats)
-    return [warning] if warning else []
+    displacement = find_displacement(checkpoint.history, steps, limit_nats)
+    return [warning for warning in (displacement, find_bias(checkpoint)) if warning]
 
 
 def _summarise_promotion(artifacts: RunArtifacts) -> PromotionSummary | None:

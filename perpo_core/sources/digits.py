@@ -25,7 +25,7 @@ from schemas.base import Split
 
 Task = Literal["grounding", "ocr", "counting"]
 SPLIT_SHARES = {"train": 0.6, "selection": 0.075, "validation": 0.075, "test": 0.25}
-SPLIT_CODES = {"train": 0, "validation": 1, "test": 2, "selection": 3}
+SPLIT_CODES = {"train": 0, "validation": 1, "test": 2, "selection": 3}  # seeds of scenes: they stay
 SIDE = 96  # pixels of a scene's edge
 EXTREME_MARGIN = 4  # pixels by which the leftmost, largest, ... must beat the runner-up
 

@@ -1,4 +1,4 @@
-"""Stage train: the listwise objective on ranked lists; the best checkpoint on validation stays.
+"""Stage train: the listwise objective on ranked lists; the best checkpoint on selection stays.
 
 The work happens in a child process (perpo_core.train.child) that gives its memory back by ending.
 A killed run resumes from its last checkpoint, or takes the finished model where only the commit was
@@ -21,11 +21,12 @@ from perpo_core.train import sidecars
 from perpo_core.train.finished import ADAPTER, MODEL, load_finished
 from perpo_core.train.sampled_by import check_sampled_by
 from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
+from schemas.base import CHOOSING_SPLIT
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, TrainJob
 
 KIND = "checkpoint"
-VERSION = 2
+VERSION = 3
 CHILD = "perpo_core.train.child"
 MEMORY_ADVICE = (
     "lower train.micro_batch_lists or train.micro_batch_tokens, or set train.gradient_checkpointing"
@@ -46,7 +47,7 @@ NOT_IN_KEY = COMPUTED_ALIKE | {
 def compute_key(
     config: RefreshConfig, policy: PolicyRef, samples: SampleSet, preferences: PreferenceSet
 ) -> str:
-    """Lists, validation samples, start policy, the train section, and how answers are judged.
+    """Lists, selection samples, start policy, the train section, and how answers are judged.
 
     References count by their content, wherever they lie; raises ValueError where one is missing.
     """
@@ -120,7 +121,8 @@ def run(
         chosen_step=result["chosen_step"],
         reference_difference_nats=result["reference_difference_nats"],
         history=result["history"],
-        validation=result["validation"],
+        chosen_on=CHOOSING_SPLIT,
+        readings=result["readings"],
     )
 
 

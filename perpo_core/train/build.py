@@ -14,15 +14,15 @@ from perpo_core.train.data import RankedLists
 from perpo_core.train.history import Reporter
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.loader import Collator
+from perpo_core.train.selection import SelectionReward
 from perpo_core.train.trainer import ListTrainer
-from perpo_core.train.validation import ValidationReward
 from schemas.train_config import TrainConfig
 
 
 def build_trainer(
     model: ListPolicy,
     lists: RankedLists,
-    validation: ValidationReward,
+    selection: SelectionReward,
     processor: Any,
     config: TrainConfig,
     work: Path,
@@ -30,7 +30,7 @@ def build_trainer(
 ) -> ListTrainer:
     """A trainer that saves, evaluates and remembers the best checkpoint at the same steps."""
     num_steps = max(1, math.ceil(math.ceil(len(lists) / config.batch_lists) * config.epochs))
-    measured = len(validation) > 0
+    measured = len(selection) > 0
     callbacks: list[TrainerCallback] = [Reporter(num_steps, config.displacement_nats)]
     if measured:
         callbacks.append(EarlyStoppingCallback(config.patience))
@@ -47,7 +47,7 @@ def build_trainer(
             choose_count(model.base),
         ),
         list_config=config,
-        validation=validation if measured else None,
+        selection=selection if measured else None,
         callbacks=callbacks,
     )
 

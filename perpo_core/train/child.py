@@ -33,8 +33,8 @@ from perpo_core.train.ranks import (
     run_as_one_of_many,
 )
 from perpo_core.train.references import References
+from perpo_core.train.selection import SelectionReward
 from perpo_core.train.trainer import ListTrainer
-from perpo_core.train.validation import ValidationReward
 from perpo_core.workspace import SCRATCH
 from schemas.run import PolicyRef, ReferenceJob, TrainJob
 
@@ -111,13 +111,15 @@ def attach_references(
 
 def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) -> ListTrainer:
     """Train from the start or from where a killed process left; the best checkpoint is loaded."""
-    validation = ValidationReward(job.samples_file, processor, job.config, job.policy.folder)
+    selection = SelectionReward(job.samples_file, processor, job.config, job.policy.folder)
+    if not len(selection):
+        emit("log", message="no selection prompts, so nothing to choose by: the last step is kept")
     work = job.folder / SCRATCH
     resumed = gather(find_checkpoint(work) if get_rank() == 0 else None)[0]
     if resumed:
         emit("log", message=f"resuming from {Path(resumed).name}")
     trainer = build_trainer(
-        model, lists, validation, processor, job.config.train, work, measure_start=not resumed
+        model, lists, selection, processor, job.config.train, work, measure_start=not resumed
     )
     trainer.train(resume_from_checkpoint=resumed)
     return trainer
@@ -132,7 +134,7 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
         for path in (folder, adapter):
             shutil.rmtree(path, ignore_errors=True)
         if chosen == 0:
-            emit("log", message="no checkpoint beat the start on validation; the start is kept")
+            emit("log", message="no checkpoint beat the start on selection; the start is kept")
             # The same digest: its answers are known already.
             shutil.copytree(job.policy.folder, folder)
         else:
@@ -144,7 +146,7 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
     return {
         "chosen_step": chosen,
         "history": [point.model_dump() for point in history],
-        "validation": [point.model_dump() for point in points],
+        "readings": [point.model_dump() for point in points],
     }
 
 

@@ -26,8 +26,8 @@ def compute_chosen_change(points: Sequence[TrainPoint]) -> float | None:
 def describe_displacement(points: Sequence[TrainPoint], limit_nats: float) -> str | None:
     """A warning if, over these points, the best answers fell by more than `limit_nats`.
 
-    `points` are the training steps since the last validation reading: single steps are a few lists
-    each and scatter.
+    `points` are the training steps since the last reading of the reward: single steps are a few
+    lists each and scatter.
     """
     change = compute_chosen_change(points)
     if change is None or change >= -limit_nats:

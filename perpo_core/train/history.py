@@ -10,7 +10,7 @@ from perpo_core.child import emit
 from perpo_core.objectives.metrics import LIST_METRICS
 from perpo_core.train.displacement import describe_displacement
 from perpo_core.train.meters import LOSS_PART
-from schemas.artifact import TrainPoint, ValidationPoint
+from schemas.artifact import RewardPoint, TrainPoint
 
 
 class Reporter(TrainerCallback):
@@ -27,14 +27,14 @@ class Reporter(TrainerCallback):
             emit("progress", done=state.global_step, total=self._num_steps, unit="steps",
                  loss=logs["loss"])  # fmt: skip
         if logs and "eval_reward" in logs:
-            emit("log", message=f"step {state.global_step}: validation reward "
+            emit("log", message=f"step {state.global_step}: selection reward "
                  f"{logs['eval_reward']:.4f}")  # fmt: skip
             if warning := describe_displacement(self._since_reading, self._displacement_nats):
                 emit("log", message=warning)
             self._since_reading.clear()
 
 
-def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[ValidationPoint]]:
+def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[RewardPoint]]:
     """The Trainer's log as typed points."""
     history = [
         TrainPoint(
@@ -49,8 +49,8 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
         for entry in log
         if "loss" in entry
     ]
-    validation = [
-        ValidationPoint(
+    readings = [
+        RewardPoint(
             step=entry["step"],
             mean_reward=entry["eval_reward"],
             per_task={
@@ -62,7 +62,7 @@ def read_history(log: list[dict[str, Any]]) -> tuple[list[TrainPoint], list[Vali
         for entry in log
         if "eval_reward" in entry
     ]
-    return history, validation
+    return history, readings
 
 
 def is_metric(name: str) -> bool:
@@ -70,6 +70,6 @@ def is_metric(name: str) -> bool:
     return name in LIST_METRICS or name.startswith(LOSS_PART)
 
 
-def choose_step(points: list[ValidationPoint]) -> int:
-    """The step with the best validation reward, the earliest of equals."""
+def choose_step(points: list[RewardPoint]) -> int:
+    """The step with the best selection reward, the earliest of equals."""
     return max(points, key=lambda point: (point.mean_reward, -point.step)).step

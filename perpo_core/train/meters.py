@@ -2,7 +2,7 @@
 
 Sums stay on the device until the step is logged, so that no forward pass waits for them. The clock
 runs while the step is made, its images decoded and its weights moved; it stands still while the
-policy is measured on the validation split and while a checkpoint is written.
+policy is measured on the selection split and while a checkpoint is written.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 What is ours: a step's lists are run in parts and shared out over the processes, the loss is the sum
 over lists divided by the number of lists of the whole optimiser step, evaluation is reward on
-validation answers, and a loss that is not finite stops the run with the lists named.
+selection answers, and a loss that is not finite stops the run with the lists named.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from perpo_core.train.loader import StepLoader, StepSampler
 from perpo_core.train.meters import StepMeters
 from perpo_core.train.parts import group_parameters
 from perpo_core.train.ranks import gather, get_world_size
-from perpo_core.train.validation import ValidationReward
+from perpo_core.train.selection import SelectionReward
 from schemas.train_config import TrainConfig
 
 
@@ -31,13 +31,13 @@ class ListTrainer(Trainer):
     """Trains a ListPolicy on packed lists and evaluates it by reward."""
 
     def __init__(
-        self, *, list_config: TrainConfig, validation: ValidationReward | None, **kwargs: Any
+        self, *, list_config: TrainConfig, selection: SelectionReward | None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         assert isinstance(self.model, ListPolicy)
         self.list_policy = self.model
         self._list_config = list_config
-        self._validation = validation
+        self._selection = selection
         self._meters = StepMeters(list_config)
         self.add_callback(self._meters)  # it pauses while the Trainer evaluates and saves
         self._filler: dict[str, Any] | None = None
@@ -148,10 +148,10 @@ class ListTrainer(Trainer):
         return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Mean greedy reward on the validation prompts, logged as the Trainer logs metrics."""
+        """Mean greedy reward on the selection prompts, logged as the Trainer logs metrics."""
         del args, kwargs
-        assert self._validation is not None
-        reading = self._validation.measure(self.list_policy)
+        assert self._selection is not None
+        reading = self._selection.measure(self.list_policy)
         metrics = {"eval_reward": reading.mean_reward}
         metrics |= {f"eval_reward_{task}": value for task, value in reading.per_task.items()}
         self.log(metrics)

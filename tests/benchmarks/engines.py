@@ -105,7 +105,7 @@ def build_packed(shape: Shape, num_steps: int, work: Path, cached: bool = False)
             PAD, CONFIG.micro_batch_lists, CONFIG.micro_batch_tokens, count_packed
         ),
         list_config=CONFIG,
-        validation=None,
+        selection=None,
     )
     trainer.repeat_reference = not cached
     return Training(trainer, 1, shape.packed_tokens)

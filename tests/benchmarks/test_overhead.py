@@ -11,6 +11,7 @@ from tests.flows.whole import write_config
 
 TENFOLD = (
     "source.train={grounding=240,ocr=120,counting=120}",
+    "source.selection={grounding=120,ocr=60,counting=60}",
     "source.validation={grounding=120,ocr=60,counting=60}",
     "source.test={grounding=240,ocr=120,counting=120}",
 )

@@ -13,6 +13,7 @@ from flows.cli import app
 from flows.records import load_record, load_records
 from flows.refresh import find_recorded_policy
 from perpo_core.store import Store
+from schemas.artifact import Checkpoint
 from schemas.run import RECORD_VERSION
 from tests.damage import STORE_V1, copy_store
 from tests.flows.toy import install, write_policy
@@ -79,6 +80,13 @@ def test_an_approval_that_waited_over_the_upgrade_is_given(store: Path) -> None:
 def test_what_it_trained_can_be_exported(run: str, store: Path, tmp_path: Path) -> None:
     invoke("export", run, tmp_path / "out", "--store", store)
     assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_its_checkpoints_say_which_split_chose_them(store: Path) -> None:
+    """They have no word for it: it was validation, under whose name the readings stand."""
+    checkpoint = Store(store).load("checkpoint", CHECKPOINT)
+    assert isinstance(checkpoint, Checkpoint)
+    assert checkpoint.chosen_on == "validation" and checkpoint.readings
 
 
 def test_a_plan_starts_from_its_promoted_policy(store: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_run_killed_in_every_stage_ends_as_an_undisturbed_one(
     assert isinstance(trained, Checkpoint) and isinstance(expected_training, Checkpoint)
     histories = [keep_reproducible(one.history) for one in (trained, expected_training)]
     assert histories[0] == histories[1], "resumed training is the same training"
-    assert trained.validation == expected_training.validation
+    assert trained.readings == expected_training.readings
     assert load_promoted_digest(store) == load_promoted_digest(small_run)
 
 

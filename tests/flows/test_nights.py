@@ -16,7 +16,7 @@ from schemas.base import Split
 from tests.flows.whole import load_artifact, load_latest, run_perpo, write_config
 
 NUM_TRAIN, NUM_ANSWERS = 20, 8
-PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "validation": 8, "test": 8}
+PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "selection": 8, "validation": 8, "test": 8}
 SETTINGS = (
     "promote.min_gain={grounding={sampled_reward=-1.0}}",  # about samples, not about gains
     "promote.max_loss={grounding={greedy_reward=1.0}}",
@@ -50,7 +50,7 @@ def write_jsonl_config(folder: Path) -> tuple[Path, Path]:
     config, store = write_config(folder)
     text = config.read_text()
     start, end = text.index("[source]"), text.index("[policy]")
-    source = '[source]\nkind = "jsonl"\nfiles = ["cases.jsonl"]\n\n'
+    source = '[source]\nkind = "jsonl"\nfiles = ["cases.jsonl"]\nselection_share = 0\n\n'
     config.write_text(text[:start] + source + text[end:])
     return config, store
 

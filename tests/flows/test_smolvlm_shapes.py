@@ -23,7 +23,8 @@ store = "{store}"
 [source]
 kind = "digits"
 train = {{ ocr = 3 }}
-validation = {{}}  # noise gets no better: with nothing to choose by, the last step is kept
+validation = {{}}
+selection = {{}}  # noise gets no better: with nothing to choose by, the last step is kept
 test = {{ ocr = 1 }}
 
 [policy]

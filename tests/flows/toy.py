@@ -34,10 +34,10 @@ from schemas.artifact import (
     Metric,
     PreferenceSet,
     Promotion,
+    RewardPoint,
     SampleSet,
     ScoredSet,
     TrainPoint,
-    ValidationPoint,
 )
 from schemas.base import StageName
 from schemas.config import RefreshConfig
@@ -217,7 +217,8 @@ TOY_STAGES: dict[StageName, Any] = {
         "train", Checkpoint, ("model.parquet",), policy_digest=DIGEST, base_policy_digest=DIGEST,
         chosen_step=1, reference_difference_nats=0,
         history=[POINT, POINT.model_copy(update={"step": 2, "loss": 0.6})],
-        validation=[ValidationPoint(step=1, mean_reward=0.5, per_task={"grounding": 0.5})],
+        chosen_on="selection",
+        readings=[RewardPoint(step=1, mean_reward=0.5, per_task={"grounding": 0.5})],
     ),
     "evaluate": build_stage(
         "evaluate", EvalReport, ("predictions.parquet",),

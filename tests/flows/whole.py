@@ -44,6 +44,7 @@ store = "{store}"
 kind = "digits"
 seed = 6
 train = {{ grounding = 24, ocr = 12, counting = 12 }}
+selection = {{ grounding = 12, ocr = 6, counting = 6 }}
 validation = {{ grounding = 12, ocr = 6, counting = 6 }}
 test = {{ grounding = 24, ocr = 12, counting = 12 }}
 

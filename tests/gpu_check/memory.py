@@ -25,7 +25,7 @@ FREE_WITHIN_S = 5.0  # the driver takes a moment after a process has ended
 SLACK_BYTES = 64 << 20
 MIB = 1 << 20
 FEW: dict[str, Any] = {
-    "kind": "digits", "train": {"grounding": 8}, "validation": {}, "test": {},
+    "kind": "digits", "train": {"grounding": 8}, "selection": {}, "validation": {}, "test": {},
 }  # fmt: skip
 
 

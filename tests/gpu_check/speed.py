@@ -172,7 +172,7 @@ def start_anew(policy: ListPolicy) -> None:
 def build_trainer(
     policy: ListPolicy, method: str, shape: Shape, config: TrainConfig, folder: Path
 ) -> ListTrainer:
-    """As perpo_core.train.build makes it, without validation and checkpoints."""
+    """As perpo_core.train.build makes it, without selection and checkpoints."""
     num_steps = WARM_UP_STEPS + MOST_STEPS
     arguments = build_arguments(config, folder, num_steps, False, False, policy.layer_name)
     arguments.save_strategy = SaveStrategy.NO
@@ -186,7 +186,7 @@ def build_trainer(
         ),
         data_collator=Collator(PAD, config.micro_batch_lists, config.micro_batch_tokens, count),
         list_config=config,
-        validation=None,
+        selection=None,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

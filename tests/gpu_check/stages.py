@@ -20,11 +20,13 @@ from tests.gpu_check.plan import PartJob
 # Prompts by task: "transformers" answers one prompt after the other.
 SOURCE: dict[str, Any] = {
     "train": {"grounding": 64, "ocr": 16, "counting": 16},
+    "selection": {"grounding": 16, "ocr": 8, "counting": 8},
     "validation": {"grounding": 16, "ocr": 8, "counting": 8},
     "test": {"grounding": 24, "ocr": 8, "counting": 8},
 }
 SMALL_SOURCE: dict[str, Any] = {
     "train": {"grounding": 8, "ocr": 4, "counting": 4},
+    "selection": {"grounding": 2, "ocr": 2, "counting": 2},
     "validation": {"grounding": 2, "ocr": 2, "counting": 2},
     "test": {"grounding": 2, "ocr": 2, "counting": 2},
 }

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from perpo_core import collect, materialize, promote, score
+from perpo_core import collect, evaluate, materialize, promote, score
 from perpo_core.boxes import BOX_FORMATS, Frame
 from perpo_core.keys import compute_candidate_hash, compute_digest, compute_hash
 from perpo_core.metrics import compute_metrics
@@ -34,9 +34,9 @@ from schemas.artifact import (
     Counts,
     EvalReport,
     FileRef,
+    RewardPoint,
     SampleSet,
     TrainPoint,
-    ValidationPoint,
 )
 from schemas.config import DigitsSource, EvaluateConfig, GenerateConfig, RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
@@ -53,6 +53,7 @@ def build_config(store: Path, num_train: int, num_test: int, **sections: Any) ->
     """`num_train` training and `num_test` test prompts of grounding, half as many of the others."""
     source = DigitsSource(
         train={"grounding": num_train, "ocr": num_train // 2, "counting": num_train // 2},
+        selection={"grounding": 4, "ocr": 4, "counting": 4},
         validation={"grounding": num_test, "ocr": num_test // 2, "counting": num_test // 2},
         test={"grounding": num_test, "ocr": num_test // 2, "counting": num_test // 2},
     )
@@ -209,8 +210,9 @@ def build_checkpoint(store: Store, samples: SampleSet, preferences: AnyArtifact)
         chosen_step=75,
         reference_difference_nats=0.0,
         history=[_build_point(step, rng) for step in range(1, 126)],
-        validation=[
-            ValidationPoint(
+        chosen_on="selection",
+        readings=[
+            RewardPoint(
                 step=25 * index,
                 mean_reward=0.71 + gain,
                 per_task={
@@ -254,7 +256,7 @@ def build_predictions(
     """Greedy and sampled answers of both policies to every held-out prompt, with real rewards."""
     rng = np.random.default_rng(2)
     predictions = []
-    for row in [row for row in rows if row["split"] != "train"]:
+    for row in [row for row in rows if row["split"] in evaluate.SPLITS]:
         frame = Frame(row["width"], row["height"])
         for policy, answer in policies.items():
             for index in range(-1, config.evaluate.num_samples):

@@ -1,4 +1,4 @@
-"""Small ranked lists over digit scenes, and validations that say what a test wants."""
+"""Small ranked lists over digit scenes, and selection rewards that are what a test wants."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from perpo_core.keys import compute_digest
 from perpo_core.policy.builtin import END
 from perpo_core.stage import StageContext, as_parents
-from perpo_core.train.validation import Reading
+from perpo_core.train.selection import Reading
 from schemas.arrow import PREFERENCES
 from schemas.artifact import PreferenceSet, SampleSet
 from tests.perpo_core.small_store import common_fields
@@ -67,7 +67,7 @@ def commit_lists(
     )
 
 
-class ScriptedValidation:
+class ScriptedSelection:
     """Says the readings it was given, in turn, and hands every measured model to `look`."""
 
     def __init__(

@@ -35,6 +35,7 @@ SECTIONS: dict[str, Any] = {
     "source": {
         "kind": "digits",
         "train": {"counting": 1},
+        "selection": {},
         "validation": {"counting": 60},
         "test": {"counting": 10},
     },

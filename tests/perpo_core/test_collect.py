@@ -23,7 +23,8 @@ from schemas.run import PolicyRef
 from tests.perpo_core.cases import encode_noise, make_row, write_source
 
 FEW = {"grounding": 6, "ocr": 3, "counting": 4}
-DIGITS = DigitsSource(train=FEW, validation={"grounding": 2, "ocr": 1, "counting": 1}, test=FEW)
+FEWER = {"grounding": 2, "ocr": 1, "counting": 1}
+DIGITS = DigitsSource(train=FEW, selection=FEWER, validation=FEWER, test=FEW)
 
 
 def _collect(tmp_path: Path, source: Any, **context: Any) -> tuple[Store, SampleSet]:
@@ -41,8 +42,8 @@ def _load(store: Store, artifact: SampleSet, name: str) -> list[dict[str, Any]]:
 def test_digits_give_what_was_asked_for_in_every_split(tmp_path: Path) -> None:
     store, artifact = _collect(tmp_path, DIGITS)
     assert artifact.per_split["grounding/train"] == 6
-    assert artifact.per_split["ocr/validation"] == 1
-    assert sum(artifact.per_split.values()) == artifact.counts.num_kept == 30
+    assert artifact.per_split["ocr/selection"] == artifact.per_split["ocr/validation"] == 1
+    assert sum(artifact.per_split.values()) == artifact.counts.num_kept == 34
     assert artifact.parents == []
     table = pq.read_table(store.path(artifact, "samples.parquet"))
     assert table.schema.equals(SAMPLES)
@@ -77,7 +78,7 @@ def test_the_same_scene_twice_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(digits_source, "compose_scene", compose_twice)
     items = list(SOURCES["digits"].iterate_samples(DIGITS))
     aside = [item for item in items if isinstance(item, SetAside)]
-    assert len(aside) == 6 + 1 + 6  # every other one of a split and task
+    assert len(aside) == 6 + 1 + 1 + 6  # every other one of a split and task
     assert aside[0].reason == "duplicate prompt"
     assert aside[0].detail == (
         "digits train/grounding scene 1: same prompt as digits train/grounding scene 0"
@@ -85,7 +86,7 @@ def test_the_same_scene_twice_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _rows(number: int) -> dict[str, Any]:
-    return make_row(image=f"images/{number}.png", split=SPLITS[number % 3])
+    return make_row(image=f"images/{number}.png", split=SPLITS[number % len(SPLITS)])
 
 
 def test_jsonl_rows_kept_and_dropped_add_up(tmp_path: Path) -> None:

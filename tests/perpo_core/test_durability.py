@@ -27,6 +27,7 @@ from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN
 DIGITS = {
     "kind": "digits",
     "train": {"counting": 6},
+    "selection": {},
     "validation": {"counting": 2},
     "test": {"counting": 2},
 }

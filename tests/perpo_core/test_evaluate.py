@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,12 +16,14 @@ from perpo_core.generate import sampling
 from perpo_core.keys import compute_digest, compute_hash, hash_folder
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, find_or_make
+from schemas.arrow import SAMPLES
 from schemas.artifact import Checkpoint, EvalReport
 from tests.perpo_core.small_store import build_context, common_fields
 
 SOURCE = {
     "kind": "digits",
     "train": {"grounding": 1},
+    "selection": {"grounding": 2, "ocr": 2},
     "validation": {"grounding": 2, "counting": 2},
     "test": {"grounding": 3, "ocr": 2, "counting": 2},
 }
@@ -105,6 +108,31 @@ def test_a_policy_against_itself_gains_nothing(tmp_path, policy, engine, monkeyp
     assert starts == []
     assert [message.split(":")[0] for message in messages] == ["base", "trained"]
     assert find_or_make(context, evaluate, samples, first).reused
+
+
+def test_what_chose_is_not_asked_again_and_decides_nothing(tmp_path, policy, asked):
+    """No selection prompt reaches an engine, and other truths of theirs change no number."""
+
+    def evaluate_with(root: Path, **changes: Any) -> EvalReport:
+        context, samples = build_setting(root, policy, "transformers")
+        path = context.store.path(samples, "samples.parquet")
+        rows = pq.read_table(path).to_pylist()
+        for row in rows:
+            row["target"] |= changes if row["split"] == "selection" else {}
+        pq.write_table(pa.Table.from_pylist(rows, SAMPLES), path)
+        checkpoint = commit_checkpoint(context, policy.folder, "trained")
+        report: EvalReport = evaluate.run(context, "0" * 64, samples, checkpoint)
+        wanted = {row["prompt_id"] for row in rows if row["split"] in ("validation", "test")}
+        assert {prompt_id for call in asked for prompt_id in call} == wanted
+        asked.clear()
+        return report
+
+    report = evaluate_with(tmp_path / "a")
+    other = evaluate_with(tmp_path / "b", box=[0.0, 0.0, 1.0, 1.0], text="0", count=0)
+    assert set(report.validation) == {"grounding", "counting"}
+    assert (other.digest, other.metrics, other.validation) == (
+        report.digest, report.metrics, report.validation,
+    )  # fmt: skip
 
 
 def test_the_key_covers_the_question_and_the_judge(tmp_path, policy):

@@ -37,6 +37,7 @@ from tests.perpo_core.small_store import build_context
 SOURCE = {
     "kind": "digits",
     "train": {"grounding": 14, "ocr": 5, "counting": 5},
+    "selection": {},
     "validation": {"grounding": 2, "ocr": 1, "counting": 1},
     "test": {"grounding": 2},
 }

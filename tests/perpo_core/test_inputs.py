@@ -33,7 +33,8 @@ from tests.perpo_core.small_store import build_context
 from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN
 
 NUM_ROWS = 200
-DIGITS = {"kind": "digits", "train": {"counting": 6}, "validation": {}, "test": {}}
+DIGITS = {"kind": "digits", "train": {"counting": 6}, "selection": {}, "validation": {},
+          "test": {}}  # fmt: skip
 
 
 # Data and images
@@ -238,7 +239,7 @@ def setting(tmp_path: Path, model: PolicyRef, other_policy: PolicyRef, processor
     """(context, samples, preferences, the further reference's folder)."""
     extra = shutil.copytree(other_policy.folder, tmp_path / "models" / "extra")
     settings = TRAIN | {"epochs": 1, "objective": "mrpo", "extra_references": [str(extra)]}
-    context = build_context(tmp_path, source=SOURCE | {"validation": {}}, train=settings)
+    context = build_context(tmp_path, source=SOURCE | {"selection": {}}, train=settings)
     context = replace(context, policy=model)
     samples = find_or_make(context, collect).artifact
     preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
@@ -247,7 +248,7 @@ def setting(tmp_path: Path, model: PolicyRef, other_policy: PolicyRef, processor
 
 RESULT: dict[str, Any] = {
     "device": "cpu", "chosen_step": 1, "reference_difference_nats": 0.0, "history": [],
-    "validation": [],
+    "readings": [],
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from perpo_core.objectives.metrics import LIST_METRICS, WITHOUT_REFERENCE
 from perpo_core.train import meters
 from perpo_core.train.history import read_history
-from tests.perpo_core.small_lists import ScriptedValidation
+from tests.perpo_core.small_lists import ScriptedSelection
 from tests.perpo_core.training import NUM_LISTS, NUM_STEPS, build_trainer
 
 pytestmark = pytest.mark.usefixtures("training_events")
@@ -83,10 +83,8 @@ def test_speed_is_tokens_over_the_time_of_steps_alone(trainable, tmp_path, monke
     """Every token of every list once an epoch; a crop's tokens too. Evaluating, saving: 1000 s."""
     clock = Clock()
     monkeypatch.setattr(meters, "time", clock)
-    validation = ScriptedValidation([0.1] * (1 + NUM_STEPS), look=clock.spend)
-    trainer = build_trainer(
-        trainable, tmp_path, validation, callbacks=(clock,), objective=objective
-    )
+    selection = ScriptedSelection([0.1] * (1 + NUM_STEPS), look=clock.spend)
+    trainer = build_trainer(trainable, tmp_path, selection, callbacks=(clock,), objective=objective)
     save = trainer._save_checkpoint
 
     def save_slowly(*args: Any) -> None:

@@ -18,7 +18,10 @@ from perpo_core.stage import find_or_make
 from schemas.config import RefreshConfig
 from tests.perpo_core.small_store import BOX, build_context, build_sample_row, commit_samples
 
-SOURCE = {"kind": "digits", "train": {"grounding": 5, "ocr": 2}, "validation": {}, "test": {}}
+SOURCE = {
+    "kind": "digits", "train": {"grounding": 5, "ocr": 2}, "selection": {}, "validation": {},
+    "test": {},
+}  # fmt: skip
 
 
 def answer_in(box_format: str, monkeypatch: Any) -> None:

@@ -44,7 +44,7 @@ def run_stage(root: Path, policy: PolicyRef, processor: Any, **changes: Any) -> 
     """(context, checkpoint, what was said)."""
     said: list[str] = []
     settings = TRAIN | {"epochs": 1} | changes
-    source = SOURCE | {"validation": {}}
+    source = SOURCE | {"selection": {}}
     context = build_context(root, source=source, train=settings)
     context = replace(context, policy=policy, log=said.append)
     samples = find_or_make(context, collect).artifact

@@ -19,7 +19,7 @@ from PIL import Image
 from perpo_core.report import write_report
 from perpo_core.store import Store
 from schemas.artifact import EvalReport
-from schemas.base import STAGES
+from schemas.base import STAGES, Split
 from schemas.config import EvaluateConfig, JsonlSource
 from schemas.report import Report
 from schemas.run import RunRecord
@@ -271,7 +271,7 @@ def test_damaged_and_remade_artifacts_are_named_not_shown(tmp_path: Path) -> Non
 def test_empty_validation_and_history(tmp_path: Path) -> None:
     store, run = build_run(tmp_path, 8, 8)
     for stage, empty in (
-        ("train", {"history": [], "validation": []}),
+        ("train", {"history": [], "readings": []}),
         ("evaluate", {"validation": {}}),
     ):
         record = run.stages[stage]  # type: ignore[index]
@@ -281,6 +281,20 @@ def test_empty_validation_and_history(tmp_path: Path) -> None:
     page = Page(write_report(store, run).read_text(encoding="utf-8"))
     assert "logged no step and measured no checkpoint" in page.text
     assert "The same metrics on the validation split" not in page.text
+
+
+@pytest.mark.parametrize("split", ["selection", "validation"])
+def test_a_choice_on_the_split_that_judges_is_warned_of(tmp_path: Path, split: Split) -> None:
+    store, run = build_run(tmp_path, 8, 8)
+    record = run.stages["train"]
+    checkpoint = store.load(record.kind, record.key)
+    assert checkpoint is not None
+    store.commit(checkpoint.model_copy(update={"chosen_on": split}))
+    text = Page(write_report(store, run).read_text(encoding="utf-8")).text
+    assert f"Step 75 was chosen on the {split} split." in text
+    assert f"{split.capitalize()} reward" in text
+    warned = "the best of 6 on the validation split, where the gates look too" in text
+    assert warned == (split == "validation")
 
 
 def test_gallery_size_zero_shows_no_image(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_the_stage_keeps_the_start_when_nothing_beats_it(trainable):
     assert checkpoint.base_policy_digest == context.policy.digest
     assert [point.step for point in checkpoint.history] == [1, 2, 3, 4]
     assert checkpoint.history[0].loss == pytest.approx(math.log(2), abs=1e-6)
-    assert [point.step for point in checkpoint.validation] == [0, 1, 2, 3, 4]
+    assert [point.step for point in checkpoint.readings] == [0, 1, 2, 3, 4]
     assert [args for args in done if args[2] == "steps"] == [(n, 4, "steps") for n in (1, 2, 3, 4)]
     assert not (folder.parent / "work").exists()
     assert find_or_make(context, train, samples, preferences).reused
@@ -168,7 +168,7 @@ def test_a_killed_stage_ends_as_a_straight_one(tmp_path, policy, processor):
     """SIGKILL of the training process after its first checkpoints; then the same command again."""
 
     def run(root: Path, progress: Callable[..., None]) -> Any:
-        source = SOURCE | {"validation": {}}  # so that the last weights are the result
+        source = SOURCE | {"selection": {}}  # so that the last weights are the result
         context = build_context(root, source=source, train=TRAIN | LORA)
         context = replace(context, policy=policy, progress=progress)
         samples = find_or_make(context, collect).artifact

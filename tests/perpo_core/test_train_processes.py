@@ -28,10 +28,10 @@ SETTINGS = TRAIN | {"batch_lists": 3, "micro_batch_lists": 1, "epochs": 1, "pati
 
 
 def run_stage(
-    root: Path, policy: Any, processor: Any, validation: Any = None, **changes: Any
+    root: Path, policy: Any, processor: Any, selection: Any = None, **changes: Any
 ) -> Any:
-    """(context, checkpoint) of a training; without validation, the last weights are the result."""
-    source = SOURCE | {"validation": validation or {}}
+    """(context, checkpoint) of a training; without selection, the last weights are the result."""
+    source = SOURCE | {"selection": selection or {}}
     context = replace(build_context(root, source=source, train=SETTINGS | changes), policy=policy)
     samples = find_or_make(context, collect).artifact
     preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
@@ -77,17 +77,17 @@ def compute_distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 
 @pytest.mark.parametrize("sharding", [pytest.param("none", marks=pytest.mark.slow), "fsdp"])
 def test_two_processes_choose_the_checkpoint_of_one(tmp_path, policy, processor, sharding):
-    """Each answers its share of the validation prompts, or all answer all of sharded weights."""
+    """Each answers its share of the selection prompts, or all answer all of sharded weights."""
     runs = [
         run_stage(
-            tmp_path / str(number), policy, processor, SOURCE["validation"], processes=number,
+            tmp_path / str(number), policy, processor, SOURCE["selection"], processes=number,
             sharding=chosen, learning_rate=3e-3, adapter="full",
         )
         for number, chosen in ((1, "none"), (2, sharding))
     ]  # fmt: skip
     alone, together = (checkpoint for _, checkpoint in runs)
-    assert together.validation == alone.validation
-    assert len(alone.validation) == 4
+    assert together.readings == alone.readings
+    assert len(alone.readings) == 4
     assert together.chosen_step == alone.chosen_step > 0
     weights, others = load_weights(runs)
     assert compute_distance(weights, others) < 0.05 * compute_distance(

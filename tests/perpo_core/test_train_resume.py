@@ -15,7 +15,7 @@ from perpo_core.train.checkpoints import find_checkpoint
 from perpo_core.train.history import read_history
 from perpo_core.train.trainer import ListTrainer
 from tests.history import keep_reproducible
-from tests.perpo_core.small_lists import ScriptedValidation
+from tests.perpo_core.small_lists import ScriptedSelection
 from tests.perpo_core.training import (
     LORA,
     NUM_STEPS,
@@ -44,7 +44,7 @@ class InterruptAt(TrainerCallback):
 
 
 def read_some_weight(model: Any) -> float:
-    """A validation reading that depends on every bit of the weights."""
+    """A reading that depends on every bit of the weights."""
     total = sum(weight.double().abs().sum().item() for weight in model.parameters())
     return math.modf(1000 * total)[0]
 
@@ -53,14 +53,14 @@ def read_some_weight(model: Any) -> float:
 @pytest.mark.parametrize("killed_at", [2, 4])  # with 1 and 3 steps saved, within an epoch
 def test_a_resumed_run_is_the_straight_run(trainable, tmp_path, changes, killed_at):
     straight = build_trainer(
-        trainable, tmp_path / "straight", ScriptedValidation(read_some_weight), **changes
+        trainable, tmp_path / "straight", ScriptedSelection(read_some_weight), **changes
     )
     straight.train()
 
     def build(resumed: bool, *callbacks: TrainerCallback) -> ListTrainer:
-        validation = ScriptedValidation(read_some_weight)
+        selection = ScriptedSelection(read_some_weight)
         return build_trainer(
-            trainable, tmp_path / "killed", validation, resumed, callbacks, **changes
+            trainable, tmp_path / "killed", selection, resumed, callbacks, **changes
         )
 
     with pytest.raises(Interrupted):
@@ -84,18 +84,18 @@ def test_patience_goes_on_where_it_was(trainable, tmp_path):
     straight = build_trainer(
         trainable,
         tmp_path / "a",
-        ScriptedValidation([0.1, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        ScriptedSelection([0.1, 0.5, 0.4, 0.3, 0.2, 0.1]),
         **settings,
     )
     straight.train()
     assert straight.state.global_step == 3
-    validation = ScriptedValidation([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
+    selection = ScriptedSelection([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
     killed = build_trainer(
-        trainable, tmp_path / "b", validation, callbacks=(InterruptAt(3),), **settings
+        trainable, tmp_path / "b", selection, callbacks=(InterruptAt(3),), **settings
     )
     with pytest.raises(Interrupted):
         killed.train()
-    again = build_trainer(trainable, tmp_path / "b", validation, resumed=True, **settings)
+    again = build_trainer(trainable, tmp_path / "b", selection, resumed=True, **settings)
     again.train(resume_from_checkpoint=find_checkpoint(tmp_path / "b"))
     assert again.state.global_step == 3
     assert same_weights(copy_weights(again.model), copy_weights(straight.model))

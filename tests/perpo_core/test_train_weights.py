@@ -19,9 +19,9 @@ from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.model import choose_trained, load_policy, save_policy
 from perpo_core.train.parts import find_language_linears
 from perpo_core.train.trainer import ListTrainer
-from schemas.artifact import ValidationPoint
+from schemas.artifact import RewardPoint
 from schemas.train_config import TrainConfig
-from tests.perpo_core.small_lists import ScriptedValidation
+from tests.perpo_core.small_lists import ScriptedSelection
 from tests.perpo_core.training import (
     LORA,
     NUM_STEPS,
@@ -94,10 +94,10 @@ def compute_logits(model: Any, processor: Any) -> torch.Tensor:
 def test_the_best_checkpoint_comes_back(trainable, tmp_path, changes):
     """Bit for bit, also when it is neither the last nor the one saved last."""
     measured: list[dict[str, torch.Tensor]] = []
-    validation = ScriptedValidation(
+    selection = ScriptedSelection(
         [0.1, 0.2, 0.9, 0.9, 0.3], look=lambda model: measured.append(copy_weights(model))
     )
-    trainer = build_trainer(trainable, tmp_path, validation, **changes)
+    trainer = build_trainer(trainable, tmp_path, selection, **changes)
     trainer.train()
     assert len(measured) == 1 + NUM_STEPS
     assert not same_weights(measured[2], measured[4])
@@ -113,7 +113,7 @@ def test_the_best_checkpoint_comes_back(trainable, tmp_path, changes):
 
 def test_a_last_step_off_the_beat_is_measured_too(trainable, tmp_path):
     trainer = build_trainer(
-        trainable, tmp_path, ScriptedValidation([0.1, 0.2, 0.3]), eval_every_steps=3
+        trainable, tmp_path, ScriptedSelection([0.1, 0.2, 0.3]), eval_every_steps=3
     )
     trainer.train()
     _, points = read_history(trainer.state.log_history)
@@ -149,7 +149,7 @@ def test_full_checkpoints_load_whatever_names_the_family_saves_under(tmp_path, f
         model=ListPolicy(model),
         args=TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True),
         list_config=TrainConfig(adapter="full"),
-        validation=None,
+        selection=None,
     )
     saved = copy_weights(model)
     trainer.save_model(str(tmp_path / "checkpoint-5"))
@@ -183,7 +183,7 @@ def test_a_missing_best_checkpoint_is_said(trainable, tmp_path):
 )
 def test_the_step_that_is_chosen(rewards, step):
     points = [
-        ValidationPoint(step=10 * number, mean_reward=reward, per_task={})
+        RewardPoint(step=10 * number, mean_reward=reward, per_task={})
         for number, reward in enumerate(rewards)
     ]
     assert choose_step(points) == step

@@ -19,12 +19,13 @@ from perpo_core.train.trainer import ListTrainer
 from schemas.run import TrainJob
 from schemas.train_config import TrainConfig
 from tests.history import keep_reproducible
-from tests.perpo_core.small_lists import ScriptedValidation
+from tests.perpo_core.small_lists import ScriptedSelection
 
 SOURCE = {
     "kind": "digits",
     "train": {"grounding": 7},
-    "validation": {"grounding": 3, "ocr": 2, "counting": 1},
+    "selection": {"grounding": 3, "ocr": 2, "counting": 1},
+    "validation": {},
     "test": {},
 }
 TRAIN: dict[str, Any] = {
@@ -38,7 +39,7 @@ NUM_LISTS, NUM_STEPS = 7, 4  # two epochs of a batch of 4 and one of 3
 def build_trainer(
     setting: Any,
     work: Path,
-    validation: ScriptedValidation | None = None,
+    selection: ScriptedSelection | None = None,
     resumed: bool = False,
     callbacks: tuple[TrainerCallback, ...] = (),
     **changes: Any,
@@ -52,7 +53,7 @@ def build_trainer(
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
     trainer = build.build_trainer(
-        model, lists, validation or ScriptedValidation(),  # type: ignore[arg-type]
+        model, lists, selection or ScriptedSelection(),  # type: ignore[arg-type]
         processor, config, work, not resumed,
     )  # fmt: skip
     for callback in callbacks:

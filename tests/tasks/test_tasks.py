@@ -17,7 +17,7 @@ def test_every_stage_is_described_with_and_without_known_parents() -> None:
     config = RefreshConfig()
     for stage in STAGES:
         assert describe_work(stage, config, None).startswith(stage)
-    assert describe_work("collect", config) == "collect 5,504 digit scenes"
+    assert describe_work("collect", config) == "collect 6,144 digit scenes"
     assert describe_work("generate", config, None) == "generate prompts x 16"
 
 

@@ -1,4 +1,8 @@
-"""Reward on the validation split while training: the checkpoint is chosen by what it answers."""
+"""Reward on the selection split while training: the checkpoint is chosen by what it answers.
+
+The best of several readings is better than its policy: it was chosen for that too. So these prompts
+choose, and the gates look at others (docs/gates.md).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from perpo_core.score import score_text
 from perpo_core.train.data import encode_prompt
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.ranks import gather_turns, take_turns
-from schemas.base import TASKS, Task
+from schemas.base import CHOOSING_SPLIT, TASKS, Task
 from schemas.config import RefreshConfig
 
 COLUMNS = [
@@ -35,8 +39,8 @@ class Reading:
     per_task: dict[Task, float]
 
 
-class ValidationReward:
-    """Measures the mean greedy reward of a model on a fixed set of validation prompts."""
+class SelectionReward:
+    """Measures the mean greedy reward of a model on a fixed set of selection prompts."""
 
     def __init__(
         self, samples_file: Path, processor: Any, config: RefreshConfig, policy_folder: Path
@@ -87,8 +91,8 @@ class ValidationReward:
 
 
 def _pick_rows(samples_file: Path, num_prompts: int) -> list[dict[str, Any]]:
-    """Validation rows shared out evenly over the tasks, in the file's order."""
-    table = pq.read_table(samples_file, columns=COLUMNS, filters=[("split", "==", "validation")])
+    """Selection rows shared out evenly over the tasks, in the file's order."""
+    table = pq.read_table(samples_file, columns=COLUMNS, filters=[("split", "==", CHOOSING_SPLIT)])
     by_task = {
         task: [i for i, value in enumerate(table["task"].to_pylist()) if value == task]
         for task in TASKS
