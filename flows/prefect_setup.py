@@ -32,14 +32,31 @@ DRAIN_TIMEOUT_S = 10.0
 
 
 def set_environment(console: bool) -> None:
-    """Settings that Prefect reads when it is imported; `console` shows its own log lines."""
+    """Settings that Prefect reads when it is imported; `console` shows its own log lines.
+
+    Raises ValueError, one sentence, if no client can be made with the proxies it names.
+    """
     apply_defaults()
+    refuse_unusable_proxies()
     for name, value in PATIENT.items():
         os.environ.setdefault(name, value)
     if SERVER_AUTH in os.environ:  # a server of ours is also talked to from here
         os.environ.setdefault(CLIENT_AUTH, os.environ[SERVER_AUTH])
     if not console:  # the terminal is the display's; the UI gets every line all the same
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+
+
+def refuse_unusable_proxies() -> None:
+    """Raise ValueError, one sentence, for what Prefect's client (httpx) cannot read at all."""
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ValueError(
+            f"the proxies of the environment are of no use to Prefect's client ({error}); correct "
+            "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY, or their spellings in small letters"
+        ) from error
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Environment variables for quiet, offline, telemetry-free runs: all of them, in this one place.
 
-They are defaults: what the user has set stays. Libraries read them when they are imported, so the
-command line and every child process call apply_defaults() first.
+They are defaults: what the user has set stays, and NO_PROXY is only added to. Libraries read them
+when they are imported, so the command line and every child process call apply_defaults() first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from perpo_core.place import find_obstacle
@@ -44,6 +44,11 @@ CPU_TRAINING_ENV: dict[str, str] = {
 }
 
 
+# Servers of this machine, which no proxy has a way to; as every library reads them: exact names.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NO_PROXY, ANY = ("no_proxy", "NO_PROXY"), "*"
+
+
 # Where libraries keep their own files: below a home that nobody can write to they warn at length.
 HOMES = {"MPLCONFIGDIR": "~/.config/matplotlib", "PREFECT_HOME": "~/.prefect"}
 
@@ -55,6 +60,25 @@ def apply_defaults() -> None:
     for name, usual in HOMES.items():
         if name not in os.environ and find_obstacle(Path(usual).expanduser()):
             os.environ[name] = _make_passing_folder()
+    os.environ.update(build_direct_env(os.environ))
+
+
+def build_direct_env(env: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY in both spellings, with what `env` has in them and this machine's own addresses.
+
+    Where both are set urllib and httpx read the small one, others the large one first: each keeps
+    its own hosts. "*" has no company, since urllib takes it alone for everything.
+    """
+    found = [env[name] for name in NO_PROXY if name in env] or [""]
+    own = {name: env.get(name, found[0]) for name in NO_PROXY}
+    return {name: _add_loopback(hosts) for name, hosts in own.items()}
+
+
+def _add_loopback(hosts: str) -> str:
+    named = [host for word in hosts.split(",") if (host := word.strip())]
+    if ANY in named:
+        return ANY
+    return ",".join([*named, *(host for host in LOOPBACK if host not in named)])
 
 
 def _make_passing_folder() -> str:
