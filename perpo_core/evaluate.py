@@ -32,7 +32,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 KIND = "evaluation"
-VERSION = 2
+VERSION = 3
 SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 
 

@@ -20,6 +20,7 @@ from perpo_core.bootstrap.noise import (
     write_box,
     write_noisy_answer,
 )
+from perpo_core.generate.encoding import encode_prompt
 from perpo_core.generate.prompts import Prompt
 from perpo_core.policy.builtin import END
 from perpo_core.sources.digits import (
@@ -31,7 +32,7 @@ from perpo_core.sources.digits import (
     compose_scene,
     encode_png,
 )
-from perpo_core.train.data import RankedList, encode_prompt
+from perpo_core.train.data import RankedList
 from perpo_core.train.packing import Branch, PackableList
 from schemas.base import Task
 

@@ -30,10 +30,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 image = Image.open("image.png").convert("RGB")
 question = "Where is the cup?"  # worded as in the training data
-parts = [{{"type": "image"}}, {{"type": "text", "text": question}}]
+parts = [{{"type": "image", "image": image}}, {{"type": "text", "text": question}}]
 chat = [{{"role": "user", "content": parts}}]
-text = processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-inputs = processor(text=[text], images=[[image]], return_tensors="pt")
+inputs = processor.apply_chat_template(
+    chat, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+)
 inputs = inputs.to(model.device, model.dtype)
 output = model.generate(**inputs, max_new_tokens={max_tokens}, do_sample=False)
 answer = output[0, inputs["input_ids"].shape[1] :]

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from perpo_core.generate.encoding import EncodedPrompt
 from perpo_core.vision_inputs import join_vision
 
 BATCH_PROMPTS = 64
-
-EncodedPrompt = tuple[list[int], dict[str, Tensor]]  # token ids, vision tensors
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from schemas.artifact import SampleSet
 from schemas.run import PolicyRef, SamplingRequest
 
 KIND = "candidates"
-VERSION = 2
+VERSION = 3
 NOT_OF_AN_ANSWER = {"splits", "shard_prompts", "older_policies"}
 
 

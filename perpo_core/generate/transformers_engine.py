@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from perpo_core.generate.banned import find_banned_ids
+from perpo_core.generate.encoding import EncodedPrompt, encode_prompt
 from perpo_core.generate.engine import GREEDY_INDEX, Answer
 from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import derive_seed
@@ -37,19 +38,17 @@ class TransformersEngine:
         return [self._sample_one(prompt) for prompt in prompts]
 
     def _sample_one(self, prompt: Prompt) -> list[Answer]:
-        greedy = self._generate(prompt, 1, greedy=True) if self._request.greedy else []
-        return greedy + self._generate(prompt, self._request.num_candidates, greedy=False)
+        encoded = encode_prompt(self._processor, prompt)
+        seed = derive_seed(self._request.seed, prompt.prompt_id)
+        greedy = self._generate(encoded, 1, seed, greedy=True) if self._request.greedy else []
+        return greedy + self._generate(encoded, self._request.num_candidates, seed, greedy=False)
 
     @torch.inference_mode()
-    def _generate(self, prompt: Prompt, num_answers: int, greedy: bool) -> list[Answer]:
-        text = self._processor.apply_chat_template(
-            prompt.messages, add_generation_prompt=True, tokenize=False
-        )
-        images = [prompt.open_images()] if prompt.images else None
-        inputs = self._processor(text=[text], images=images, return_tensors="pt").to(
-            self._model.device
-        )
-        seed = derive_seed(self._request.seed, prompt.prompt_id)
+    def _generate(
+        self, encoded: EncodedPrompt, num_answers: int, seed: int, greedy: bool
+    ) -> list[Answer]:
+        ids, vision = encoded
+        ids_1T = torch.tensor([ids], device=self._model.device)
         torch.manual_seed(seed)
         sampling = (
             {"do_sample": False}
@@ -62,7 +61,9 @@ class TransformersEngine:
             }
         )
         output = self._model.generate(
-            **inputs,
+            input_ids=ids_1T,
+            attention_mask=torch.ones_like(ids_1T),
+            **{name: value.to(self._model.device) for name, value in vision.items()},
             **sampling,
             num_return_sequences=num_answers,
             max_new_tokens=self._request.max_tokens,
@@ -70,7 +71,7 @@ class TransformersEngine:
             output_logits=True,
             return_dict_in_generate=True,
         )
-        ids_GT = output.sequences[:, inputs["input_ids"].shape[1] :]
+        ids_GT = output.sequences[:, len(ids) :]
         logps_GTV = torch.stack(output.logits, 1).float().log_softmax(-1)
         logps_GT = logps_GTV.gather(-1, ids_GT[..., None]).squeeze(-1)
         first_index = GREEDY_INDEX if greedy else 0

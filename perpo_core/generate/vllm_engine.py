@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perpo_core.generate.banned import find_banned_ids
+from perpo_core.generate.encoding import encode_prompt, encode_unexpanded
 from perpo_core.generate.engine import GREEDY_INDEX, Answer
 from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import derive_seed
@@ -47,6 +48,7 @@ class VllmEngine:
             **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
         )
         self._bias = dict.fromkeys(find_banned_ids(self._processor.tokenizer), BANNED_BIAS)
+        self._is_compared = False
 
     def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
         """All answers of a shard; nothing of an earlier shard can change them."""
@@ -59,12 +61,17 @@ class VllmEngine:
         return [first + rest for first, rest in zip(greedy, answers, strict=True)]
 
     def _build_input(self, prompt: Prompt) -> dict[str, Any]:
-        text = self._processor.apply_chat_template(
-            prompt.messages, add_generation_prompt=True, tokenize=False
-        )
+        """Ids, not text, which vLLM would begin anew; it expands the image placeholders itself."""
+        ids = {"prompt_token_ids": encode_unexpanded(self._processor, prompt.messages)}
         if not prompt.images:
-            return {"prompt": text}
-        return {"prompt": text, "multi_modal_data": {"image": prompt.open_images()}}
+            return ids
+        return {**ids, "multi_modal_data": {"image": prompt.open_images()}}
+
+    def _compare_once(self, prompt: Prompt, used: Sequence[int]) -> None:
+        """Of the first prompt of this process: vLLM used the very ids that training will."""
+        if not self._is_compared:
+            require_same_ids(used, encode_prompt(self._processor, prompt)[0])
+            self._is_compared = True
 
     def _run(
         self, inputs: list[Any], prompts: Sequence[Prompt], num_answers: int, greedy: bool
@@ -85,11 +92,27 @@ class VllmEngine:
             for seed in seeds
         ]
         outputs = self._llm.generate(inputs, params, use_tqdm=False)
+        if outputs:
+            self._compare_once(prompts[0], outputs[0].prompt_token_ids or [])
         first_index = GREEDY_INDEX if greedy else 0
         return [
             [_to_answer(first_index + out.index, out, seed) for out in request.outputs]
             for request, seed in zip(outputs, seeds, strict=True)
         ]
+
+
+def require_same_ids(used: Sequence[int], expected: Sequence[int]) -> None:
+    """Raise ValueError unless an engine made the same ids of a prompt as transformers does."""
+    if list(used) == list(expected):
+        return
+    pairs = zip(used, expected, strict=False)
+    first = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(used), len(expected)))
+    raise ValueError(
+        f"vLLM made {len(used)} tokens of a prompt, and transformers' apply_chat_template makes "
+        f"{len(expected)}; they differ from token {first} on ({list(used[first : first + 4])} and "
+        f"{list(expected[first : first + 4])}), so that training would see other prompts than were "
+        "answered: set generate.engine to transformers, or report it with the model's name"
+    )
 
 
 def _to_answer(index: int, output: Any, seed: int) -> Answer:

@@ -13,15 +13,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from perpo_core.generate.encoding import encode_messages, encode_prompt
 from perpo_core.generate.prompts import Prompt, clean_messages
 from perpo_core.train.crops import crop_image
 from perpo_core.train.packing import Branch, PackableList, PackedBatch, pack_lists
-
-NOT_VISION = ("input_ids", "attention_mask")  # of what a processor returns
 
 
 @dataclass(frozen=True)
@@ -123,24 +121,6 @@ def _read_prompt(row: dict[str, Any]) -> Prompt:
 
 def _read_branches(responses: Sequence[dict[str, Any]]) -> list[Branch]:
     return [Branch(response["token_ids"]) for response in responses]
-
-
-def encode_prompt(processor: Any, prompt: Prompt) -> tuple[list[int], dict[str, Tensor]]:
-    """(token ids with every image token in place, what the vision tower takes)."""
-    return encode_messages(processor, prompt.messages, prompt.open_images())
-
-
-def encode_messages(
-    processor: Any, messages: list[dict[str, Any]], images: list[Image.Image]
-) -> tuple[list[int], dict[str, Tensor]]:
-    """What encode_prompt gives, of decoded images.
-
-    The same template and processor as the sampler's, so the ids are those it conditioned on.
-    """
-    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    encoded = processor(text=[text], images=[images] if images else None, return_tensors="pt")
-    vision = {name: value for name, value in encoded.items() if name not in NOT_VISION}
-    return encoded["input_ids"][0].tolist(), vision
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from perpo_core.frames import build_framer
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.greedy import EncodedPrompt, generate_greedily
+from perpo_core.generate.encoding import EncodedPrompt, encode_prompt
+from perpo_core.generate.greedy import generate_greedily
 from perpo_core.generate.prompts import Prompt, clean_messages
 from perpo_core.scorable import ScorableSample
 from perpo_core.score import score_text
-from perpo_core.train.data import encode_prompt
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.ranks import gather_turns, take_turns
 from schemas.base import CHOOSING_SPLIT, TASKS, Task

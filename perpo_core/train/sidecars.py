@@ -24,7 +24,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, ReferenceJob
 
 KIND = "references"
-VERSION = 1
+VERSION = 2
 FILE = "logps.parquet"
 
 

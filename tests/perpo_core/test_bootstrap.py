@@ -24,12 +24,12 @@ from perpo_core.bootstrap.reading import draw_map, write_readings
 from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
 from perpo_core.boxes import Frame, compute_iou, find_box_problem, parse_box
+from perpo_core.generate.encoding import encode_prompt
 from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin import END, IMAGE_SIDE, build_model
 from perpo_core.policy.check import check_policy_folder
 from perpo_core.sources.digits import EXTREMES, SIDE, Question, compose_scene, encode_png
-from perpo_core.train.data import encode_prompt
 from perpo_core.train.model import load_policy
 from schemas.bootstrap import BootstrapConfig, DialogueStage
 

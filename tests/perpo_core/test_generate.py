@@ -17,6 +17,7 @@ import torch
 from perpo_core import collect, generate
 from perpo_core.generate import sampling
 from perpo_core.generate.banned import find_banned_ids
+from perpo_core.generate.encoding import encode_prompt
 from perpo_core.generate.identity import compute_candidates_key
 from perpo_core.generate.prompts import Prompt, iter_prompts
 from perpo_core.generate.sampling import make_candidates
@@ -24,7 +25,6 @@ from perpo_core.generate.transformers_engine import TransformersEngine
 from perpo_core.keys import compute_candidate_hash
 from perpo_core.process import ChildFailed
 from perpo_core.stage import StageContext, find_or_make
-from perpo_core.train.data import encode_prompt
 from perpo_core.train.logps import compute_token_logps
 from perpo_core.train.model import load_policy
 from perpo_core.train.packing import Branch, PackableList, pack_lists

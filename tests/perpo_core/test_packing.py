@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from perpo_core.generate.encoding import encode_prompt
 from perpo_core.generate.prompts import Prompt
 from perpo_core.policy.builtin import build_model, build_processor
 from perpo_core.sources.digits import compose_scene, encode_png
-from perpo_core.train.data import RankedList, collate_lists, encode_prompt
+from perpo_core.train.data import RankedList, collate_lists
 from perpo_core.train.families import build_positions
 from perpo_core.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.train.packing import Branch, ListLengths, PackableList, pack_lists

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perpo_core.generate.encoding import encode_prompt
 from perpo_core.generate.greedy import generate_greedily
 from perpo_core.generate.prompts import iter_prompts
 from perpo_core.train import child
-from perpo_core.train.data import RankedLists, encode_prompt
+from perpo_core.train.data import RankedLists
 from perpo_core.train.history import choose_step
 from perpo_core.train.list_policy import ListPolicy
 from perpo_core.train.model import load_policy
