@@ -23,6 +23,7 @@ from perpo_core.stage import StageContext, describe_producer, utc_now
 from perpo_core.workspace import ROW_GROUP_ROWS
 from schemas.arrow import DROPPED, SAMPLES
 from schemas.artifact import Counts, SampleSet
+from schemas.base import Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
@@ -32,6 +33,12 @@ SAMPLES_FILE = "samples.parquet"
 DROPPED_FILE = "dropped.parquet"
 BATCH_BYTES = 64 << 20  # of encoded images: what a reader of one row group must hold
 PROGRESS_EVERY_ROWS = 64
+WHERE_EMPTY: dict[Split, str] = {
+    "train": "it is measured but not trained on",
+    "selection": "it has no say in which checkpoint is kept",
+    "validation": "its gates have nothing to look at",
+    "test": "the report cannot show it",
+}
 
 
 def compute_key(config: RefreshConfig, policy: PolicyRef, *parents: Any) -> str:
@@ -132,13 +139,9 @@ def _check_splits(context: StageContext, per_split: Counter[str]) -> None:
             f"({_list(per_split)}); give the source training samples"
         )
     for task in tasks:
-        for split, use in (
-            ("train", "it is measured but not trained on"),
-            ("validation", "its gates and checkpoints have nothing to look at"),
-            ("test", "the report cannot show it"),
-        ):
+        for split, what in WHERE_EMPTY.items():
             if not per_split[f"{task}/{split}"]:
-                context.log(f"warning: {task} has no {split} samples: {use}")
+                context.log(f"warning: {task} has no {split} samples: {what}")
 
 
 def _list(counts: Mapping[str, int]) -> str:

@@ -1,14 +1,16 @@
 """The gates of a promotion: what must have been measured, and what was.
 
-Gates look at the validation split only. A gate on a task that the validation split lacks cannot be
-measured: it is listed as such, it neither passes nor fails, and of each kind of gate that is
-configured (min_gain, max_loss) at least one must have been measured, so that nothing is promoted
-unseen. Gains are signed so that more is better, also for edit_distance.
+Gates look at the validation split only, whose prompts chose nothing. A gate on a task that the
+validation split lacks cannot be measured: it is listed as such, it neither passes nor fails, and of
+each kind of gate that is configured (min_gain, max_loss) at least one must have been measured, and
+one at all, so that nothing is promoted unseen. Gains are signed so that more is better, also for
+edit_distance.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal, get_args
 
 from perpo_core.metrics import LOWER_IS_BETTER, list_metrics
 from schemas.artifact import Counts, Gate, Metric, Opponent
@@ -17,6 +19,8 @@ from schemas.config import PromoteConfig
 
 FAILED, NOT_MEASURED = "gate failed", "not measured"
 Validation = dict[Task, dict[str, Metric]]
+Kind = Literal["min_gain", "max_loss"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def compute_gates(
@@ -28,17 +32,23 @@ def compute_gates(
     no metric of its task.
     """
     gates = []
-    for task, metric, limit in _iterate(config.min_gain, "min_gain"):
+    for task, metric, limit in _iterate(config, "min_gain"):
         rule = f"min_gain: lower 95% end of the gain in {metric} > {limit:g}"
         measured = _measure(validation, task, metric, compute_gain_low)
         passed = measured is not None and measured > limit
         gates.append(_build_gate(task, metric, rule, measured, passed, against))
-    for task, metric, limit in _iterate(config.max_loss, "max_loss"):
+    for task, metric, limit in _iterate(config, "max_loss"):
         rule = f"max_loss: mean gain in {metric} >= {-limit:g}"
         measured = _measure(validation, task, metric, compute_gain)
         passed = measured is not None and measured >= -limit
         gates.append(_build_gate(task, metric, rule, measured, passed, against))
     return gates
+
+
+def list_gated(config: PromoteConfig, kind: Kind) -> list[Task]:
+    """The tasks that a kind of gate names a metric of; "ocr = {}" names none."""
+    gates: dict[Task, dict[str, float]] = getattr(config, kind)
+    return sorted(task for task, limits in gates.items() if limits)
 
 
 def compute_gain(name: str, metric: Metric) -> float:
@@ -54,11 +64,25 @@ def compute_gain_low(name: str, metric: Metric) -> float:
 def decide(gates: list[Gate]) -> bool:
     """True if no measured gate failed and of each kind that is configured one was measured.
 
-    Kinds are counted for each opponent by itself.
+    Kinds are counted for each opponent by itself; without any gate nothing was measured.
     """
-    measured = [gate for gate in gates if gate.measured is not None]
-    kinds = {_get_kind(gate) for gate in gates}
-    return all(gate.passed for gate in measured) and kinds == {_get_kind(g) for g in measured}
+    failed = any(not gate.passed for gate in gates if gate.measured is not None)
+    return not failed and find_unmeasured(gates) is None
+
+
+def find_unmeasured(gates: list[Gate]) -> str | None:
+    """What nobody has looked at, in words; None if of each kind of gate one was measured."""
+    if not gates:
+        return "promote.min_gain and promote.max_loss name no metric, so that nothing was measured"
+    blind = {_get_kind(gate) for gate in gates}
+    blind -= {_get_kind(gate) for gate in gates if gate.measured is not None}
+    for against, kind in sorted(blind):
+        tasks = {gate.task for gate in gates if _get_kind(gate) == (against, kind)}
+        return (
+            f"promote.{kind} names only {' and '.join(sorted(tasks))}, of which there are no "
+            "validation prompts, so that no gate of this kind was measured"
+        )
+    return None
 
 
 def count_gates(gates: list[Gate]) -> Counts:
@@ -85,7 +109,8 @@ def _get_kind(gate: Gate) -> tuple[Opponent, str]:
     return gate.against, gate.rule.partition(":")[0]
 
 
-def _iterate(gates: dict[Task, dict[str, float]], kind: str) -> Iterator[tuple[Task, str, float]]:
+def _iterate(config: PromoteConfig, kind: Kind) -> Iterator[tuple[Task, str, float]]:
+    gates: dict[Task, dict[str, float]] = getattr(config, kind)
     for task, limits in sorted(gates.items()):
         for metric, limit in sorted(limits.items()):
             if metric not in list_metrics(task):

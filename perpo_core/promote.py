@@ -18,7 +18,7 @@ from typing import Any
 
 from perpo_core.approvals import request_approval
 from perpo_core.champion import compare_with_champion, find_champion, find_problem
-from perpo_core.gates import compute_gates, count_gates, decide, describe_gate
+from perpo_core.gates import compute_gates, count_gates, decide, describe_gate, find_unmeasured
 from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.pointer import ChampionChanged, Pointer, apply_promotion
@@ -29,7 +29,7 @@ from schemas.config import PromoteConfig, RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "promotion"
-VERSION = 1
+VERSION = 2
 MAX_DECISIONS = 5  # one policy is promoted between two of them
 DISABLED = "promote.enabled = false in this configuration"
 
@@ -124,7 +124,7 @@ def make_decision(
     )
     gates = compute_gates(config, evaluation.validation)
     gates += compute_gates(config, comparison.validation, "champion") if comparison else []
-    held = _find_obstacle(config, champion, problem)
+    held = _find_obstacle(config, champion, problem) or find_unmeasured(gates)
     promoted = decide(gates) and held is None
     for gate in gates:
         context.log(describe_gate(gate))

@@ -179,13 +179,14 @@ class PromoteConfig(Section):
     gates against the start policy are enough; false: nothing is promoted then."""
 
     min_gain: dict[Task, dict[str, float]] = {"grounding": {"sampled_reward": 0.0}}
-    """Task -> metric -> the lower end of the 95% interval of its change must exceed this."""
+    """Task -> metric -> the lower end of the 95% interval of its change must exceed this. It has to
+    name a task of the source, or nothing is promoted."""
     max_loss: dict[Task, dict[str, Annotated[float, Field(ge=0)]]] = {
         "grounding": {"greedy_reward": 0.01},
         "ocr": {"greedy_reward": 0.01},
         "counting": {"greedy_reward": 0.02},
     }
-    """Task -> metric -> its mean change must not fall below minus this."""
+    """Task -> metric -> its mean change must not fall below minus this; {} asks for none of it."""
     approval: bool = False
     """true: a promotion whose gates passed waits until a person says so, with `perpo approve RUN`
     or in the UI of `perpo serve`."""

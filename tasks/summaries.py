@@ -86,7 +86,8 @@ def publish_metrics(evaluation: EvalReport) -> None:
 
 def publish_gates(promotion: Promotion) -> None:
     table = [gate.model_dump() for gate in promotion.gates]
-    text = "Every gate passed" if promotion.promoted else "Not promoted: a gate did not pass"
+    why = promotion.held or "a gate did not pass"
+    text = "Every gate passed" if promotion.promoted else f"Not promoted: {why}"
     create_table_artifact(table, key="perpo-gates", description=text)
 
 

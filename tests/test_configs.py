@@ -9,7 +9,8 @@ import pytest
 
 from perpo_core.configuration import load_config
 from perpo_core.doctor.settings import check_settings
-from schemas.config import JsonlSource, RefreshConfig
+from perpo_core.doctor.splits import check_splits, count_scenes
+from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
 CONFIGS = sorted((Path(__file__).parents[1] / "infra" / "configs").rglob("*.toml"))
 
@@ -77,6 +78,15 @@ def test_the_papers_numbers_are_the_papers(key: str) -> None:
     grounding, pages = PAPER[key]
     assert read(load("llava-1.5-7b-grounding"), key) == grounding
     assert read(load("llava-next-ocr"), key) == pages
+
+
+@pytest.mark.parametrize("name", ["default", "nightly"])
+def test_the_scenes_that_ship_are_enough_to_choose_and_to_judge_by(name: str) -> None:
+    config = load(name)
+    assert isinstance(config.source, DigitsSource)
+    assert list(check_splits(config, count_scenes(config.source))) == []
+    asked = config.train.eval_prompts
+    assert asked == sum(config.source.selection.values()), "every reading is of all of them"
 
 
 @pytest.mark.parametrize("name", READY_MADE)

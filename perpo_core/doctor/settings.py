@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perpo_core.doctor.gates import check_metrics
 from perpo_core.findings import Finding
-from schemas.base import TASKS
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
 
@@ -13,17 +13,6 @@ def check_settings(config: RefreshConfig) -> list[Finding]:
     """Values that are allowed one by one and contradict each other."""
     findings = list(_find_contradictions(config))
     return findings or [Finding("ok", "configuration: settings agree")]
-
-
-def check_gates(config: RefreshConfig, validated: set[str]) -> Iterator[Finding]:
-    """A gate on a task without validation samples can measure nothing."""
-    promote = config.promote
-    for section, gates in (("min_gain", promote.min_gain), ("max_loss", promote.max_loss)):
-        for task in sorted(set(gates) - validated):
-            yield Finding(
-                "warning",
-                f"configuration: promote.{section} names {task}, which has no validation samples",
-            )
 
 
 def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
@@ -47,17 +36,11 @@ def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
             f"source.test_share ({source.test_share}) leave nothing to train on; lower them",
         )
     if isinstance(source, DigitsSource):
-        yield from _find_digits_contradictions(config, source)
-
-
-def _find_digits_contradictions(config: RefreshConfig, source: DigitsSource) -> Iterator[Finding]:
-    if not any(source.train.values()):
-        yield Finding("error", "configuration: source.train has no samples; raise a task's number")
-    num_validation = sum(source.validation.values())
-    if num_validation < config.train.eval_prompts:
-        yield Finding(
-            "warning",
-            f"configuration: train.eval_prompts ({config.train.eval_prompts}) is more than the "
-            f"{num_validation} validation samples of the source; all of them will be used",
-        )
-    yield from check_gates(config, {task for task in TASKS if source.validation.get(task)})
+        num_prompts = sum(source.selection.values())
+        if 0 < num_prompts < config.train.eval_prompts:
+            yield Finding(
+                "warning",
+                f"configuration: train.eval_prompts ({config.train.eval_prompts}) is more than the "
+                f"{num_prompts} selection samples of the source; all of them will be used",
+            )
+    yield from check_metrics(config)

@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from perpo_core.collect import compute_samples_key
-from perpo_core.doctor.settings import check_gates
+import pyarrow.parquet as pq
+
+from perpo_core.collect import SAMPLES_FILE, compute_samples_key
+from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
 from perpo_core.doctor.texts import check_texts
 from perpo_core.findings import Finding, Level
 from perpo_core.sources import jsonl
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.store import open_store
 from perpo_core.troubles import explain
-from schemas.base import SPLITS
+from schemas.artifact import SampleSet
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
 MAX_NAMED_ROWS = 20  # bad rows said one by one; all are counted
@@ -28,20 +30,22 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
     source = config.source
     if isinstance(source, DigitsSource):
         yield Finding("ok", "source: digit scenes, exact by construction")
+        yield from check_splits(config, count_scenes(source))
         return
     try:
-        key = compute_samples_key(config)
-        rows = None if _holds_samples(config, key) else list(_slim_rows(source))
+        collected = _count_collected(config)
+        rows = list(_slim_rows(source)) if collected is None else []
     except (OSError, ValueError) as error:
         yield Finding("error", f"source: {explain(error)}")
         return
-    if rows is None:
+    if collected is not None:
         yield Finding("ok", "source: unchanged since its samples were collected")
+        yield from check_splits(config, collected)
         return
     bad = [row for row in rows if isinstance(row, SetAside)]
     good = [row for row in rows if not isinstance(row, SetAside)]
     yield from _report_bad_rows(source, bad)
-    yield from _report_splits(config, good)
+    yield from check_splits(config, count_images(good))
     yield from _report_conflicts(good)
     if policy_folder is not None:
         yield from check_texts(config, policy_folder, good)
@@ -49,8 +53,18 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
         yield Finding("ok", f"source: {len(good)} rows are usable")
 
 
-def _holds_samples(config: RefreshConfig, key: str) -> bool:
-    return open_store(config.store).load("samples", key) is not None
+def _count_collected(config: RefreshConfig) -> NumImages | None:
+    """The parts of the source's samples in the store; None where it does not hold them."""
+    store = open_store(config.store)
+    samples = store.load("samples", compute_samples_key(config))
+    if not isinstance(samples, SampleSet):
+        return None
+    path = store.path(samples, SAMPLES_FILE)
+    if not path.is_file():  # in a bucket: a look fetches no images, and rows stand for them
+        parts = {name.partition("/"): rows for name, rows in samples.per_split.items()}
+        return {(task, split): rows for (task, _, split), rows in parts.items() if rows}
+    columns = ["task", "split", "image_id"]
+    return count_images(pq.read_table(path, columns=columns).to_pylist())
 
 
 def _slim_rows(source: JsonlSource) -> Iterator[SampleRow | SetAside]:
@@ -66,17 +80,6 @@ def _report_bad_rows(source: JsonlSource, bad: list[SetAside]) -> Iterator[Findi
     if len(bad) > MAX_NAMED_ROWS:
         counts = ", ".join(f"{n} x {what}" for what, n in Counter(r.reason for r in bad).items())
         yield Finding(level, f"source: {len(bad)} bad rows in all: {counts}")
-
-
-def _report_splits(config: RefreshConfig, rows: list[SampleRow]) -> Iterator[Finding]:
-    counts = Counter((row["task"], row["split"]) for row in rows)
-    if not any(split == "train" for _, split in counts):
-        yield Finding("error", "source: the train split is empty; give the source training rows")
-    for task in sorted({task for task, _ in counts}):
-        for split in SPLITS:
-            if not counts[task, split]:
-                yield Finding("warning", f"source: {task} has no {split} samples")
-    yield from check_gates(config, {task for task, split in counts if split == "validation"})
 
 
 def _report_conflicts(rows: list[SampleRow]) -> Iterator[Finding]:

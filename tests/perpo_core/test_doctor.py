@@ -86,15 +86,15 @@ def test_contradicting_settings(tmp_path: Path, policy: Path) -> None:
     config = _build(
         tmp_path,
         generate=GenerateConfig(max_tokens=512, num_candidates=4),
-        source={"kind": "digits", "validation": {"ocr": 5}, "train": {}},
+        source={"kind": "digits", "selection": {"ocr": 5}, "validation": {"ocr": 5}, "train": {}},
     )
     errors = "\n".join(_find(config, policy, "error"))
     assert "generate.max_tokens (512) must be less than policy.max_model_len (512)" in errors
-    assert "source.train has no samples" in errors
+    assert "the train split is empty; raise source.train" in errors
     warnings = "\n".join(_find(config, policy, "warning"))
     assert "lists.list_size (16) is more than generate.num_candidates (4)" in warnings
-    assert "train.eval_prompts (384) is more than the 5 validation samples" in warnings
-    assert "promote.min_gain names grounding, which has no validation samples" in warnings
+    assert "train.eval_prompts (384) is more than the 5 selection samples" in warnings
+    assert "nothing can be promoted: promote.min_gain names only grounding" in warnings
 
 
 def test_shares_that_leave_nothing_to_train_on(tmp_path: Path, policy: Path) -> None:

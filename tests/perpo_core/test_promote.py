@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flows.tables import describe_promotion
 from perpo_core import promote
 from perpo_core.gates import compute_gates, decide
 from perpo_core.keys import compute_hash
@@ -131,6 +133,30 @@ def test_a_task_without_validation_prompts_is_skipped_and_listed() -> None:
     # No max_loss gate at all could be measured: nothing is promoted unseen.
     assert not decide(compute_gates(config, build_validation()))
     assert not decide(compute_gates(config, {}))
+
+
+BLIND: dict[str, tuple[dict[str, Any], str]] = {
+    "gains of an absent task": (
+        {"min_gain": {"counting": {"accuracy": 0.0}}}, "promote.min_gain names only counting, of",
+    ),
+    "losses of absent tasks": (
+        {"max_loss": {"counting": {"accuracy": 0.0}}}, "promote.max_loss names only counting, of",
+    ),
+    "no gates": (
+        {"min_gain": {}, "max_loss": {}}, "promote.min_gain and promote.max_loss name no metric",
+    ),
+    "tasks without metrics": ({"min_gain": {"ocr": {}}, "max_loss": {"ocr": {}}}, "no metric"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BLIND)
+def test_nothing_is_promoted_unseen_and_the_decision_says_so(case: str, tmp_path: Path) -> None:
+    gates, why = BLIND[case]
+    context = build_context(tmp_path, promote=GATES | gates)
+    promotion = make(context, *build_round(context, "first"))
+    assert not promotion.promoted and why in (promotion.held or "")
+    assert load_promoted(context.store) is None
+    assert why in describe_promotion(promotion, "run").plain
 
 
 def test_unknown_metric_is_an_error_even_for_a_skipped_task() -> None:
