@@ -1,6 +1,6 @@
 """`perpo deploy`: what `perpo serve` gives its own server, for a server that others run.
 
-Work pool, GPU slot, watch for dead runs and the deployments of infra/prefect.yaml, created or
+Work pool, GPU slot, watches over dead runs and the deployments of infra/prefect.yaml, created or
 brought up to date. Workers are started by whoever runs the machines (docs/deploy.md).
 """
 

@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PREFECT_FILE = ROOT / "infra" / "prefect.yaml"
 HOME = ".prefect"
 LOCK_FILE = "serve.lock"
+WORKER = "perpo"  # no other worker of the server has this name (flows/leftovers.py)
 WORKER_LOG = "worker.log"
 POLL_S = 0.5
 WORKER_ENV = {
@@ -71,14 +72,18 @@ def serve(
 
 
 def prepare(server: Server, prefect_file: Path, home: Path, env: dict[str, str], say: Say) -> None:
-    """Wait for the server and give it what it needs."""
+    """Wait for the server, give it what it needs and end the runs of a worker that was killed."""
     server.wait()
-    say(f"creating work pool, GPU slot and deployments of {prefect_file}")
-    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    from flows.serving_setup import set_up
+    from flows.leftovers import end_leftovers
+    from flows.serving_setup import POOL, set_up
 
-    with temporary_settings({PREFECT_API_AUTH_STRING: env[CLIENT_AUTH]}):
+    with temporary_settings(
+        {PREFECT_API_AUTH_STRING: env[CLIENT_AUTH], PREFECT_API_URL: server.url}
+    ):
+        end_leftovers(POOL, WORKER, say)
+        say(f"creating work pool, GPU slot and deployments of {prefect_file}")
         set_up(server.url, prefect_file, home, ROOT, env)
 
 
@@ -97,7 +102,7 @@ def start_worker(home: Path, env: dict[str, str]) -> Iterator[subprocess.Popen[b
     """The worker that starts due runs as processes on this machine."""
     from flows.serving_setup import POOL
 
-    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", "perpo"]
+    command = ["-m", "prefect", "worker", "start", "--pool", POOL, "--name", WORKER]
     with supervised(
         [*command, "--install-policy", "never"], log_path=home / WORKER_LOG, env=env, cwd=ROOT
     ) as worker:

@@ -1,4 +1,4 @@
-"""What a server needs to be of use: work pool, GPU slot, watch for dead runs, deployments.
+"""What a server needs to be of use: work pool, GPU slot, watches over dead runs, deployments.
 
 Everything is created or brought up to date, so that it may be called again and again.
 """
@@ -9,7 +9,6 @@ import json
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,6 @@ from flows.supervised import supervised
 POOL = "perpo"
 NUM_GPU_SLOTS = 1
 HEARTBEAT_S = 30  # the least that Prefect 3.7 takes
-SILENCE_S = 45.0  # with the watch's own rhythm a dead run is seen as one within a minute
-WATCH = "perpo: a run whose process died is Crashed"
-SIGN_OF_LIFE = "prefect.flow-run.heartbeat"
-ENDS = ("Completed", "Failed", "Cancelled", "Crashed", "Suspended")
 DEPLOY_LOG = "deploy.log"
 DEPLOY_TIMEOUT_S = 300.0
 TAIL_LINES = 12
@@ -35,11 +30,12 @@ def set_up(address: str, prefect_file: Path, home: Path, root: Path, env: dict[s
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     from flows.alerts import create_alerts
+    from flows.watches import create_watches
 
     with temporary_settings({PREFECT_API_URL: address}):
         create_pool(root)
         create_gpu_slot()
-        create_watch()
+        create_watches()
         create_alerts()
     deploy(prefect_file, home, root, {**env, "PREFECT_API_URL": address})
 
@@ -88,41 +84,6 @@ def create_gpu_slot() -> None:
         client.create_global_concurrency_limit(
             GlobalConcurrencyLimitCreate(name=GPU_SLOT, limit=NUM_GPU_SLOTS)
         )
-
-
-def create_watch() -> None:
-    """Runs that fall silent without having ended are marked Crashed.
-
-    A worker marks its own children; this is for runs that died with their worker.
-    """
-    from prefect.automations import AutomationCore, ChangeFlowRunState
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.objects import StateType
-    from prefect.events.schemas.automations import EventTrigger, Posture
-
-    watch = AutomationCore(
-        name=WATCH,
-        description=f"No heartbeat for {SILENCE_S:.0f} s, and no end: the process is gone.",
-        trigger=EventTrigger(
-            after={SIGN_OF_LIFE},
-            expect={SIGN_OF_LIFE, *(f"prefect.flow-run.{end}" for end in ENDS)},
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=SILENCE_S),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                state=StateType.CRASHED,
-                message="Its process died without a word. Retry it, or start the same again: what "
-                "is finished is reused.",
-            )
-        ],
-    )
-    with get_client(sync_client=True) as client:
-        if not client.read_automations_by_name(WATCH):
-            client.create_automation(watch)
 
 
 def deploy(prefect_file: Path, home: Path, root: Path, env: Mapping[str, str]) -> None:

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import psutil
 
-from flows import alerts
+from flows import alerts, watches
 from flows.alerts import LATE_S
 from flows.password import CLIENT_AUTH, SERVER_AUTH, load_auth
 from flows.prefect_setup import set_environment
 from flows.server import HOST
 from flows.serving import HOME, PREFECT_FILE, ROOT, serve
+from flows.watches import START_S
 from tasks.slots import GPU_SLOT
 from tests.flows.api import Api, wait_until
 from tests.flows.toy_child import CHILD
@@ -85,6 +86,7 @@ def serving(
     pause_s: float = 0.0,
     auth: str | None = None,
     late_s: float = LATE_S,
+    start_s: float = START_S,
     small: bool = False,
 ) -> Iterator[Served]:
     """Serve toy stages from the store until the block ends; `small`: the real ones on few data.
@@ -95,7 +97,7 @@ def serving(
     own = {"PERPO_TOY_PAUSE_S": str(pause_s)} | ({SERVER_AUTH: auth} if auth else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.served", str(store), str(port), *[SMALL] * small],
-        env=build_bare_env(PERPO_TOY_LATE_S=str(late_s), **own),
+        env=build_bare_env(PERPO_TOY_LATE_S=str(late_s), PERPO_TOY_START_S=str(start_s), **own),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
     )  # fmt: skip
     try:
@@ -179,6 +181,7 @@ if __name__ == "__main__":
     served_store = Path(sys.argv[1])
     served_store.mkdir(parents=True, exist_ok=True)
     alerts.LATE_S = float(os.environ["PERPO_TOY_LATE_S"])
+    watches.START_S = float(os.environ["PERPO_TOY_START_S"])
     write_file = write_small_file if SMALL in sys.argv else write_toy_file
     serve(
         served_store,

@@ -149,6 +149,39 @@ def test_a_power_cut_is_seen_and_the_dead_run_can_be_retried(tmp_path: Path) -> 
         wait_until(lambda: served.count_taken() == 0, LEASE_S)
 
 
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_night_that_was_killed_does_not_cancel_the_next(state: str, tmp_path: Path) -> None:
+    store, wish = tmp_path / "store", tmp_path / "break-train"
+    wish.write_text("hold")
+    with serving(store) as served:
+        night = served.start("refresh/nightly")
+        wait_until(lambda: served.read_run(night)["state_type"] == state, 90)
+        if state == "RUNNING":
+            wait_until(served.find_children, 90)
+        served.process.kill()
+        wait_until(lambda: not served.find_processes(), 20)
+    wish.unlink()
+    with serving(store) as served:
+        assert served.read_run(night)["state_name"] == "Crashed"
+        following = served.start("refresh/nightly")
+        served.wait_for(following, "Completed")
+        ends = ["killed", "completed"] if state == "RUNNING" else ["completed"]
+        assert [record.status for record in load_records(Store(store))] == ends
+
+
+def test_a_run_that_its_worker_never_begins_is_crashed(tmp_path: Path) -> None:
+    """As one is left that was taken by a worker of another machine."""
+    with serving(tmp_path / "store", start_s=15) as served:
+        run = served.start_at("collect/stage", datetime.now(UTC) + timedelta(days=1))
+        served.change_state(run, "PENDING", "Pending")
+        taken_s = time.monotonic()
+        state = served.wait_for(run, "Crashed", 60)["state"]
+        assert time.monotonic() - taken_s > 14
+        assert state["message"].startswith("Its worker took it and never began. Retry it")
+        night = served.start("refresh/nightly")
+        served.wait_for(night, "Completed")
+
+
 def test_nights_missed_while_the_machine_was_off_are_made_up_for_by_one_run(tmp_path: Path) -> None:
     store = tmp_path / "store"
     with serving(store) as served:
