@@ -28,7 +28,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "samples"
-VERSION = 2
+VERSION = 3
 SAMPLES_FILE = "samples.parquet"
 DROPPED_FILE = "dropped.parquet"
 BATCH_BYTES = 64 << 20  # of encoded images: what a reader of one row group must hold

@@ -16,6 +16,7 @@ from schemas.config import BoxFormatName
 NUM_BOXES_SHOWN = 2  # the ones that are drawn
 NUM_LONG_SHOWN = 3
 NUM_SHORT_SHOWN = 5
+EMPTY = "(empty)"  # a blank page, and the answer that says nothing
 LONG_TEXT = 60  # characters; a longer one takes several lines
 Row = dict[str, Any]
 
@@ -134,13 +135,15 @@ def _count_shown(row: Row) -> int:
 def _show_truth(row: Row) -> str:
     target = row["target"]
     if row["task"] == "ocr":
-        return show_text(target["text"])
+        return show_text(target["text"]) or EMPTY
     return str(target["count"]) if row["task"] == "counting" else ""
 
 
 def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
     if row["task"] != "ocr":
         return [(show_text(text), False)]
+    if not text:
+        return [(EMPTY, bool(row["target"]["text"]))]
     return mark_differences(row["target"]["text"], text)
 
 

@@ -35,7 +35,8 @@ from perpo_core.sources.jsonl_content import (
     load_known,
     require_same_lines,
 )
-from perpo_core.sources.jsonl_row import parse_json, parse_row
+from perpo_core.sources.jsonl_keys import check_keys, parse_json
+from perpo_core.sources.jsonl_row import parse_row
 from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
 from schemas.base import Split
 from schemas.config import JsonlSource
@@ -121,6 +122,7 @@ def _build(
     content: Content | None,
 ) -> SampleRow:
     raw = parse_json(line, where)
+    check_keys(raw, where)
     path = find_known(raw, file, where, content)
     image = load_known(path, where, load, raw["image"], content)
     stored = image.stored

@@ -16,7 +16,8 @@ from typing import Any
 from perpo_core.images import ImageError, StoredImage
 from perpo_core.inputs import InputChanged
 from perpo_core.keys import hash_file
-from perpo_core.sources.jsonl_row import find_image, parse_json
+from perpo_core.sources.jsonl_keys import parse_json
+from perpo_core.sources.jsonl_row import find_image
 from perpo_core.sources.rows import RowError
 
 

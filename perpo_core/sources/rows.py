@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from perpo_core.keys import compute_image_id, compute_prompt_id, compute_sample_
 from schemas.base import Split, Task
 
 SampleRow = dict[str, Any]
+MAX_SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,9 @@ def build_sample(
         "licence": licence,
         "row": row,
     }
+
+
+def show_value(value: object) -> str:
+    """A value for an error sentence: JSON, one line, ASCII, not too long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."

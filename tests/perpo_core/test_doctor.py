@@ -142,7 +142,7 @@ def test_a_missing_source_file(tmp_path: Path, policy: Path) -> None:
 def test_prompts_and_truths_are_held_against_the_model(tmp_path: Path, policy: Path) -> None:
     rows = [
         make_row(prompt="Where is <eot> here?", split="train"),
-        make_row(task="ocr", prompt="Read.", answer="x" * 60, split="train"),
+        make_row(task="ocr", box=None, prompt="Read.", answer="x" * 60, split="train"),
         make_row(prompt="y" * 500, split="train"),
         make_row(prompt="Where is the cat?", split="train"),
         make_row(prompt="Where is the cat?", box=[1, 1, 9, 9], split="train"),

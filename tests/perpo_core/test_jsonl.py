@@ -67,9 +67,11 @@ def test_ocr_and_counting_rows(tmp_path: Path) -> None:
     ]  # lines, blank ones too
 
 
-def test_box_wins_over_box_norm_and_box_norm_serves_alone(tmp_path: Path) -> None:
-    both = make_row(box_norm=[0.1, 0.1, 0.9, 0.9])
-    norm = make_row(box=None, box_norm=[0.25, 0.5, 0.75, 1.0], prompt="And the dog?")
+def test_box_stands_beside_its_box_norm_and_box_norm_serves_alone(tmp_path: Path) -> None:
+    both = make_row(box_norm=[0.1, 0.1, 0.504, 0.5], answer="[0.1, 0.1, 0.5, 0.5]")
+    norm = make_row(
+        box=None, box_format=None, box_norm=[0.25, 0.5, 0.75, 1.0], prompt="And the dog?"
+    )
     first, second = _read(write_source(tmp_path, [both, norm]))
     assert first["target"]["box"][0] == 0.1 and first["target"]["box"][2] == 0.5
     assert second["target"]["box"] == [0.25, 0.5, 0.75, 1.0]
@@ -107,6 +109,10 @@ def _count(answer: Any) -> dict[str, Any]:
     return make_row(task="counting", box=None, answer=answer)
 
 
+def _norm(box: list[float], **changes: Any) -> dict[str, Any]:
+    return make_row(box=None, box_format=None, box_norm=box, **changes)
+
+
 BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "malformed JSON": ('{"task": "ocr",', ["not a JSON object", '\\"task\\": \\"ocr\\"']),
     "deep JSON": ("[" * 100_000, ["not a JSON object"]),
@@ -116,7 +122,7 @@ BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "no task": (make_row(task=None), ["task is missing", "grounding, ocr, counting"]),
     "unknown task": (make_row(task="detect"), ['task "detect"', "grounding, ocr, counting"]),
     "unhashable task": (make_row(task=["ocr"]), ['task ["ocr"]']),
-    "unknown split": (make_row(split="dev"), ['split "dev"', "train, validation, test"]),
+    "unknown split": (make_row(split="dev"), ['split "dev"', "train, selection, validation, test"]),
     "no image": (make_row(image=None), ["image is missing"]),
     "missing image": (make_row(image="images/9.png"), ["no image file", "9.png"]),
     "long name": (make_row(image="x" * 5000), ["no image file"]),
@@ -124,7 +130,8 @@ BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "absolute image": (make_row(image="/etc/hostname"), ['"/etc/hostname"', "relative"]),
     "image outside": (make_row(image="../secret.png"), ['"../secret.png"', "leads out of"]),
     "NUL in name": (make_row(image="a\0b"), ["not a path"]),
-    "empty prompt": (make_row(prompt=" "), ['prompt " " is empty']),
+    "empty prompt": (make_row(prompt=" "), ["the prompt has no visible character", '" "']),
+    "empty image name": (make_row(image=" "), ['image " " is empty']),
     "no prompt": (make_row(prompt=None), ["prompt is missing"]),
     "prompt of another type": (make_row(prompt=5), ["prompt 5 is not a text"]),
     "image token": (make_row(prompt="<image>\nWhere?"), ["'<image>'"]),
@@ -132,7 +139,7 @@ BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "no box": (make_row(box=None), ["needs box", "box_norm"]),
     "NaN": (make_row(box=[1, 2, float("nan"), 9]), ["box [1, 2, NaN, 9]", "finite"]),
     "infinity": (make_row(box=[1, 2, float("inf"), 9]), ["Infinity"]),
-    "NaN in box_norm": (make_row(box=None, box_norm=[0, 0, 1, float("nan")]), ["box_norm", "NaN"]),
+    "NaN in box_norm": (_norm([0, 0, 1, float("nan")]), ["box_norm", "NaN"]),
     "huge integer": (make_row(box=[1, 2, 10**400, 9]), ["four finite numbers"]),
     "three numbers": (make_row(box=[1, 2, 3]), ["[1, 2, 3]"]),
     "texts": (make_row(box=["1", "2", "3", "4"]), ["four finite numbers"]),
@@ -140,13 +147,12 @@ BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "x2 below x1": (make_row(box=[20, 3, 4, 15]), ["[20, 3, 4, 15]", "x1 < x2"]),
     "no width": (make_row(box=[4, 3, 4, 15]), ["[4, 3, 4, 15]", "x1 < x2"]),
     "outside": (make_row(box=[4, 3, 60, 15]), ["[4, 3, 60, 15]", "20 pixels outside", "40x30"]),
-    "box_norm outside": (make_row(box=None, box_norm=[0, 0, 1.5, 1]), ["1.5", "outside"]),
+    "box_norm outside": (_norm([0, 0, 1.5, 1]), ["1.5", "outside"]),
     "on the edge": (make_row(box=[40, 3, 41, 15]), ["[40, 3, 41, 15]", "edge"]),
     "0-1 as pixels": (make_row(box=[0.1, 0.1, 0.5, 0.5]), ["0.1", "box_norm"]),
     "unknown format": (make_row(box_format="xywh"), ['"xywh"', "xyxy_pixels"]),
     "another image's size": (make_row(width=80), ["80x30", "40x30"]),
     "no answer": (_ocr(answer=None), ["answer is missing"]),
-    "empty answer": (_ocr(answer=""), ['answer "" is empty']),
     "no count": (_count(None), ["answer is missing"]),
     "fraction": (_count(2.5), ["answer 2.5"]),
     "negative": (_count(-1), ["answer -1"]),

@@ -90,6 +90,22 @@ def test_lists_and_what_did_not_enter(tmp_path: Path) -> None:
     ]
 
 
+def test_of_a_blank_page_the_empty_answer_is_the_best(tmp_path: Path) -> None:
+    context = build_context(tmp_path)
+    sample = build_sample_row(1, "ocr", "")
+    samples = commit_samples(context.store, [sample])
+    shard = build_candidate_rows(sample["prompt_id"], ["Chapter 1", "", "1"])
+    candidates = commit_candidates(context.store, samples, [shard])
+    scores = find_or_make(context, score, samples, candidates).artifact
+    artifact = make(context, (samples, candidates, scores))
+    [row] = read(context, artifact, "preferences.parquet").to_pylist()
+    assert [(r["text"], r["reward"]) for r in row["responses"]] == [
+        ("", 1.0), ("Chapter 1", 0.0), ("1", 0.0),
+    ]  # fmt: skip
+    assert row["chosen"][0]["content"][0]["text"] == ""
+    assert row["target"]["text"] == ""
+
+
 def test_dropped_names_samples_and_answers(tmp_path: Path) -> None:
     context = build_context(tmp_path, lists={"list_size": 3})
     artifact = make(context, build_parents(context))

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perpo_core.report.cards import mark_differences
+from perpo_core.boxes import Frame
+from perpo_core.report.cards import Album, build_change_card, mark_differences
 from perpo_core.report.gallery import choose_in_turns
 from perpo_core.report.pictures import show_text
 from perpo_core.report.plots import compute_running_mean
@@ -77,6 +78,17 @@ def test_marked_pieces_join_to_the_shown_answer(truth: str, text: str) -> None:
     assert "".join(piece for piece, _ in pieces) == show_text(text)
     if show_text(truth) == show_text(text):
         assert not any(differs for _, differs in pieces)
+
+
+def test_a_blank_page_and_an_answer_that_says_nothing_are_said() -> None:
+    album = Album("norm1", lambda width, height: Frame(width, height), 1)
+    row = {"task": "ocr", "sample_id": "a", "images": [], "prompt": [], "target": {"text": ""}}
+    said, silent = ({"text": text, "reward": 0.5, "error": None} for text in ("1", ""))
+    card = build_change_card(row, said, silent, album)
+    assert card.truth == "(empty)"
+    assert [answer.pieces for answer in card.answers] == [[("1", True)], [("(empty)", False)]]
+    card = build_change_card(row | {"target": {"text": "x" * 5000}}, said, silent, album)
+    assert card.answers[1].pieces == [("(empty)", True)]
 
 
 def test_control_characters_are_made_visible() -> None:
