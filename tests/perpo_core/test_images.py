@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from perpo_core.images import ImageError, encode_for_store, read_image
+from perpo_core.images import ImageError, encode_for_store, open_stored, read_image
 
 WHERE = "cases.jsonl row 3"
 RNG = np.random.default_rng(0)
@@ -151,6 +151,15 @@ def test_exif_orientation_is_applied_and_does_not_survive() -> None:
 def test_bytes_that_need_no_change_are_kept(image: Image.Image, image_format: str) -> None:
     data = _encode(image, image_format)
     assert encode_for_store(data, WHERE, 1, 40).data == data
+    np.testing.assert_array_equal(open_stored(data), read_image(data, WHERE, 1))
+
+
+def test_a_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
+    data = _encode(_noise(), "MPO", save_all=True, append_images=[_noise()])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert encode_for_store(data, WHERE, 1, 40).data == data
+    assert open_stored(data).size == (40, 20)
+    assert Image.open(io.BytesIO(encode_for_store(data, WHERE, 1, 20).data)).format == "JPEG"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from perpo_core.sources.jsonl import check_samples, compute_identity, iterate_samples
 from perpo_core.sources.rows import SampleRow, SetAside
@@ -198,6 +199,18 @@ def test_damaged_images_are_refused(tmp_path: Path) -> None:
     assert "row 1: the image file is empty" in _refuse(source)
     image.write_bytes(b"GIF89a, or not")
     assert "row 1: " in _refuse(source)
+
+
+def test_long_texts_in_a_png_are_no_reason(tmp_path: Path) -> None:
+    source = write_source(tmp_path, [make_row()])
+    image = tmp_path / "images" / "0.png"
+    texts = PngInfo()
+    texts.add_text("parameters", "x" * (2 << 20), zip=True)
+    Image.open(image).save(image, pnginfo=texts)
+    [row] = _read(source)
+    assert (row["width"], row["height"]) == (WIDTH, HEIGHT)
+    [checked] = check_samples(source)
+    assert isinstance(checked, dict)
 
 
 def test_images_too_large_are_refused(tmp_path: Path) -> None:
