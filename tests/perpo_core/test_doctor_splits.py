@@ -18,7 +18,7 @@ from schemas.run import PolicyRef
 from tests.perpo_core.cases import make_row, write_source
 
 TRUTHS: dict[str, dict[str, Any]] = {
-    "grounding": {}, "ocr": {"answer": "12"}, "counting": {"answer": 3},
+    "grounding": {}, "ocr": {"answer": "12", "box": None}, "counting": {"answer": 3, "box": None},
 }  # fmt: skip
 SPLITS_OF_ONE: tuple[Split, ...] = ("train", "validation", "test")
 UNSEEN = "nothing can be promoted"
