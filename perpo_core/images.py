@@ -9,6 +9,7 @@ Left out: colour profiles, and further frames of animations (the first one is th
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ __all__ = [
 
 JPEG_QUALITY = 95
 MAX_BYTES_PER_PIXEL = 8  # 16-bit RGBA without compression
+HASHED_PIXELS = 1 << 20  # copied at a time, so that a large image is not held twice
 FREE_BYTES = 1 << 20  # headers and metadata of a small image
 
 
@@ -38,6 +40,8 @@ class StoredImage:
     read_width: int
     """Of the image as received, after EXIF orientation; pixel boxes are in this frame."""
     read_height: int
+    pixels_hash: str
+    """hash_pixels of the image as received."""
 
 
 def read_image(data: bytes | Path, where: str, max_megapixels: float) -> Image.Image:
@@ -60,15 +64,31 @@ def encode_for_store(
     """
     decoded = decode(load_bytes(data, where, max_megapixels), where, max_megapixels)
     read_width, read_height = decoded.image.size
+    pixels_hash = hash_pixels(decoded.image)
     if decoded.is_as_is and max(decoded.image.size) <= max_side:
-        return StoredImage(decoded.data, read_width, read_height, read_width, read_height)
+        return StoredImage(
+            decoded.data, read_width, read_height, read_width, read_height, pixels_hash
+        )
     image = scale_down(decoded.image, max_side)
     buffer = io.BytesIO()
     if decoded.format == "JPEG":
         image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
     else:
         image.save(buffer, format="PNG", compress_level=6)
-    return StoredImage(buffer.getvalue(), *image.size, read_width, read_height)
+    return StoredImage(buffer.getvalue(), *image.size, read_width, read_height, pixels_hash)
+
+
+def hash_pixels(image: Image.Image) -> str:
+    """sha256 over size and pixels of an RGB image: the same for every file that shows the same.
+
+    File format, compression without loss and metadata are no part of it.
+    """
+    width, height = image.size
+    digest = hashlib.sha256(f"{width}x{height}".encode())
+    rows = max(1, HASHED_PIXELS // width)
+    for top in range(0, height, rows):
+        digest.update(image.crop((0, top, width, min(top + rows, height))).tobytes())
+    return digest.hexdigest()
 
 
 def open_stored(data: bytes) -> Image.Image:

@@ -56,11 +56,6 @@ def compute_prompt_id(images: Sequence[bytes], messages: Sequence[dict[str, Any]
     return compute_hash([[hashlib.sha256(image).hexdigest() for image in images], list(messages)])
 
 
-def compute_image_id(images: Sequence[bytes]) -> str:
-    """Identity of what a question is about: what several questions on one image share."""
-    return compute_hash([hashlib.sha256(image).hexdigest() for image in images])
-
-
 def compute_sample_id(prompt_id: str, target: dict[str, Any]) -> str:
     """Identity of a sample: its prompt and its truth."""
     return compute_hash([prompt_id, target])

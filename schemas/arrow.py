@@ -29,7 +29,10 @@ SAMPLES = pa.schema(
         ("prompt_id", pa.string()),
         ("task", pa.string()),
         ("split", pa.string()),
-        ("image_id", pa.string()),  # sha256 of the images; questions on one image share it
+        (
+            "image_id",
+            pa.string(),
+        ),  # sha256 of the upright pixels, whatever file holds them
         ("images", pa.list_(IMAGE)),
         ("width", pa.int32()),  # of the first image, after EXIF orientation
         ("height", pa.int32()),

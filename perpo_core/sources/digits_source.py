@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from perpo_core.images import hash_pixels
 from perpo_core.sources.digits import SIDE, compose_scene, encode_png
 from perpo_core.sources.rows import SampleRow, SetAside, build_sample
 from schemas.base import SPLITS, TASKS, Split, Task
@@ -60,6 +61,7 @@ def _compose_sample(split: Split, task: Task, seed: int, index: int) -> SampleRo
         task=task,
         split=split,
         image=encode_png(scene.image),
+        image_id=hash_pixels(scene.image),
         size=(SIDE, SIDE),
         prompt=question.prompt,
         truth=question.target,

@@ -1,9 +1,9 @@
 """One's own images and truths from JSON Lines: one object a line, images beside the file.
 
 Rows are read one at a time and every image is decoded to its end, so memory does not grow with the
-data. A bad row ends the run with one sentence naming file, row and value, or is set aside with its
-reason (source.on_bad_row). A row without a split gets one from its image's bytes: one photo is
-never in two splits, whatever the order or number of rows.
+images. A bad row ends the run with one sentence naming file, row and value, or is set aside with
+its reason (source.on_bad_row). Which split a row is in is perpo_core/sources/splits.py: where some
+rows name one and it may concern rows read before, those rows' images are looked at first.
 
 Left out: remote images, several images a prompt, polygons.
 """
@@ -11,51 +11,45 @@ Left out: remote images, several images a prompt, polygons.
 from __future__ import annotations
 
 import functools
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perpo_core.images import (
-    ImageError,
-    StoredImage,
-    encode_for_store,
-    load_bytes,
-    read_image,
-)
-from perpo_core.inputs import InputChanged
-from perpo_core.keys import compute_hash
+from perpo_core.images import ImageError
 from perpo_core.sources.jsonl_content import (
-    Content,
     LoadedImage,
+    Place,
     find_known,
     hash_content,
     iterate_lines,
+    iterate_rows,
     load_known,
     require_same_lines,
+)
+from perpo_core.sources.jsonl_images import (
+    Loader,
+    Look,
+    load_for_store,
+    load_to_check,
+    remember_images,
 )
 from perpo_core.sources.jsonl_keys import check_keys, parse_json
 from perpo_core.sources.jsonl_row import parse_row
 from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
-from schemas.base import Split
+from perpo_core.sources.splits import NamedSplits, settle_split
+from schemas.base import SPLITS
 from schemas.config import JsonlSource
 
 IS_COMPOSED = False
-KEPT_IMAGES = 8  # rows about the same photo usually follow each other
 
 
-Loader = Callable[[Path, str, JsonlSource], LoadedImage]  # (path, where, settings)
+@dataclass(frozen=True)
+class Draft:
+    """A row that is good as far as it says itself; its sample's split is the one it names."""
 
-
-@dataclass
-class Seen:
-    """What earlier rows settled."""
-
-    samples: dict[str, str] = field(default_factory=dict)
-    """sample_id -> row."""
-    splits: dict[str, tuple[Split, str]] = field(default_factory=dict)
-    """sha256 of an image file -> its split, and the row that settled it."""
+    place: Place
+    sample: SampleRow
 
 
 def compute_identity(config: JsonlSource) -> Any:
@@ -74,126 +68,133 @@ def iterate_samples(config: JsonlSource, identity: Any = None) -> Iterator[Sampl
 
     Raises InputChanged as soon as a file or an image is not what a given identity says.
     """
-    return _iterate(config, _load_for_store, identity)
+    names = NamedSplits()
+    if _may_name_rows_before(config):
+        _find_names(config, names, identity)
+    drafts = _iterate_drafts(config, load_for_store, names, identity)
+    yield from _settle(config, names, drafts)
 
 
-def check_samples(config: JsonlSource) -> Iterator[SampleRow | SetAside]:
-    """The same pass with nothing scaled or encoded, for `perpo doctor`: every bad row is yielded.
+def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[SampleRow | SetAside]:
+    """The same rows with nothing scaled or encoded, for `perpo doctor`: every bad row is yielded.
 
-    prompt_id and sample_id are those of the images as received.
+    prompt_id and sample_id are those of the images as received, which the samples lack: each is
+    decoded once and shown to `look`, and all rows are held until their splits are known.
     """
-    return _iterate(config.model_copy(update={"on_bad_row": "drop"}), _load_to_check)
+    config = config.model_copy(update={"on_bad_row": "drop"})
+    names = NamedSplits()
+    load = functools.partial(load_to_check, look=look)
+    drafts = list(map(_without_images, _iterate_drafts(config, load, names)))
+    yield from _settle(config, names, drafts)
 
 
-def _iterate(
-    config: JsonlSource, load: Loader, identity: Any = None
-) -> Iterator[SampleRow | SetAside]:
-    seen = Seen()
-    load_once = _remember_images(load, config)
-    known = identity["files"] if identity else [None] * len(config.files)
-    for file, content in zip(config.files, known, strict=True):
-        digest, num_lines = hashlib.sha256(), 0
-        for number, line in iterate_lines(file):
-            num_lines += 1
-            digest.update(line)
-            where = f"{file} row {number}"
-            row = f"{file.parent.name}/{file.name}:{number}"  # the same wherever the folder lies
-            try:
-                yield _build(config, file, where, row, line, load_once, seen, content)
-            except (RowError, ImageError) as error:
-                if config.on_bad_row == "fail":
-                    require_same_lines(file, content)
-                    raise
-                yield SetAside(row, error.reason, str(error))
-        if content and digest.hexdigest() != content[0]:
-            raise InputChanged(file)
-        if not num_lines:
-            raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+def _iterate_drafts(
+    config: JsonlSource, load: Loader, names: NamedSplits, identity: Any = None
+) -> Iterator[Draft | SetAside]:
+    load_once = remember_images(load, config)
+    for place, line in iterate_rows(config.files, identity):
+        try:
+            sample = _build(place, line, load_once, names)
+        except (RowError, ImageError) as error:
+            yield _set_aside(config, place, error)
+        else:
+            yield Draft(place, sample)
 
 
 def _build(
-    config: JsonlSource,
-    file: Path,
-    where: str,
-    row: str,
-    line: bytes,
-    load: Callable[[Path, str], LoadedImage],
-    seen: Seen,
-    content: Content | None,
+    place: Place, line: bytes, load: Callable[[Path, str], LoadedImage], names: NamedSplits
 ) -> SampleRow:
-    raw = parse_json(line, where)
-    check_keys(raw, where)
-    path = find_known(raw, file, where, content)
-    image = load_known(path, where, load, raw["image"], content)
-    stored = image.stored
-    parsed = parse_row(raw, where, (stored.read_width, stored.read_height))
-    sample = build_sample(
+    raw = parse_json(line, str(place))
+    check_keys(raw, str(place))
+    stored = load_known(find_known(raw, place), place, load, raw["image"]).stored
+    names.note(stored.pixels_hash, raw, str(place))
+    parsed = parse_row(raw, str(place), (stored.read_width, stored.read_height))
+    return build_sample(
         task=parsed.task,
-        split=_settle_split(config, parsed.split, image.file_hash, where, seen),
+        split=parsed.split,
         image=stored.data,
+        image_id=stored.pixels_hash,
         size=(stored.width, stored.height),
         prompt=parsed.prompt,
         truth=parsed.truth,
         source=parsed.source,
         licence=parsed.licence,
-        row=row,
+        row=place.row,
     )
-    first = seen.samples.setdefault(sample["sample_id"], where)
-    if first != where:
+
+
+def _settle(
+    config: JsonlSource, names: NamedSplits, drafts: Iterable[Draft | SetAside]
+) -> Iterator[SampleRow | SetAside]:
+    """The samples with their splits; what contradicts or repeats another row is set aside."""
+    seen: dict[str, str] = {}
+    for draft in drafts:
+        if isinstance(draft, SetAside):
+            yield draft
+            continue
+        sample, where = draft.sample, str(draft.place)
+        try:
+            split = settle_split(config, names, sample["image_id"], sample["split"], where)
+            _require_new(sample, where, seen)
+        except RowError as error:
+            yield _set_aside(config, draft.place, error)
+        else:
+            yield sample | {"split": split}
+
+
+def _require_new(sample: SampleRow, where: str, seen: dict[str, str]) -> None:
+    first = seen.get(sample["sample_id"])
+    if first is not None:
         raise RowError(
             "duplicate sample",
             f"{where}: the same image, prompt and truth as {first}; remove one of the two",
         )
-    return sample
+    seen[sample["sample_id"]] = where
 
 
-def _settle_split(
-    config: JsonlSource, named: Split | None, file_hash: str, where: str, seen: Seen
-) -> Split:
-    """The named split, else that of earlier rows about the image, else one from its bytes."""
-    split, first = seen.splits.setdefault(
-        file_hash, (named or derive_split(config, file_hash), where)
-    )
-    if named is not None and named != split:
-        raise RowError(
-            "image in two splits",
-            f"{where}: split {named!r}, but {first} put the same image into {split!r}; "
-            "give all rows of one image the same split",
-        )
-    return split
+def _set_aside(config: JsonlSource, place: Place, error: RowError | ImageError) -> SetAside:
+    """Raises the error instead where the configuration says fail."""
+    if config.on_bad_row == "fail":
+        require_same_lines(place)
+        raise error
+    return SetAside(place.row, error.reason, str(error))
 
 
-def derive_split(config: JsonlSource, file_hash: str) -> Split:
-    """The split of an image without a named one: a fixed number in 0-1 from its sha256."""
-    place = int(compute_hash(["split", file_hash])[:8], 16) / 2**32
-    if place < config.validation_share:
-        return "validation"
-    return "test" if place < config.validation_share + config.test_share else "train"
+def _may_name_rows_before(config: JsonlSource) -> bool:
+    """Whether a row's split may be named by a later row, in a way that is no error there.
+
+    Where no row names a split, none can be; where all do, a later row can only contradict.
+    """
+    named = {_names_split(line) for file in config.files for _, line in iterate_lines(file)}
+    return True in named and (False in named or config.on_bad_row == "drop")
 
 
-def _load_for_store(path: Path, where: str, config: JsonlSource) -> LoadedImage:
-    data = load_bytes(path, where, config.max_image_megapixels)
-    stored = encode_for_store(data, where, config.max_image_megapixels, config.max_image_side)
-    return LoadedImage(stored, hashlib.sha256(data).hexdigest())
+def _names_split(line: bytes) -> bool | None:
+    """None: the row cannot be read."""
+    try:
+        return parse_json(line, "").get("split") is not None
+    except RowError:
+        return None
 
 
-def _load_to_check(path: Path, where: str, config: JsonlSource) -> LoadedImage:
-    data = load_bytes(path, where, config.max_image_megapixels)
-    size = read_image(data, where, config.max_image_megapixels).size
-    return LoadedImage(StoredImage(data, *size, *size), hashlib.sha256(data).hexdigest())
+def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:
+    """A pass over the rows that name a split; what else is wrong with them is said by the next."""
+    load = functools.partial(load_to_check, config=config)
+    hashes: dict[Path, str] = {}
+    for place, line in iterate_rows(config.files, identity):
+        try:
+            raw = parse_json(line, str(place))
+            if raw.get("split") not in SPLITS:
+                continue
+            path = find_known(raw, place)
+            if path not in hashes:
+                hashes[path] = load_known(path, place, load, raw["image"]).stored.pixels_hash
+        except (RowError, ImageError):
+            continue
+        names.note(hashes[path], raw, str(place))
 
 
-def _remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str], LoadedImage]:
-    """Load each of the last few images once; failures are raised anew, with the new row's name."""
-    current_where = ""
-
-    @functools.lru_cache(maxsize=KEPT_IMAGES)
-    def load_path(path: Path) -> LoadedImage:
-        return load(path, current_where, config)
-
-    def load_for(path: Path, where: str) -> LoadedImage:
-        nonlocal current_where
-        current_where = where
-        return load_path(path)
-
-    return load_for
+def _without_images(draft: Draft | SetAside) -> Draft | SetAside:
+    if isinstance(draft, SetAside):
+        return draft
+    return Draft(draft.place, draft.sample | {"images": []})

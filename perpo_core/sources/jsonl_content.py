@@ -23,7 +23,7 @@ from perpo_core.sources.rows import RowError
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """One image file, ready for the store, with what its split is derived from."""
+    """One image file, ready for the store or only looked at, and the sha256 of its bytes."""
 
     stored: StoredImage
     file_hash: str
@@ -31,6 +31,23 @@ class LoadedImage:
 
 Content = tuple[str, dict[str, str | None]]
 """sha256 of a file's lines, and of each image that it names; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row: its file, its number from 1, and what the file held when its key was computed."""
+
+    file: Path
+    number: int
+    content: Content | None
+
+    def __str__(self) -> str:
+        return f"{self.file} row {self.number}"
+
+    @property
+    def row(self) -> str:
+        """The same wherever the folder lies."""
+        return f"{self.file.parent.name}/{self.file.name}:{self.number}"
 
 
 def iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -72,16 +89,32 @@ def hash_content(file: Path) -> Content:
     return digest.hexdigest(), images
 
 
-def require_same_lines(file: Path, content: Content | None) -> None:
+def iterate_rows(files: list[Path], identity: Any = None) -> Iterator[tuple[Place, bytes]]:
+    """Every row of all files; raises InputChanged after a file that is not what it was."""
+    known = identity["files"] if identity else [None] * len(files)
+    for file, content in zip(files, known, strict=True):
+        digest, num_lines = hashlib.sha256(), 0
+        for number, line in iterate_lines(file):
+            num_lines += 1
+            digest.update(line)
+            yield Place(file, number, content), line
+        if content and digest.hexdigest() != content[0]:
+            raise InputChanged(file)
+        if not num_lines:
+            raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+
+
+def require_same_lines(place: Place) -> None:
     """A bad row may be half of what somebody is writing."""
-    if content and _hash_lines(file) != content[0]:
-        raise InputChanged(file)
+    if place.content and _hash_lines(place.file) != place.content[0]:
+        raise InputChanged(place.file)
 
 
-def find_known(raw: dict[str, Any], file: Path, where: str, content: Content | None) -> Path:
+def find_known(raw: dict[str, Any], place: Place) -> Path:
     """Where the row's image lies; raises InputChanged if the identity says otherwise."""
+    file, content = place.file, place.content
     try:
-        path = find_image(raw, file.parent, where)
+        path = find_image(raw, file.parent, str(place))
     except RowError as error:
         name = raw.get("image")
         if content and isinstance(name, str) and name in content[1]:  # a link that leads elsewhere
@@ -93,20 +126,16 @@ def find_known(raw: dict[str, Any], file: Path, where: str, content: Content | N
 
 
 def load_known(
-    path: Path,
-    where: str,
-    load: Callable[[Path, str], LoadedImage],
-    name: str,
-    content: Content | None,
+    path: Path, place: Place, load: Callable[[Path, str], LoadedImage], name: str
 ) -> LoadedImage:
     """The image; raises InputChanged unless its file is the one that the identity holds."""
 
     def require_same(found: str | None) -> None:
-        if content and found != content[1][name]:
+        if place.content and found != place.content[1][name]:
             raise InputChanged(path)
 
     try:
-        image = load(path, where)
+        image = load(path, str(place))
     except (ImageError, OSError):
         require_same(_hash_image(path))
         raise

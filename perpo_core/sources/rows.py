@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perpo_core.boxes import Box
-from perpo_core.keys import compute_image_id, compute_prompt_id, compute_sample_id
+from perpo_core.keys import compute_prompt_id, compute_sample_id
 from schemas.base import Split, Task
 
 SampleRow = dict[str, Any]
@@ -51,8 +51,9 @@ def build_target(truth: Box | str | int) -> dict[str, Any]:
 
 def build_sample(
     task: Task,
-    split: Split,
+    split: Split | None,
     image: bytes,
+    image_id: str,
     size: tuple[int, int],
     prompt: str,
     truth: Box | str | int,
@@ -60,7 +61,11 @@ def build_sample(
     licence: str,
     row: str,
 ) -> SampleRow:
-    """One row of SAMPLES; `size` is the image's (width, height) in pixels, as stored."""
+    """One row of SAMPLES; a split that is None is not settled yet.
+
+    `image` are the bytes to store and `size` their (width, height) in pixels; `image_id` is
+    hash_pixels of the image as received, before it was scaled down.
+    """
     messages, target = build_messages(prompt), build_target(truth)
     prompt_id = compute_prompt_id([image], messages)
     return {
@@ -68,7 +73,7 @@ def build_sample(
         "prompt_id": prompt_id,
         "task": task,
         "split": split,
-        "image_id": compute_image_id([image]),
+        "image_id": image_id,
         "images": [{"bytes": image, "path": None}],
         "width": size[0],
         "height": size[1],

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
+from perpo_core.images import hash_pixels
 from perpo_core.keys import (
     compute_candidate_hash,
     compute_digest,
     compute_hash,
-    compute_image_id,
     compute_prompt_id,
     compute_sample_id,
 )
@@ -53,7 +53,8 @@ def common_fields(stage: StageName, kind: str, rows: int, files: list[Any]) -> d
 def build_sample_row(number: int, task: Task, target: Any, split: str = "train") -> dict[str, Any]:
     """A sample whose picture is `number` in every pixel, 20 x 10."""
     buffer = io.BytesIO()
-    Image.new("RGB", (20, 10), (number, number, number)).save(buffer, format="PNG")
+    image = Image.new("RGB", (20, 10), (number, number, number))
+    image.save(buffer, format="PNG")
     content = [{"type": "image", "text": None}, {"type": "text", "text": f"Question {task}"}]
     prompt = [{"role": "user", "content": content}]
     targets = {"box": None, "text": None, "count": None}
@@ -61,7 +62,7 @@ def build_sample_row(number: int, task: Task, target: Any, split: str = "train")
     prompt_id = compute_prompt_id([buffer.getvalue()], prompt)
     return {
         "sample_id": compute_sample_id(prompt_id, targets),
-        "image_id": compute_image_id([buffer.getvalue()]),
+        "image_id": hash_pixels(image),
         "prompt_id": prompt_id,
         "task": task,
         "split": split,

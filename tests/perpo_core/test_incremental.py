@@ -11,14 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpo_core import evaluate, generate, score
+from perpo_core import collect, evaluate, generate, images, score
 from perpo_core.generate import sampling
 from perpo_core.generate.identity import compute_candidates_key
 from perpo_core.generate.sampling import make_candidates
+from perpo_core.keys import compute_hash
 from perpo_core.process import ChildFailed
 from perpo_core.stage import find_or_make
 from tests.perpo_core import scripted
+from tests.perpo_core.cases import make_row, write_source
 from tests.perpo_core.growing import (
+    GENERATE,
     Truths,
     build_setting,
     check_equal,
@@ -27,6 +30,7 @@ from tests.perpo_core.growing import (
     read_rows,
     refresh,
 )
+from tests.perpo_core.small_store import build_context
 
 
 def test_a_tenth_new_and_a_twentieth_corrected_cost_a_tenth_and_three_twentieths(tmp_path, asked):
@@ -149,6 +153,40 @@ def test_killed_in_the_midst_of_growing_it_resumes_with_what_it_had(tmp_path, mo
     fresh = build_setting(tmp_path / "fresh")
     straight, _ = refresh(fresh, [(number, 1) for number in range(12)])
     assert straight.digest == candidates.digest
+
+
+def test_samples_of_an_earlier_version_hand_their_answers_and_scores_on(
+    tmp_path, asked, monkeypatch
+):
+    """Splits and image ids were another; prompts and samples are known by what they were."""
+    rows = [make_row(image=f"images/{n}.png", split="train" if n < 5 else None) for n in range(20)]
+    source = write_source(tmp_path / "data", rows, num_images=20)
+    context = build_context(tmp_path, source=source.model_dump(), generate=GENERATE)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(collect, "VERSION", collect.VERSION - 1)
+        earlier.setattr(images, "hash_pixels", lambda image: compute_hash(image.tobytes().hex()))
+        old, _ = _collect_and_score(context)
+    asked.clear()
+    samples, (candidates, scores) = _collect_and_score(context)
+    assert samples.key != old.key and samples.digest != old.digest
+    before, now = (_read_training_prompts(context, each) for each in (old, samples))
+    assert before != now and before & now
+    assert count(candidates) == (len(now - before), len(now & before))
+    assert count(scores) == (4 * len(now - before), 4 * len(now & before))
+    assert {prompt_id for call in asked for prompt_id in call} == now - before
+
+
+def _collect_and_score(context):
+    samples = find_or_make(context, collect).artifact
+    candidates = find_or_make(context, generate, samples).artifact
+    return samples, (candidates, find_or_make(context, score, samples, candidates).artifact)
+
+
+def _read_training_prompts(context, samples):
+    table = pq.read_table(
+        context.store.path(samples, "samples.parquet"), filters=[("split", "==", "train")]
+    )
+    return set(table["prompt_id"].to_pylist())
 
 
 def test_held_out_prompts_are_taken_over_too(tmp_path, asked):
