@@ -175,14 +175,14 @@ def _sort_out(source: JsonlSource) -> dict[str, tuple[str, str]]:
 
 def _count_decoded(source: JsonlSource, patch: pytest.MonkeyPatch, read: Any) -> int:
     decoded: list[str] = []
-    real = images._read
+    real = images.decode
 
     def note(data: bytes, where: str, max_megapixels: float) -> Any:
         decoded.append(where)
         return real(data, where, max_megapixels)
 
     with patch.context() as during:
-        during.setattr(images, "_read", note)
+        during.setattr(images, "decode", note)
         list(read(source))
     return len(decoded)
 
