@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageFile
 
+from perpo_core.image_brightness import count_bits
 from perpo_core.image_metadata import DECODE_ERRORS, TURNS, iterate_readings, read_orientation
 from perpo_core.image_modes import to_rgb
 
@@ -44,6 +45,8 @@ class Decoded:
     """Whoever opens these bytes can read what is said besides the pixels."""
     format: str
     """Of FORMATS."""
+    num_bits: int
+    """As in Brightness."""
 
 
 def decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
@@ -78,6 +81,7 @@ def _decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
     source_format = "JPEG" if image.format == "MPO" else image.format or ""
     if not isinstance(image.info.get("xmp", b""), bytes):
         del image.info["xmp"]  # of any type in a TIFF, and Pillow looks for bytes in it
+    tile = str(image.tile)
     try:
         image.load()
     except DECODE_ERRORS as error:
@@ -103,10 +107,11 @@ def _decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
             "save it again as PNG or JPEG",
         ) from error
     rgb.info = {}  # Pillow would write profiles and comments of other pixels into whatever is saved
-    return Decoded(rgb, data, is_as_is, is_readable, source_format)
+    num_bits = count_bits(image, tile)
+    return Decoded(rgb, data, is_as_is, is_readable, source_format, num_bits)
 
 
-def _open(data: bytes, where: str) -> Image.Image:
+def _open(data: bytes, where: str) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from perpo_core.image_brightness import Brightness, measure_brightness
 from perpo_core.image_decoding import STORED_FORMATS, ImageError, decode, strict_pillow
 
 __all__ = [
-    "ImageError", "StoredImage", "encode_for_store", "load_bytes", "open_stored", "read_image",
-    "scale_down",
+    "ImageError", "StoredImage", "compute_scaled_size", "encode_for_store", "hash_pixels",
+    "load_bytes", "measure_image", "open_stored", "read_image", "scale_down",
 ]  # fmt: skip
 
 JPEG_QUALITY = 95
@@ -50,6 +51,12 @@ def read_image(data: bytes | Path, where: str, max_megapixels: float) -> Image.I
     Raises ImageError: missing, too large, truncated or unreadable.
     """
     return decode(load_bytes(data, where, max_megapixels), where, max_megapixels).image
+
+
+def measure_image(data: bytes, where: str, max_megapixels: float) -> tuple[Image.Image, Brightness]:
+    """The image as read_image gives it, and how bright it is."""
+    decoded = decode(data, where, max_megapixels)
+    return decoded.image, measure_brightness(decoded.image, decoded.num_bits)
 
 
 def encode_for_store(
@@ -99,11 +106,19 @@ def open_stored(data: bytes) -> Image.Image:
 
 def scale_down(image: Image.Image, max_side: int) -> Image.Image:
     """The image with its longer side at most `max_side` pixels, its shape kept."""
-    scale = max_side / max(image.size)
-    if scale >= 1:
-        return image
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    size = compute_scaled_size(image.size, max_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def compute_scaled_size(size: tuple[int, int], max_side: int) -> tuple[int, int]:
+    """(width, height) with the longer side at most `max_side`, each side at least 1.
+
+    >>> compute_scaled_size((400, 9000), 2048)
+    (91, 2048)
+    """
+    scale = min(1.0, max_side / max(size))
+    width, height = (max(1, round(side * scale)) for side in size)
+    return width, height
 
 
 def load_bytes(data: bytes | Path, where: str, max_megapixels: float) -> bytes:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from perpo_core.collect import SAMPLES_FILE, compute_samples_key
+from perpo_core.doctor.boxes import check_boxes
+from perpo_core.doctor.brightness import check_brightness
+from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
 from perpo_core.doctor.texts import check_texts
 from perpo_core.findings import Finding, Level
@@ -44,9 +47,12 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
         return
     bad = [row for row in rows if isinstance(row, SetAside)]
     good = [row for row in rows if not isinstance(row, SetAside)]
+    yield from check_boxes(rows)
     yield from _report_bad_rows(source, bad)
     yield from check_splits(config, count_images(good))
     yield from _report_conflicts(good)
+    yield from check_scaling(source, good)
+    yield from check_brightness(good)
     if policy_folder is not None:
         yield from check_texts(config, policy_folder, good)
     if good:

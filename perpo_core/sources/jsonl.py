@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from perpo_core.images import ImageError
+from perpo_core.sources.jsonl_boxes import find_given_box
 from perpo_core.sources.jsonl_content import (
     LoadedImage,
     Place,
@@ -36,7 +37,7 @@ from perpo_core.sources.jsonl_images import (
 )
 from perpo_core.sources.jsonl_keys import check_keys, parse_json
 from perpo_core.sources.jsonl_row import parse_row
-from perpo_core.sources.rows import RowError, SampleRow, SetAside, build_sample
+from perpo_core.sources.rows import Noted, RowError, SampleRow, SetAside, build_sample
 from perpo_core.sources.splits import NamedSplits, settle_split
 from schemas.base import SPLITS
 from schemas.config import JsonlSource
@@ -50,6 +51,7 @@ class Draft:
 
     place: Place
     sample: SampleRow
+    noted: Noted
 
 
 def compute_identity(config: JsonlSource) -> Any:
@@ -79,7 +81,8 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
     """The same rows with nothing scaled or encoded, for `perpo doctor`: every bad row is yielded.
 
     prompt_id and sample_id are those of the images as received, which the samples lack: each is
-    decoded once and shown to `look`, and all rows are held until their splits are known.
+    decoded once and shown to `look`, and all rows are held until their splits are known. What is
+    counted over all rows is in `noted`, a key more of each sample.
     """
     config = config.model_copy(update={"on_bad_row": "drop"})
     names = NamedSplits()
@@ -93,22 +96,29 @@ def _iterate_drafts(
 ) -> Iterator[Draft | SetAside]:
     load_once = remember_images(load, config)
     for place, line in iterate_rows(config.files, identity):
+        noted = Noted()
         try:
-            sample = _build(place, line, load_once, names)
+            sample = _build(place, line, load_once, names, noted)
         except (RowError, ImageError) as error:
-            yield _set_aside(config, place, error)
+            yield _set_aside(config, place, error, noted)
         else:
-            yield Draft(place, sample)
+            yield Draft(place, sample, noted)
 
 
 def _build(
-    place: Place, line: bytes, load: Callable[[Path, str], LoadedImage], names: NamedSplits
+    place: Place,
+    line: bytes,
+    load: Callable[[Path, str], LoadedImage],
+    names: NamedSplits,
+    noted: Noted,
 ) -> SampleRow:
     raw = parse_json(line, str(place))
     check_keys(raw, str(place))
-    stored = load_known(find_known(raw, place), place, load, raw["image"]).stored
+    image = load_known(find_known(raw, place), place, load, raw["image"])
+    stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
     names.note(stored.pixels_hash, raw, str(place))
-    parsed = parse_row(raw, str(place), (stored.read_width, stored.read_height))
+    noted.brightness, noted.box = image.brightness, find_given_box(raw, size)
+    parsed = parse_row(raw, str(place), size)
     return build_sample(
         task=parsed.task,
         split=parsed.split,
@@ -137,7 +147,7 @@ def _settle(
             split = settle_split(config, names, sample["image_id"], sample["split"], where)
             _require_new(sample, where, seen)
         except RowError as error:
-            yield _set_aside(config, draft.place, error)
+            yield _set_aside(config, draft.place, error, draft.noted)
         else:
             yield sample | {"split": split}
 
@@ -152,12 +162,14 @@ def _require_new(sample: SampleRow, where: str, seen: dict[str, str]) -> None:
     seen[sample["sample_id"]] = where
 
 
-def _set_aside(config: JsonlSource, place: Place, error: RowError | ImageError) -> SetAside:
+def _set_aside(
+    config: JsonlSource, place: Place, error: RowError | ImageError, noted: Noted
+) -> SetAside:
     """Raises the error instead where the configuration says fail."""
     if config.on_bad_row == "fail":
         require_same_lines(place)
         raise error
-    return SetAside(place.row, error.reason, str(error))
+    return SetAside(place.row, error.reason, str(error), noted)
 
 
 def _may_name_rows_before(config: JsonlSource) -> bool:
@@ -197,4 +209,4 @@ def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:
 def _without_images(draft: Draft | SetAside) -> Draft | SetAside:
     if isinstance(draft, SetAside):
         return draft
-    return Draft(draft.place, draft.sample | {"images": []})
+    return replace(draft, sample=draft.sample | {"images": [], "noted": draft.noted})

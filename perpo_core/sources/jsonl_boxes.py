@@ -7,7 +7,6 @@ Whether the numbers of a whole file look like another convention is for `perpo d
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from perpo_core.boxes import Box
@@ -21,7 +20,7 @@ from perpo_core.sources.jsonl_agreement import (
     check_second_box,
 )
 from perpo_core.sources.jsonl_keys import hint_at
-from perpo_core.sources.rows import RowError, show_value
+from perpo_core.sources.rows import GivenBox, RowError, show_value
 
 ABSENT = (
     "an object that is not there has no box and no IoU; ask for it in a counting row whose "
@@ -29,24 +28,13 @@ ABSENT = (
 )
 
 
-@dataclass(frozen=True)
-class GivenBox:
-    """Four numbers as a row gives them, whatever they mean, and what a side has of their unit."""
-
-    key: str
-    """box or box_norm."""
-    numbers: Box
-    sides: tuple[float, float]
-    """Width and height of the upright image in pixels, or 1 and 1 for box_norm."""
-
-
 def find_given_box(raw: dict[str, Any], size: Size) -> GivenBox | None:
     """The numbers of a grounding row, good or bad; None unless there are four finite ones."""
     if raw.get("task") != "grounding":
         return None
-    key, sides = ("box", size) if raw.get("box") is not None else ("box_norm", (1, 1))
+    key = "box" if raw.get("box") is not None else "box_norm"
     numbers = _find_four_numbers(raw.get(key))
-    return None if numbers is None else GivenBox(key, numbers, (float(sides[0]), float(sides[1])))
+    return None if numbers is None else GivenBox(key, numbers, size)
 
 
 def parse_box(raw: dict[str, Any], where: str, size: Size) -> Box:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perpo_core.image_brightness import Brightness
 from perpo_core.images import ImageError, StoredImage
 from perpo_core.inputs import InputChanged
 from perpo_core.keys import hash_file
@@ -27,6 +28,8 @@ class LoadedImage:
 
     stored: StoredImage
     file_hash: str
+    brightness: Brightness | None = None
+    """Where the image is only looked at."""
 
 
 Content = tuple[str, dict[str, str | None]]

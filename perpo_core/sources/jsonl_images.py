@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from perpo_core.images import StoredImage, encode_for_store, hash_pixels, load_bytes, read_image
+from perpo_core.images import StoredImage, encode_for_store, hash_pixels, load_bytes, measure_image
 from perpo_core.sources.jsonl_content import LoadedImage
 from schemas.config import JsonlSource
 
@@ -31,11 +31,11 @@ def load_to_check(
 ) -> LoadedImage:
     """The bytes as received; the decoded image is shown to `look`. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
-    image = read_image(data, where, config.max_image_megapixels)
+    image, brightness = measure_image(data, where, config.max_image_megapixels)
     stored = StoredImage(data, *image.size, *image.size, hash_pixels(image))
     if look is not None:
         look(stored.pixels_hash, image)
-    return LoadedImage(stored, hashlib.sha256(data).hexdigest())
+    return LoadedImage(stored, hashlib.sha256(data).hexdigest(), brightness)
 
 
 def remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str], LoadedImage]:

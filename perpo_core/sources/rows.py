@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from perpo_core.boxes import Box
+from perpo_core.image_brightness import Brightness
 from perpo_core.keys import compute_prompt_id, compute_sample_id
 from schemas.base import Split, Task
 
 SampleRow = dict[str, Any]
 MAX_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class GivenBox:
+    """Four numbers as a row gives them, whatever they mean."""
+
+    key: str
+    """box or box_norm."""
+    numbers: Box
+    size: tuple[int, int]
+    """Width and height of the upright image in pixels."""
+
+
+@dataclass
+class Noted:
+    """What a check counts over all rows, those that are set aside too: numbers, no images."""
+
+    brightness: Brightness | None = None
+    box: GivenBox | None = None
 
 
 @dataclass(frozen=True)
@@ -24,6 +44,8 @@ class SetAside:
     """A few words, the same for all rows of the kind: counts are kept by it."""
     detail: str
     """One sentence with the value."""
+    noted: Noted = field(default_factory=Noted)
+    """As far as the row could be read."""
 
 
 class RowError(ValueError):
