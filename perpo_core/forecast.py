@@ -17,16 +17,13 @@ import pyarrow.parquet as pq
 from perpo_core.collect import SAMPLES_FILE
 from perpo_core.earlier_scores import EarlierScores
 from perpo_core.generate import build_own_request
-from perpo_core.generate.identity import KIND, compute_candidates_key, list_policies
+from perpo_core.generate.identity import list_policies
 from perpo_core.generate.reuse import find_reusable_files, index_candidates
-from perpo_core.generate.shards import list_shards
 from perpo_core.score import SPLIT, compute_scoring_digest
 from perpo_core.sources import SOURCES
 from perpo_core.sources.rows import SetAside
 from perpo_core.stage import StageContext
-from perpo_core.store import Workspace
 from schemas.artifact import SampleSet
-from schemas.run import SamplingRequest
 
 LOOK_S = 10.0  # who asks for a plan does not want to wait
 Ids = tuple[str, str, str]
@@ -57,7 +54,7 @@ def compute_forecast(context: StageContext, samples: SampleSet | None) -> Foreca
     prompts = list_samples(context, samples)
     if prompts is None:
         return None
-    answered = find_answered(context, samples, set(prompts))
+    answered = find_answered(context, set(prompts))
     open_ids = [i for prompt_id in answered for i in prompts[prompt_id]]
     policies = list_policies(build_own_request(context.config, context.policy), context.policy)
     digest = compute_scoring_digest(context.config, context.policy)
@@ -95,21 +92,9 @@ def _look_ahead(context: StageContext) -> Iterator[Ids] | None:
     return ((row["prompt_id"], row["sample_id"], row["split"]) for row in rows)
 
 
-def find_answered(
-    context: StageContext, samples: SampleSet | None, prompt_ids: set[str]
-) -> set[str]:
+def find_answered(context: StageContext, prompt_ids: set[str]) -> set[str]:
     """Prompts whose answers earlier sets have, or a sampling that was interrupted."""
     request = build_own_request(context.config, context.policy)
-    done = _find_begun(context, request, samples) if samples is not None else set()
-    missing = prompt_ids - done
-    files = find_reusable_files(context, "", request, context.policy, missing)
+    files = find_reusable_files(context, "", request, context.policy, prompt_ids)
     policies = list_policies(request, context.policy)
-    return done | index_candidates(files, policies, missing, context.log).file_of.keys()
-
-
-def _find_begun(context: StageContext, request: SamplingRequest, samples: SampleSet) -> set[str]:
-    """Prompts in the finished shards of the very set that would be made."""
-    key = compute_candidates_key(request, context.policy, samples)
-    workspace = Workspace(KIND, key, 0, context.store.folder(KIND, key))
-    shards = list_shards(context.store.path(samples, SAMPLES_FILE), request, key)
-    return {i for shard in shards if shard.find(workspace) for i in shard.prompt_ids}
+    return set(index_candidates(files, policies, prompt_ids, context.log).file_of)

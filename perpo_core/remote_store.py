@@ -130,9 +130,12 @@ class RemoteStore(Store):
         """Have every file in the working copy; raises DamagedArtifact for one that is not sound."""
 
         def fetch(file: FileRef) -> None:
-            self.bucket.fetch(artifact.kind, artifact.key, file, self.path(artifact, file.path))
+            self.verify_file(artifact.kind, artifact.key, file, self.path(artifact, file.path))
 
         self.remote.map(fetch, artifact.files)
+
+    def verify_file(self, kind: str, key: str, file: FileRef, path: Path) -> None:
+        self.bucket.fetch(kind, key, file, path)
 
     def open_workspace(self, kind: str, key: str, force: bool = False) -> RemoteWorkspace:
         """As in a folder; which attempt it is stays the same until it is committed."""

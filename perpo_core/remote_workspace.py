@@ -16,6 +16,7 @@ from perpo_core.remote import Body, Remote, RemoteError
 from perpo_core.store import DamagedArtifact
 from perpo_core.workspace import SIDECAR_SUFFIX, Sidecar, Workspace
 from schemas.artifact import FileRef
+from schemas.base import Digest
 
 
 class Bucket:
@@ -71,9 +72,14 @@ class RemoteWorkspace(Workspace):
         return recorded.file
 
     def write_part(
-        self, name: str, table: pa.Table, made_of: object, num_reused: int = 0
+        self,
+        name: str,
+        table: pa.Table,
+        made_of: object,
+        num_reused: int = 0,
+        rows_made_of: Digest | None = None,
     ) -> FileRef:
-        file = super().write_part(name, table, made_of, num_reused)
+        file = super().write_part(name, table, made_of, num_reused, rows_made_of)
         self.publish_part(name)
         return file
 

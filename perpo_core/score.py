@@ -114,6 +114,7 @@ class Scorer:
     by_prompt: dict[str, list[ScorableSample]]
     """prompt_id -> its samples."""
     earlier: EarlierScores
+    scoring_digest: str
 
 
 def build_scorer(
@@ -122,7 +123,8 @@ def build_scorer(
     """The samples, and the scores that earlier sets hold."""
     scoring_digest = compute_scoring_digest(context.config, context.policy)
     earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
-    return Scorer(context.config, load_scorable_samples(context, samples, SPLIT), earlier)
+    by_prompt = load_scorable_samples(context, samples, SPLIT)
+    return Scorer(context.config, by_prompt, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -146,7 +148,7 @@ def _score_shard(
         )
     num_reused = sum(_identify(*pair) in known for pair in pairs)
     table = pa.Table.from_pylist(rows, schema=SCORES)
-    return workspace.write_part(name, table, made_of, num_reused)
+    return workspace.write_part(name, table, made_of, num_reused, scorer.scoring_digest)
 
 
 def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:

@@ -30,7 +30,7 @@ from perpo_core.lenient import Unreadable, parse
 from perpo_core.place import Place, is_address, parse_place
 from perpo_core.troubles import describe_os_error
 from perpo_core.workspace import SCRATCH, Workspace, describe_file
-from schemas.artifact import AnyArtifact, Artifact
+from schemas.artifact import AnyArtifact, Artifact, FileRef
 
 __all__ = [
     "DamagedArtifact", "Store", "Workspace", "describe_file", "open_store", "write_atomic",
@@ -221,11 +221,15 @@ class Store:
     def verify(self, artifact: AnyArtifact) -> None:
         """Raise DamagedArtifact, naming the file, unless every file is as committed."""
         for file in artifact.files:
-            path = self.path(artifact, file.path)
-            if not path.is_file():
-                raise DamagedArtifact(f"{artifact.kind} artifact: {path} is missing")
-            if path.stat().st_size != file.num_bytes or hash_file(path) != file.sha256:
-                raise DamagedArtifact(f"{artifact.kind} artifact: {path} is damaged")
+            self.verify_file(artifact.kind, artifact.key, file, self.path(artifact, file.path))
+
+    def verify_file(self, kind: str, key: str, file: FileRef, path: Path) -> None:
+        """Raise DamagedArtifact, naming it, unless a file below a key is as it was written."""
+        del key
+        if not path.is_file():
+            raise DamagedArtifact(f"{kind} artifact: {path} is missing")
+        if path.stat().st_size != file.num_bytes or hash_file(path) != file.sha256:
+            raise DamagedArtifact(f"{kind} artifact: {path} is damaged")
 
     def open_workspace(self, kind: str, key: str, force: bool = False) -> Workspace:
         """Where to make the artifact: the place of a damaged or unfinished attempt, or a new one.

@@ -17,6 +17,7 @@ from schemas.artifact import FileRef
 from schemas.base import Digest, Frozen
 
 SIDECAR_SUFFIX = ".json"
+PART_SIDECAR = f".parquet{SIDECAR_SUFFIX}"
 SCRATCH = "work"  # the folder in a workspace for what a restart needs; goes after the commit
 ROW_GROUP_ROWS = 512  # a reader of a few rows does not decode a whole shard of images
 
@@ -26,6 +27,9 @@ class Sidecar(Frozen):
 
     file: FileRef
     made_of: Digest
+    """The whole part: what was asked, and which rows."""
+    rows_made_of: Digest | None = None
+    """All that a row depends on besides its ids; None where rows are of no use elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,22 @@ class Workspace:
         return recorded.file if hash_file(path) == recorded.file.sha256 else None
 
     def write_part(
-        self, name: str, table: pa.Table, made_of: object, num_reused: int = 0
+        self,
+        name: str,
+        table: pa.Table,
+        made_of: object,
+        num_reused: int = 0,
+        rows_made_of: Digest | None = None,
     ) -> FileRef:
         """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input.
 
         `num_reused` of its rows come from earlier artifacts: in the sidecar, so that a resumed
-        stage still counts them.
+        stage still counts them. With `rows_made_of` the rows can be taken over where the part as a
+        whole is not asked for any more (perpo_core/earlier_files.py).
         """
         file = self.write_table(name, table).model_copy(update={"num_reused": num_reused})
-        sidecar = Sidecar(file=file, made_of=compute_hash(made_of))
+        made = compute_hash(made_of)
+        sidecar = Sidecar(file=file, made_of=made, rows_made_of=rows_made_of)
         write_atomic(self.folder / (name + SIDECAR_SUFFIX), sidecar.model_dump_json().encode())
         return file
 

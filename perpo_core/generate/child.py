@@ -31,7 +31,7 @@ def main() -> None:
 
 def make_units(job: SamplingJob) -> None:
     """Sample unit by unit and write every shard as soon as its unit is sampled."""
-    shards = list_shards(job.samples_file, job.request, job.key)
+    shards = list_shards(job.samples_file, job.request, job.policy, job.key)
     units = [[shards[number] for number in unit] for unit in job.units]
     prompt_ids = {i for unit in units for shard in unit for i in shard.prompt_ids}
     policies = list_policies(job.request, job.policy)

@@ -1,8 +1,9 @@
 """Which answers are there already: candidates of earlier sets, by prompt and policy.
 
 A prompt's answers are taken over from a set of the same sampling digest, of the present policy
-before an older one, and of the newest set that has them. Only sets whose files all verify are taken
-from, and only those that would give something are verified.
+before an older one, and of the newest set that has them; where no set has them, from a finished
+part of a sampling that was interrupted. Only sets whose files all verify, and parts that do, are
+taken from, and only those that would give something are verified.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from perpo_core.earlier_files import EarlierFiles, list_earlier
 from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
 from perpo_core.row_index import RowIndex, read_distinct
 from perpo_core.stage import StageContext
-from perpo_core.store import DamagedArtifact
 from schemas.artifact import AnyArtifact, CandidateSet
 from schemas.run import PolicyRef, SamplingRequest
 
@@ -26,16 +27,16 @@ def find_reusable_files(
     prompt_ids: Collection[str],
 ) -> list[Path]:
     """The verified files that have some of the prompts' answers, newest first; [] with force."""
-    sets = [] if context.force or not prompt_ids else _list_sets(context, key, request, policy)
+    earlier = [] if context.force or not prompt_ids else _list_files(context, key, request, policy)
     policies = list_policies(request, policy)
     while True:
-        files = [path for each in sets for path in context.store.paths(each)]
+        files = [path for each in earlier for path in each.paths]
         index = index_candidates(files, policies, prompt_ids, context.log)
         used = set(index.file_of.values())
-        sound = [each for each in sets if _is_unused_or_sound(context, each, used)]
-        if len(sound) == len(sets):
+        sound = [each for each in earlier if used.isdisjoint(each.paths) or each.is_sound]
+        if len(sound) == len(earlier):
             return [path for path in files if path in used]
-        sets = sound
+        earlier = sound
 
 
 def index_candidates(
@@ -59,28 +60,15 @@ def index_candidates(
     return RowIndex("prompt_id", {prompt_id: path for prompt_id, (_, path) in best.items()})
 
 
-def _list_sets(
+def _list_files(
     context: StageContext, key: str, request: SamplingRequest, policy: PolicyRef
-) -> list[CandidateSet]:
-    """Sets that may hold such answers, newest first; not the one that is being made."""
+) -> list[EarlierFiles]:
+    """Files that may hold such answers; not those of the set that is being made."""
     wanted = {compute_sampling_digest(request, each) for each in list_policies(request, policy)}
-    found = [
-        each
-        for each in context.store.list_committed(KIND)
-        if isinstance(each, CandidateSet) and each.sampling_digest in wanted and each.key != key
-    ]
-    # At an address a set must be fetched, and thereby verified, before it can be looked into.
-    return [each for each in found if not context.store.is_remote or _is_sound(context, each)]
 
+    def fits(artifact: AnyArtifact) -> bool:
+        return isinstance(artifact, CandidateSet) and artifact.sampling_digest in wanted
 
-def _is_unused_or_sound(context: StageContext, artifact: AnyArtifact, used: set[Path]) -> bool:
-    return used.isdisjoint(context.store.paths(artifact)) or _is_sound(context, artifact)
-
-
-def _is_sound(context: StageContext, artifact: AnyArtifact) -> bool:
-    try:
-        context.store.verify(artifact)
-    except DamagedArtifact as damage:
-        context.log(f"{damage}; nothing is taken from it")
-        return False
-    return True
+    found = list_earlier(context, KIND, key, fits, wanted)
+    # At an address a file must be fetched, and thereby verified, before it can be looked into.
+    return [each for each in found if not context.store.is_remote or each.is_sound]

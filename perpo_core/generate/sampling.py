@@ -48,7 +48,7 @@ def make_candidates(
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
     samples_file = context.store.path(samples, "samples.parquet")
-    shards = list_shards(samples_file, request, key)
+    shards = list_shards(samples_file, request, policy, key)
     if not shards:
         raise ValueError(f"no prompts in split {', '.join(request.splits)}; nothing to sample")
     with unchanged(policy):

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from perpo_core.generate.identity import compute_sampling_digest
 from perpo_core.generate.prompts import list_prompt_ids
 from perpo_core.row_index import RowIndex, sort_by_ids
 from perpo_core.store import Workspace
 from schemas.arrow import CANDIDATES
 from schemas.artifact import FileRef
-from schemas.run import SamplingRequest
+from schemas.base import Digest
+from schemas.run import PolicyRef, SamplingRequest
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Shard:
     number: int
     key: str
     """Of the set."""
+    sampling_digest: Digest
+    """Of its answers."""
     prompt_ids: list[str]
 
     @property
@@ -55,7 +59,7 @@ class Shard:
         num_reused = sum(table.num_rows for table in reused)
         tables = reused + ([sampled] if sampled is not None else [])
         rows = sort_by_ids(pa.concat_tables(tables), "prompt_id", self.prompt_ids)
-        return workspace.write_part(self.name, rows, self.made_of, num_reused)
+        return workspace.write_part(self.name, rows, self.made_of, num_reused, self.sampling_digest)
 
 
 def name_part(number: int) -> str:
@@ -63,11 +67,14 @@ def name_part(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def list_shards(samples_file: Path, request: SamplingRequest, key: str) -> list[Shard]:
+def list_shards(
+    samples_file: Path, request: SamplingRequest, policy: PolicyRef, key: str
+) -> list[Shard]:
     """All shards of a request; images are not read."""
+    digest = compute_sampling_digest(request, policy.digest)
     ids, size = list_prompt_ids(samples_file, request.splits), request.shard_prompts
     starts = range(0, len(ids), size)
-    return [Shard(n, key, ids[start : start + size]) for n, start in enumerate(starts)]
+    return [Shard(n, key, digest, ids[start : start + size]) for n, start in enumerate(starts)]
 
 
 def group_units(

@@ -17,7 +17,8 @@ from perpo_core.generate.shards import list_shards
 from perpo_core.images import encode_for_store
 from perpo_core.keys import derive_seed
 from schemas.arrow import SAMPLES
-from tests.perpo_core.small_store import BOX, build_context, build_sample_row
+from schemas.run import PolicyRef
+from tests.perpo_core.small_store import BOX, POLICY_DIGEST, build_context, build_sample_row
 
 
 def write_samples(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -58,7 +59,8 @@ def test_shards_hold_so_many_prompts_and_the_last_one_the_rest(
     request = generate.build_request(
         build_context(tmp_path, generate={"shard_prompts": shard_prompts}).config
     )
-    shards = list_shards(path, request, "0" * 64)
+    policy = PolicyRef(digest=POLICY_DIGEST, folder=tmp_path)
+    shards = list_shards(path, request, policy, "0" * 64)
     assert [len(shard.prompt_ids) for shard in shards] == sizes
     assert [i for shard in shards for i in shard.prompt_ids] == [row["prompt_id"] for row in rows]
 
