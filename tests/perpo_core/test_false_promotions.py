@@ -28,10 +28,8 @@ NUM_PROMPTS = 200
 IMAGES = [f"image {number}" for number in range(NUM_PROMPTS)]
 SPREAD = 0.12  # of the change of a prompt's reward; the default refresh: 0.12 greedy, 0.07 sampled
 CORRELATION = 0.65  # of both changes of a prompt, in the test
-ROUNDS, RESAMPLES = (
-    1000,
-    200,
-)  # of the test; fewer resamples make an interval less sure, not shorter
+# Of the test; fewer resamples make an interval less sure, not shorter.
+ROUNDS, RESAMPLES = 1000, 200
 Changes = NDArray[np.float64]
 
 
