@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perpo_core import images
+from perpo_core import image_decoding, images
 from perpo_core.images import hash_pixels
 from perpo_core.inputs import InputChanged
 from perpo_core.keys import compute_hash
@@ -175,7 +175,7 @@ def _sort_out(source: JsonlSource) -> dict[str, tuple[str, str]]:
 
 def _count_decoded(source: JsonlSource, patch: pytest.MonkeyPatch, read: Any) -> int:
     decoded: list[str] = []
-    real = images.decode
+    real = image_decoding.decode
 
     def note(data: bytes, where: str, max_megapixels: float) -> Any:
         decoded.append(where)
