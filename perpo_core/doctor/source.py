@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from perpo_core.collect import SAMPLES_FILE, compute_samples_key
 from perpo_core.doctor.boxes import check_boxes
 from perpo_core.doctor.brightness import check_brightness
+from perpo_core.doctor.near_duplicates import Looks, report_near_duplicates
 from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
 from perpo_core.doctor.texts import check_texts
@@ -36,8 +37,8 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
         yield from check_splits(config, count_scenes(source))
         return
     try:
-        collected = _count_collected(config)
-        rows = list(_slim_rows(source)) if collected is None else []
+        collected, looks = _count_collected(config), Looks()
+        rows = list(jsonl.check_samples(source, looks.note)) if collected is None else []
     except (OSError, ValueError) as error:
         yield Finding("error", f"source: {explain(error)}")
         return
@@ -53,6 +54,7 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
     yield from _report_conflicts(good)
     yield from check_scaling(source, good)
     yield from check_brightness(good)
+    yield from report_near_duplicates(good, looks)
     if policy_folder is not None:
         yield from check_texts(config, policy_folder, good)
     if good:
@@ -71,12 +73,6 @@ def _count_collected(config: RefreshConfig) -> NumImages | None:
         return {(task, split): rows for (task, _, split), rows in parts.items() if rows}
     columns = ["task", "split", "image_id"]
     return count_images(pq.read_table(path, columns=columns).to_pylist())
-
-
-def _slim_rows(source: JsonlSource) -> Iterator[SampleRow | SetAside]:
-    """The check pass without image bytes, so that all rows can be held at once."""
-    for row in jsonl.check_samples(source):
-        yield row if isinstance(row, SetAside) else {**row, "images": []}
 
 
 def _report_bad_rows(source: JsonlSource, bad: list[SetAside]) -> Iterator[Finding]:

@@ -113,10 +113,10 @@ def _build(
     noted: Noted,
 ) -> SampleRow:
     raw = parse_json(line, str(place))
-    check_keys(raw, str(place))
     image = load_known(find_known(raw, place), place, load, raw["image"])
     stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
     names.note(stored.pixels_hash, raw, str(place))
+    check_keys(raw, str(place))
     noted.brightness, noted.box = image.brightness, find_given_box(raw, size)
     parsed = parse_row(raw, str(place), size)
     return build_sample(

@@ -100,6 +100,7 @@ SPOILED: dict[str, dict[str, Any]] = {
     "no answer": {"answer": None},
     "no prompt": {"prompt": ""},
     "no task": {"task": "detect"},
+    "a key that cannot be": {"system": "Be brief."},
     "a duplicate": {"prompt": "A?"},
 }
 
