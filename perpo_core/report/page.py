@@ -36,7 +36,7 @@ from perpo_core.report.tables import (
     format_time,
 )
 from perpo_core.store import Store
-from schemas.base import TASKS
+from schemas.base import CHOOSING_SPLIT, TASKS
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.report import Report
 from schemas.run import RunRecord
@@ -112,7 +112,9 @@ def _describe_choice(artifacts: RunArtifacts) -> str:
     if artifacts.checkpoint is None:
         return ""
     clause = describe_choice(artifacts.checkpoint)
-    return f"{clause[:1].upper()}{clause[1:]}."
+    unseen = artifacts.checkpoint.readings and artifacts.checkpoint.chosen_on == CHOOSING_SPLIT
+    rest = ", whose prompts no gate and no table looks at" if unseen else ""
+    return f"{clause[:1].upper()}{clause[1:]}{rest}."
 
 
 def _describe_times(run: RunRecord) -> str:
