@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from perpo_core.generate.refusals import load_refusals
 from perpo_core.store import Store
 from schemas.artifact import CandidateSet, FileRef, SampleSet
 from schemas.base import Split
@@ -15,13 +16,16 @@ from schemas.base import Split
 
 def list_shards(candidates: CandidateSet) -> list[FileRef]:
     """The candidate shards in order; `start` and `stop` of a range count in this list."""
-    return [file for file in candidates.files if file.path.endswith(".parquet")]
+    return [file for file in candidates.files if file.path.startswith("part-")]
 
 
 def check_candidates(
     store: Store, samples: SampleSet, candidates: CandidateSet, split: Split
 ) -> None:
-    """Every sample of the split has candidates and no candidate is there twice, or ValueError."""
+    """Every sample of the split has candidates and no candidate is there twice, or ValueError.
+
+    Samples of prompts that the policy refused have none.
+    """
     if not list_shards(candidates):
         raise ValueError("the candidate set has no shards; generate candidates first")
     table = pq.read_table(
@@ -44,7 +48,8 @@ def check_candidates(
             f"candidate {first['index']} of prompt {first['prompt_id']} is in the candidate shards "
             f"{first['count_all']} times; remove the folder of {candidates.key} and generate again"
         )
-    lacking = pc.invert(pc.is_in(table["prompt_id"], value_set=keys["prompt_id"].combine_chunks()))
+    settled = [*keys["prompt_id"].unique().to_pylist(), *load_refusals(store, candidates)]
+    lacking = pc.invert(pc.is_in(table["prompt_id"], value_set=pa.array(settled, pa.string())))
     without = table.filter(lacking)
     if without.num_rows:
         raise ValueError(

@@ -1,9 +1,9 @@
 """Stage evaluate: base against trained on the same held-out prompts, greedy and sampled.
 
 Both policies answer every validation and test prompt through the same engine, and no selection
-prompt: those chose the checkpoint. The base's answers are a candidate set of their own in the
-store, so that training with other settings does not sample them again. The report reads the test
-split; gates read the validation split.
+prompt: those chose the checkpoint. A prompt that one of them cannot take is left out for both. The
+base's answers are a candidate set of their own in the store, so that training with other settings
+does not sample them again. The report reads the test split; gates read the validation split.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.frames import build_framer
 from perpo_core.generate.identity import compute_candidates_key
+from perpo_core.generate.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.generate.sampling import make_candidates
 from perpo_core.inputs import refer_to
 from perpo_core.keys import compute_digest
@@ -75,22 +76,32 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     base = _answer(context, samples, context.policy, "base")
     trained_policy = refer_to(context.store.path(checkpoint, "model"), checkpoint.policy_digest)
     trained = _answer(context, samples, trained_policy, "trained")
+    # What one policy cannot take is left out for both: they are compared on the same samples.
+    refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
+    by_prompt = _load_samples(context, samples)
+    answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
     rows = [
         row
         for name, candidates in (("base", base), ("trained", trained))
-        for row in _score_answers(context, samples, candidates, name)
+        for row in _score_answers(context, answered, candidates, name)
     ]
     predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
-    file = workspace.write_table("predictions.parquet", predictions)
+    files = [workspace.write_table("predictions.parquet", predictions)]
+    left_out = {
+        sample["sample_id"]: refusal
+        for prompt, refusal in refusals.items()
+        for sample in by_prompt[prompt]
+    }
+    files += write_dropped(workspace, left_out, "evaluate")
     resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
     metrics, headroom = compute_metrics(predictions, "test", resamples, seed)
     validation, _ = compute_metrics(predictions, JUDGING_SPLIT, resamples, seed)
     return EvalReport(
         stage="evaluate",
         key=key,
-        digest=compute_digest([file]),
-        files=[file],
-        counts=Counts(num_in=len(rows), num_kept=len(rows)),
+        digest=compute_digest(files),
+        files=files,
+        counts=_count(len(rows), left_out, context.config),
         parents=as_parents(samples, checkpoint, base, trained),
         producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
                                    base.producer.engine),
@@ -120,12 +131,15 @@ def _answer(
     return made
 
 
-def _score_answers(
-    context: StageContext, samples: SampleSet, candidates: CandidateSet, policy_name: str
-) -> Iterator[dict[str, Any]]:
-    """One row of PREDICTIONS for every answer and every sample of its prompt."""
-    config = context.config
-    build_frame = build_framer(config.policy.box_format, context.policy.folder)
+def _count(num_kept: int, left_out: Refusals, config: RefreshConfig) -> Counts:
+    """In answers of both policies to samples."""
+    per_sample = 2 * (1 + config.evaluate.num_samples)
+    dropped = {reason: n * per_sample for reason, n in count_reasons(left_out).items()}
+    return Counts(num_in=num_kept + sum(dropped.values()), num_kept=num_kept, dropped=dropped)
+
+
+def _load_samples(context: StageContext, samples: SampleSet) -> dict[str, list[dict[str, Any]]]:
+    """prompt_id -> its held-out samples, without their images."""
     table = pq.read_table(
         context.store.path(samples, "samples.parquet"),
         columns=[*SAMPLE_COLUMNS, "image_id"],
@@ -134,9 +148,21 @@ def _score_answers(
     by_prompt: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         by_prompt.setdefault(row["prompt_id"], []).append(row)
+    return by_prompt
+
+
+def _score_answers(
+    context: StageContext,
+    by_prompt: dict[str, list[dict[str, Any]]],
+    candidates: CandidateSet,
+    policy_name: str,
+) -> Iterator[dict[str, Any]]:
+    """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
+    config = context.config
+    build_frame = build_framer(config.policy.box_format, context.policy.folder)
     for path in context.store.paths(candidates):
         for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
-            for sample in by_prompt[answer["prompt_id"]]:
+            for sample in by_prompt.get(answer["prompt_id"], []):
                 frame = build_frame(sample["width"], sample["height"])
                 result = score_text(answer["text"], sample["task"], sample["target"], frame,
                                     config.policy.box_format, config.score)  # fmt: skip

@@ -35,6 +35,8 @@ SETTINGS_TO_LOOK_AT = {
     OVER_MAX: "lists.max_lists",
 }
 
+OF_REFUSED_PROMPTS = "policy.max_model_len and source.max_image_side"  # any other reason
+
 # 1 - 0.96 is 0.04 and 0.84 - 0.8 is 0.0399999999999999: rounding must not decide about a list.
 GAP_TOLERANCE = 1e-9
 
@@ -132,14 +134,17 @@ def select_widest(gaps: dict[str, float], max_lists: int | None) -> set[str]:
 
 
 def explain_no_lists(dropped: dict[str, int]) -> str:
-    """One sentence for a stage that made no list: every reason with its count, and what to do."""
+    """One sentence for a stage that made no list: every reason with its count, and what to do.
+
+    Reasons that are not this module's are those of prompts that the policy could not take.
+    """
     if not dropped:
         return "no list could be made: there is no train sample; give the source some"
     ordered = sorted(dropped.items(), key=lambda item: (-item[1], item[0]))
     reasons = ", ".join(f"{reason}: {count}" for reason, count in ordered)
     return (
         f"no list was kept of {sum(dropped.values())} samples ({reasons}); "
-        f"look at {SETTINGS_TO_LOOK_AT[ordered[0][0]]}"
+        f"look at {SETTINGS_TO_LOOK_AT.get(ordered[0][0], OF_REFUSED_PROMPTS)}"
     )
 
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core import lists
+from perpo_core.generate.refusals import load_refusals
 from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.lists import Answer, ListOutcome, RankedList
@@ -66,7 +67,7 @@ def run(
     """
     started = time.monotonic()
     task_of = load_train_tasks(context.store, samples)
-    outcomes = build_outcomes(context, task_of, candidates, scores)
+    outcomes = build_outcomes(context, task_of, samples, candidates, scores)
     outcomes = apply_max_lists(outcomes, task_of, context.config.lists.max_lists)
     kept = {sample_id: o.ranked for sample_id, o in outcomes.items() if o.ranked is not None}
     dropped = lists.count_reasons(o.reason for o in outcomes.values() if o.reason is not None)
@@ -112,10 +113,15 @@ def load_train_tasks(store: Store, samples: SampleSet) -> dict[str, Task]:
 
 
 def build_outcomes(
-    context: StageContext, task_of: dict[str, Task], candidates: CandidateSet, scores: ScoredSet
+    context: StageContext,
+    task_of: dict[str, Task],
+    samples: SampleSet,
+    candidates: CandidateSet,
+    scores: ScoredSet,
 ) -> dict[str, ListOutcome]:
     """sample_id -> its list or the reason why there is none, before max_lists; in that order."""
-    outcomes = {
+    outcomes = load_refused_outcomes(context.store, samples, candidates)
+    outcomes |= {
         sample_id: lists.build_list(answers, task_of[sample_id], context.config.lists)
         for sample_id, answers in load_scored_answers(context.store, candidates, scores)
     }
@@ -126,6 +132,25 @@ def build_outcomes(
             f"{unscored[0]}; score the candidates again"
         )
     return {sample_id: outcomes[sample_id] for sample_id in task_of}
+
+
+def load_refused_outcomes(
+    store: Store, samples: SampleSet, candidates: CandidateSet
+) -> dict[str, ListOutcome]:
+    """The outcome of every training sample whose prompt the policy could not take."""
+    refusals = load_refusals(store, candidates)
+    if not refusals:
+        return {}
+    rows = pq.read_table(
+        store.path(samples, "samples.parquet"),
+        columns=["sample_id", "prompt_id"],
+        filters=[("split", "==", "train"), ("prompt_id", "in", list(refusals))],
+    ).to_pylist()
+    return {
+        row["sample_id"]: ListOutcome(None, refusal.reason, refusal.detail)
+        for row in rows
+        for refusal in [refusals[row["prompt_id"]]]
+    }
 
 
 def load_scored_answers(

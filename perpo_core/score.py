@@ -25,6 +25,7 @@ from perpo_core.boxes import Frame
 from perpo_core.check_candidates import check_candidates, list_shards
 from perpo_core.earlier_scores import EarlierScores, Pair
 from perpo_core.frames import needs_policy
+from perpo_core.generate.refusals import load_refusals
 from perpo_core.keys import compute_digest, compute_hash
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.rewards import REWARDS, Reading, RewardResult, Target
@@ -123,7 +124,8 @@ def build_scorer(
     """The samples, and the scores that earlier sets hold."""
     scoring_digest = compute_scoring_digest(context.config, context.policy)
     earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
-    by_prompt = load_scorable_samples(context, samples, SPLIT)
+    refused = load_refusals(context.store, candidates)
+    by_prompt = load_scorable_samples(context, samples, SPLIT, refused)
     return Scorer(context.config, by_prompt, earlier, scoring_digest)
 
 

@@ -98,7 +98,10 @@ class SampleSet(Artifact):
 
 
 class CandidateSet(Artifact):
-    """part-*.parquet: answers to every prompt (schemas.arrow.CANDIDATES); counts are in prompts."""
+    """part-*.parquet: answers to every prompt (schemas.arrow.CANDIDATES); counts are in prompts.
+
+    Where the policy could not take a prompt, dropped.parquet says which and why.
+    """
 
     kind: Literal["candidates"] = "candidates"
     policy_digest: Digest
@@ -108,7 +111,9 @@ class CandidateSet(Artifact):
     prompts_per_policy: dict[Digest, int] = {}
     """Policy -> prompts it answered."""
     num_prompts: int
+    """Asked, answered or not."""
     num_candidates: int
+    """Answers, over all prompts."""
     num_tokens: int
     """Sampled tokens over all candidates, end tokens included."""
 
@@ -120,7 +125,7 @@ class CandidateSet(Artifact):
     @property
     def num_new_prompts(self) -> int:
         """Prompts that were sampled for this set."""
-        return self.counts.num_in - self.counts.num_reused
+        return self.counts.num_kept - self.counts.num_reused
 
 
 class ScoredSet(Artifact):

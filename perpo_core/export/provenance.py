@@ -55,8 +55,8 @@ def build_data(facts: CardFacts) -> str:
     if candidates and lists:
         by_task = ", ".join(f"{TASK_LABELS[t]} {n:,}" for t, n in lists.num_lists.items())
         parts.append(
-            f"{candidates.num_prompts:,} prompts with {candidates.num_candidates} answers each "
-            f"({candidates.num_tokens:,} tokens) gave {sum(lists.num_lists.values()):,} ranked "
+            f"{candidates.counts.num_kept:,} prompts with {candidates.num_candidates:,} answers in "
+            f"all ({candidates.num_tokens:,} tokens) gave {sum(lists.num_lists.values()):,} ranked "
             f"lists ({by_task}) of {lists.mean_list_size:.1f} different answers on average."
         )
     return "\n\n".join(parts)

@@ -6,14 +6,17 @@ A process of its own, because an engine does not give its memory back while its 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
 from perpo_core.child import emit, load_job
-from perpo_core.generate.engine import Answer, Engine, build_engine
+from perpo_core.generate.engine import Answer, Engine, Outcome, build_engine
 from perpo_core.generate.identity import KIND, list_policies
 from perpo_core.generate.prompts import Prompt, iter_prompts
+from perpo_core.generate.refusals import Refusal, put_refusals
 from perpo_core.generate.reuse import index_candidates
 from perpo_core.generate.shards import Shard, list_shards
 from perpo_core.inputs import require_unchanged
@@ -58,38 +61,43 @@ def make_unit(
     lacking = [shard.list_unanswered(reusable.file_of) for shard in unit]
     members = list(islice(prompts, sum(len(ids) for ids in lacking)))
     assert [prompt.prompt_id for prompt in members] == [i for ids in lacking for i in ids]
-    answers_PG = engine.sample(members)
+    outcomes_P = engine.sample(members)
     start = 0
     for shard, ids in zip(unit, lacking, strict=True):
         mine = slice(start, start + len(ids))
         start += len(ids)
-        shard.write(workspace, build_table(job, members[mine], answers_PG[mine]), reusable)
+        shard.write(workspace, build_table(job, members[mine], outcomes_P[mine]), reusable)
         emit("shard", number=shard.number, num_prompts=len(shard.prompt_ids))
 
 
 def build_table(
-    job: SamplingJob, prompts: Sequence[Prompt], answers_PG: Sequence[Sequence[Answer]]
+    job: SamplingJob, prompts: Sequence[Prompt], outcomes_P: Sequence[Outcome]
 ) -> pa.Table:
-    """Answers to some prompts as rows of schemas.arrow.CANDIDATES."""
-    rows = [
-        {
-            "prompt_id": prompt.prompt_id,
-            "index": answer.index,
-            "policy_digest": job.policy.digest,
-            "candidate_hash": compute_candidate_hash(
-                job.policy.digest, prompt.prompt_id, answer.token_ids
-            ),
-            "text": answer.text,
-            "token_ids": answer.token_ids,
-            "token_logps": answer.token_logps,
-            "logp": sum(answer.token_logps),
-            "finish_reason": answer.finish_reason,
-            "seed": answer.seed,
-        }
-        for prompt, answers_G in zip(prompts, answers_PG, strict=True)
-        for answer in answers_G
-    ]
-    return pa.Table.from_pylist(rows, schema=CANDIDATES)
+    """Answers to some prompts as rows of schemas.arrow.CANDIDATES, and the refusals of others."""
+    rows: list[dict[str, Any]] = []
+    refusals: dict[str, Refusal] = {}
+    for prompt, outcome in zip(prompts, outcomes_P, strict=True):
+        if isinstance(outcome, Refusal):
+            refusals[prompt.prompt_id] = replace(outcome, policy_digest=job.policy.digest)
+        else:
+            rows += [build_row(job.policy.digest, prompt.prompt_id, answer) for answer in outcome]
+    return put_refusals(pa.Table.from_pylist(rows, schema=CANDIDATES), refusals)
+
+
+def build_row(policy_digest: str, prompt_id: str, answer: Answer) -> dict[str, Any]:
+    """One row of schemas.arrow.CANDIDATES."""
+    return {
+        "prompt_id": prompt_id,
+        "index": answer.index,
+        "policy_digest": policy_digest,
+        "candidate_hash": compute_candidate_hash(policy_digest, prompt_id, answer.token_ids),
+        "text": answer.text,
+        "token_ids": answer.token_ids,
+        "token_logps": answer.token_logps,
+        "logp": sum(answer.token_logps),
+        "finish_reason": answer.finish_reason,
+        "seed": answer.seed,
+    }
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from perpo_core.generate.prompts import Prompt
+from perpo_core.generate.refusals import TOO_LONG, UNREADABLE, Refusal
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 EncodedPrompt = tuple[list[int], "dict[str, Tensor]"]  # token ids, what the vision tower takes
 Messages = list[dict[str, Any]]
 NOT_VISION = ("input_ids", "attention_mask")  # of what a processor returns
+MAX_SHOWN_CHARACTERS = 200  # of a processor's own words
 
 
 def encode_prompt(processor: Any, prompt: Prompt) -> EncodedPrompt:
@@ -39,6 +41,32 @@ def encode_messages(
     )
     vision = {name: value for name, value in encoded.items() if name not in NOT_VISION}
     return encoded["input_ids"][0].tolist(), vision
+
+
+def encode_or_refuse(processor: Any, prompt: Prompt, max_model_len: int) -> EncodedPrompt | Refusal:
+    """What encode_prompt gives, or why the policy cannot answer: it leaves room for no token."""
+    images = prompt.open_images()
+    try:
+        ids, vision = encode_messages(processor, prompt.messages, images)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # an image processor raises whatever its arithmetic meets
+        return Refusal(UNREADABLE, describe_refusal(error, [image.size for image in images]))
+    if len(ids) >= max_model_len:
+        return Refusal(TOO_LONG, describe_length(len(ids), max_model_len))
+    return ids, vision
+
+
+def describe_length(num_tokens: int, max_model_len: int) -> str:
+    """Of a prompt that leaves room for no answer."""
+    return f"prompt and image take {num_tokens} tokens, policy.max_model_len is {max_model_len}"
+
+
+def describe_refusal(error: Exception, sizes: Sequence[tuple[int, int]]) -> str:
+    """A processor's own words about images of these sizes, in pixels."""
+    shown = " and ".join(f"{width}x{height}" for width, height in sizes)
+    words = " ".join(str(error).split())[:MAX_SHOWN_CHARACTERS] or type(error).__name__
+    return f"the policy's processor refuses an image of {shown} pixels ({words})"
 
 
 def encode_unexpanded(processor: Any, messages: Messages) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from perpo_core.generate.prompts import Prompt
+from perpo_core.generate.refusals import Refusal
 from schemas.run import SamplingJob
 
 GREEDY_INDEX = -1
@@ -24,12 +25,20 @@ class Answer:
     seed: int
 
 
+Outcome = list[Answer] | Refusal
+"""Of one prompt."""
+
+
 class Engine(Protocol):
-    """Samples answers; the same job and prompts always give the same answers."""
+    """Samples answers; the same job and prompts always give the same answers.
+
+    A prompt that the policy cannot take, too long or with an image that its processor refuses, gets
+    a refusal in their place and disturbs no other prompt.
+    """
 
     def __init__(self, job: SamplingJob) -> None: ...
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         """The answers of each prompt in order: index -1 (if asked for), 0, 1, ..."""
         ...
 

@@ -25,17 +25,22 @@ def generate_greedily(
     tokenizer: Any,
     prompts: Sequence[EncodedPrompt],
     max_tokens: int,
+    max_model_len: int,
     banned_ids: Sequence[int],
 ) -> list[str]:
-    """The greedy answer of each encoded prompt, as text, in order."""
+    """The greedy answer of each encoded prompt, as text, in order.
+
+    Every prompt leaves room for a token in `max_model_len`; none is answered beyond it.
+    """
     by_length: dict[int, list[int]] = defaultdict(list)
     for number, (ids, _) in enumerate(prompts):
         by_length[len(ids)].append(number)
     texts = [""] * len(prompts)
-    for numbers in by_length.values():
+    for length, numbers in by_length.items():
+        room = min(max_tokens, max_model_len - length)
         for start in range(0, len(numbers), BATCH_PROMPTS):
             batch = numbers[start : start + BATCH_PROMPTS]
-            answers = _generate_batch(model, [prompts[n] for n in batch], max_tokens, banned_ids)
+            answers = _generate_batch(model, [prompts[n] for n in batch], room, banned_ids)
             decoded = tokenizer.batch_decode(answers, skip_special_tokens=True)
             for number, text in zip(batch, decoded, strict=True):
                 texts[number] = text

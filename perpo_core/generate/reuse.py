@@ -11,8 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+
 from perpo_core.earlier_files import EarlierFiles, list_earlier
 from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
+from perpo_core.generate.refusals import read_refusals
 from perpo_core.row_index import RowIndex, read_distinct
 from perpo_core.stage import StageContext
 from schemas.artifact import AnyArtifact, CandidateSet
@@ -45,19 +48,33 @@ def index_candidates(
     prompt_ids: Collection[str],
     warn: Callable[[str], None],
 ) -> RowIndex:
-    """Where these prompts' answers lie: the earliest listed policy's, then in the first file."""
+    """Where these prompts' answers lie: the earliest listed policy's, then in the first file.
+
+    A refusal of the first policy counts like an answer: asked in the same way, it refuses again.
+    """
     rank = {digest: number for number, digest in enumerate(policies)}
     best: dict[str, tuple[int, Path]] = {}
     unsettled = set(prompt_ids)
     for path in files:
         if not unsettled:
             break
-        for prompt_id, digest in read_distinct(path, ["prompt_id", "policy_digest"], warn):
+        for prompt_id, digest in _read_outcomes(path, policies[0], warn):
             known = best[prompt_id][0] if prompt_id in best else len(policies)
             if prompt_id in unsettled and rank.get(digest, len(policies)) < known:
                 best[prompt_id] = (rank[digest], path)
         unsettled -= {prompt_id for prompt_id, (number, _) in best.items() if number == 0}
     return RowIndex("prompt_id", {prompt_id: path for prompt_id, (_, path) in best.items()})
+
+
+def _read_outcomes(path: Path, policy: str, warn: Callable[[str], None]) -> list[tuple[str, ...]]:
+    """(prompt_id, policy) of all that a file has answers to, and of what this policy refused."""
+    answered = read_distinct(path, ["prompt_id", "policy_digest"], warn)
+    try:
+        refusals = read_refusals(path)
+    except (OSError, pa.ArrowException):  # as was just said
+        return []
+    mine = [key for key, refusal in refusals.items() if refusal.policy_digest == policy]
+    return answered + [(prompt_id, policy) for prompt_id in mine]
 
 
 def _list_files(

@@ -20,6 +20,12 @@ import pyarrow.parquet as pq
 from perpo_core.environment import build_child_env
 from perpo_core.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.generate.identity import KIND, compute_sampling_digest, list_policies
+from perpo_core.generate.refusals import (
+    count_reasons,
+    describe_refusals,
+    read_all_refusals,
+    write_dropped,
+)
 from perpo_core.generate.reuse import find_reusable_files, index_candidates
 from perpo_core.generate.shards import Shard, group_units, list_shards, name_part
 from perpo_core.inputs import unchanged
@@ -43,7 +49,8 @@ def make_candidates(
 ) -> CandidateSet:
     """Take over what earlier sets have, sample the rest, and describe the whole; uncommitted.
 
-    Raises ValueError where the splits have no prompts, ChildFailed where an engine broke.
+    Raises ValueError where the splits have no prompts or the policy can take none of them,
+    ChildFailed where an engine broke.
     """
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
@@ -54,21 +61,35 @@ def make_candidates(
     with unchanged(policy):
         _make_missing(context, workspace, request, policy, samples_file, shards)
     files = [_expect_part(workspace, shard) for shard in shards]
+    refusals = read_all_refusals(workspace.folder / file.path for file in files)
     num_prompts, num_rows = (
         sum(len(shard.prompt_ids) for shard in shards),
         sum(file.num_rows or 0 for file in files),
     )
+    num_kept = num_prompts - len(refusals)
     num_reused = sum(file.num_reused for file in files) // _count_answers(request)
+    if refusals:
+        said = f"{len(refusals)} of {num_prompts} prompts got no answers: "
+        said += describe_refusals(refusals)
+        if not num_kept:
+            raise ValueError(f"{said}; look at policy.max_model_len and source.max_image_side")
+        context.log(f"warning: {said}")
     context.log(
-        f"answers to {num_prompts} prompts: {num_prompts - num_reused} sampled, "
+        f"answers to {num_kept} prompts: {num_kept - num_reused} sampled, "
         f"{num_reused} taken over from earlier sets"
     )
+    listed = files + write_dropped(workspace, refusals, "generate")
     return CandidateSet(
         stage="generate",
         key=key,
-        digest=compute_digest(files),
-        files=files,
-        counts=Counts(num_in=num_prompts, num_kept=num_prompts, num_reused=num_reused),
+        digest=compute_digest(listed),
+        files=listed,
+        counts=Counts(
+            num_in=num_prompts,
+            num_kept=num_kept,
+            dropped=count_reasons(refusals),
+            num_reused=num_reused,
+        ),
         parents=as_parents(samples),
         producer=describe_producer(
             request.seed,

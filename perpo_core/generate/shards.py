@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from perpo_core.generate.identity import compute_sampling_digest
 from perpo_core.generate.prompts import list_prompt_ids
+from perpo_core.generate.refusals import get_refusals, put_refusals, read_all_refusals
 from perpo_core.row_index import RowIndex, sort_by_ids
 from perpo_core.store import Workspace
 from schemas.arrow import CANDIDATES
@@ -52,14 +53,22 @@ class Shard:
         return [prompt_id for prompt_id in self.prompt_ids if prompt_id not in answered]
 
     def write(self, workspace: Workspace, sampled: pa.Table | None, reusable: RowIndex) -> FileRef:
-        """Write the part from the rows just sampled and, of the other prompts, those there are."""
+        """Write the part from the rows just sampled and, of the other prompts, those there are.
+
+        Refusals, of prompts without rows, come from where the rows come from.
+        """
         reused_ids = [prompt_id for prompt_id in self.prompt_ids if prompt_id in reusable.file_of]
         # Parquet hands list items back under another name, which the bytes of a file would show.
         reused = [reusable.take(reused_ids).cast(CANDIDATES)] if reused_ids else []
         num_reused = sum(table.num_rows for table in reused)
         tables = reused + ([sampled] if sampled is not None else [])
         rows = sort_by_ids(pa.concat_tables(tables), "prompt_id", self.prompt_ids)
-        return workspace.write_part(self.name, rows, self.made_of, num_reused, self.sampling_digest)
+        refusals = read_all_refusals({reusable.file_of[prompt_id] for prompt_id in reused_ids})
+        refusals |= get_refusals(sampled.schema) if sampled is not None else {}
+        mine = {i: refusals[i] for i in self.prompt_ids if i in refusals}
+        return workspace.write_part(
+            self.name, put_refusals(rows, mine), self.made_of, num_reused, self.sampling_digest
+        )
 
 
 def name_part(number: int) -> str:

@@ -13,9 +13,10 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.encoding import EncodedPrompt, encode_prompt
-from perpo_core.generate.engine import GREEDY_INDEX, Answer
+from perpo_core.generate.encoding import EncodedPrompt, encode_or_refuse
+from perpo_core.generate.engine import GREEDY_INDEX, Answer, Outcome
 from perpo_core.generate.prompts import Prompt
+from perpo_core.generate.refusals import Refusal
 from perpo_core.keys import derive_seed
 from schemas.run import SamplingJob
 
@@ -33,12 +34,14 @@ class TransformersEngine:
         self._model = model.to(device).eval()
         self._banned = [[i] for i in find_banned_ids(self._processor.tokenizer)]
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         """The answers of each prompt in order."""
         return [self._sample_one(prompt) for prompt in prompts]
 
-    def _sample_one(self, prompt: Prompt) -> list[Answer]:
-        encoded = encode_prompt(self._processor, prompt)
+    def _sample_one(self, prompt: Prompt) -> Outcome:
+        encoded = encode_or_refuse(self._processor, prompt, self._request.max_model_len)
+        if isinstance(encoded, Refusal):
+            return encoded
         seed = derive_seed(self._request.seed, prompt.prompt_id)
         greedy = self._generate(encoded, 1, seed, greedy=True) if self._request.greedy else []
         return greedy + self._generate(encoded, self._request.num_candidates, seed, greedy=False)
@@ -66,7 +69,7 @@ class TransformersEngine:
             **{name: value.to(self._model.device) for name, value in vision.items()},
             **sampling,
             num_return_sequences=num_answers,
-            max_new_tokens=self._request.max_tokens,
+            max_new_tokens=min(self._request.max_tokens, self._request.max_model_len - len(ids)),
             bad_words_ids=self._banned,
             output_logits=True,
             return_dict_in_generate=True,

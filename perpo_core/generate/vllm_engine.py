@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.encoding import encode_prompt, encode_unexpanded
-from perpo_core.generate.engine import GREEDY_INDEX, Answer
+from perpo_core.generate.encoding import encode_or_refuse, encode_prompt, encode_unexpanded
+from perpo_core.generate.engine import GREEDY_INDEX, Answer, Outcome
 from perpo_core.generate.prompts import Prompt
+from perpo_core.generate.refusals import BY_ENGINE, Refusal
 from perpo_core.keys import derive_seed
 from schemas.run import SamplingJob
 
 BANNED_BIAS = -100.0
+MAX_SHOWN_CHARACTERS = 300  # of vLLM's own words
 
 
 class VllmEngine:
@@ -50,55 +52,83 @@ class VllmEngine:
         self._bias = dict.fromkeys(find_banned_ids(self._processor.tokenizer), BANNED_BIAS)
         self._is_compared = False
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
-        """All answers of a shard; nothing of an earlier shard can change them."""
+    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
+        """All outcomes of a shard; nothing of an earlier shard can change them."""
         self._llm.reset_prefix_cache()  # a resumed run meets every shard with a cold cache too
-        inputs = [self._build_input(prompt) for prompt in prompts]
-        answers = self._run(inputs, prompts, self._request.num_candidates, greedy=False)
+        sampled = self._run(prompts, self._request.num_candidates, greedy=False)
         if not self._request.greedy:
-            return answers
-        greedy = self._run(inputs, prompts, 1, greedy=True)
-        return [first + rest for first, rest in zip(greedy, answers, strict=True)]
+            return sampled
+        taken = [p for p, o in zip(prompts, sampled, strict=True) if not isinstance(o, Refusal)]
+        greedy = iter(self._run(taken, 1, greedy=True))
+        return [o if isinstance(o, Refusal) else _join(next(greedy), o) for o in sampled]
 
-    def _build_input(self, prompt: Prompt) -> dict[str, Any]:
+    def _run(self, prompts: Sequence[Prompt], num_answers: int, greedy: bool) -> list[Outcome]:
+        """Queue every prompt, as LLM.generate does, and answer those that vLLM took."""
+        from vllm import RequestOutput
+
+        refusals = [self._queue(prompt, num_answers, greedy) for prompt in prompts]
+        taken = [p for p, refusal in zip(prompts, refusals, strict=True) if refusal is None]
+        outputs = self._llm.wait_for_completion(RequestOutput, use_tqdm=False)
+        if outputs:
+            self._compare_once(taken[0], outputs[0].prompt_token_ids or [])
+        answers = iter(
+            [
+                _to_answer(GREEDY_INDEX if greedy else out.index, out, self._derive_seed(prompt))
+                for out in request.outputs
+            ]
+            for prompt, request in zip(taken, outputs, strict=True)
+        )
+        return [next(answers) if refusal is None else refusal for refusal in refusals]
+
+    def _queue(self, prompt: Prompt, num_answers: int, greedy: bool) -> Refusal | None:
+        """Hand a prompt to vLLM; why it cannot be answered, where vLLM does not take it."""
+        params = self._build_params(num_answers, self._derive_seed(prompt), greedy)
+        prompt_input = self._build_input(prompt)
+        try:
+            self._llm.enqueue(prompt_input, params, use_tqdm=False)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # vLLM's checks, its processors' and transformers' own
+            # vLLM keeps an image in two caches, and that of a refused prompt is in one of them.
+            self._llm.reset_mm_cache()
+            return self._explain(prompt, error)
+        return None
+
+    def _explain(self, prompt: Prompt, error: Exception) -> Refusal:
+        """In the words of every engine, or vLLM's where transformers has no objection."""
+        outcome = encode_or_refuse(self._processor, prompt, self._request.max_model_len)
+        if isinstance(outcome, Refusal):
+            return outcome
+        return Refusal(BY_ENGINE, " ".join(str(error).split())[:MAX_SHOWN_CHARACTERS])
+
+    def _build_input(self, prompt: Prompt) -> Any:
         """Ids, not text, which vLLM would begin anew; it expands the image placeholders itself."""
         ids = {"prompt_token_ids": encode_unexpanded(self._processor, prompt.messages)}
         if not prompt.images:
             return ids
         return {**ids, "multi_modal_data": {"image": prompt.open_images()}}
 
+    def _build_params(self, num_answers: int, seed: int, greedy: bool) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            n=num_answers,
+            temperature=0.0 if greedy else self._request.temperature,
+            top_p=1.0 if greedy else self._request.top_p,
+            max_tokens=self._request.max_tokens,
+            seed=seed,
+            logprobs=0,
+            logit_bias=self._bias,
+        )
+
+    def _derive_seed(self, prompt: Prompt) -> int:
+        return derive_seed(self._request.seed, prompt.prompt_id)
+
     def _compare_once(self, prompt: Prompt, used: Sequence[int]) -> None:
         """Of the first prompt of this process: vLLM used the very ids that training will."""
         if not self._is_compared:
             require_same_ids(used, encode_prompt(self._processor, prompt)[0])
             self._is_compared = True
-
-    def _run(
-        self, inputs: list[Any], prompts: Sequence[Prompt], num_answers: int, greedy: bool
-    ) -> list[list[Answer]]:
-        from vllm import SamplingParams
-
-        seeds = [derive_seed(self._request.seed, prompt.prompt_id) for prompt in prompts]
-        params = [
-            SamplingParams(
-                n=num_answers,
-                temperature=0.0 if greedy else self._request.temperature,
-                top_p=1.0 if greedy else self._request.top_p,
-                max_tokens=self._request.max_tokens,
-                seed=seed,
-                logprobs=0,
-                logit_bias=self._bias,
-            )
-            for seed in seeds
-        ]
-        outputs = self._llm.generate(inputs, params, use_tqdm=False)
-        if outputs:
-            self._compare_once(prompts[0], outputs[0].prompt_token_ids or [])
-        first_index = GREEDY_INDEX if greedy else 0
-        return [
-            [_to_answer(first_index + out.index, out, seed) for out in request.outputs]
-            for request, seed in zip(outputs, seeds, strict=True)
-        ]
 
 
 def require_same_ids(used: Sequence[int], expected: Sequence[int]) -> None:
@@ -113,6 +143,11 @@ def require_same_ids(used: Sequence[int], expected: Sequence[int]) -> None:
         f"{list(expected[first : first + 4])}), so that training would see other prompts than were "
         "answered: set generate.engine to transformers, or report it with the model's name"
     )
+
+
+def _join(greedy: Outcome, sampled: list[Answer]) -> Outcome:
+    """The greedy answer before the sampled ones."""
+    return greedy if isinstance(greedy, Refusal) else greedy + sampled
 
 
 def _to_answer(index: int, output: Any, seed: int) -> Answer:

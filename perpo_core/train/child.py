@@ -15,6 +15,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from perpo_core.child import emit, load_job
+from perpo_core.generate.refusals import describe_refusals
 from perpo_core.inputs import require_unchanged
 from perpo_core.objectives.combine import find_needs
 from perpo_core.train.build import build_trainer
@@ -112,6 +113,9 @@ def attach_references(
 def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) -> ListTrainer:
     """Train from the start or from where a killed process left; the best checkpoint is loaded."""
     selection = SelectionReward(job.samples_file, processor, job.config, job.policy.folder)
+    if selection.refusals:
+        emit("log", message=f"warning: {len(selection.refusals)} selection samples choose nothing: "
+             f"{describe_refusals(selection.refusals)}")  # fmt: skip
     if not len(selection):
         emit("log", message="no selection prompts, so nothing to choose by: the last step is kept")
     work = job.folder / SCRATCH

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from perpo_core.frames import build_framer
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.encoding import EncodedPrompt, encode_prompt
+from perpo_core.generate.encoding import EncodedPrompt, encode_or_refuse
 from perpo_core.generate.greedy import generate_greedily
 from perpo_core.generate.prompts import Prompt, clean_messages
+from perpo_core.generate.refusals import Refusal
 from perpo_core.scorable import ScorableSample
 from perpo_core.score import score_text
 from perpo_core.train.list_policy import ListPolicy
@@ -51,14 +52,20 @@ class SelectionReward:
         build_frame = build_framer(config.policy.box_format, policy_folder)
         self._samples: list[ScorableSample] = []
         self._prompts: list[EncodedPrompt] = []
+        self.refusals: dict[str, Refusal] = {}
+        """sample_id -> why the policy cannot take its prompt; it chooses nothing."""
         for row in _pick_rows(samples_file, config.train.eval_prompts):
+            images = [image["bytes"] for image in row["images"]]
+            prompt = Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+            encoded = encode_or_refuse(processor, prompt, config.policy.max_model_len)
+            if isinstance(encoded, Refusal):
+                self.refusals[row["sample_id"]] = encoded
+                continue
+            self._prompts.append(encoded)
             frame = build_frame(row["width"], row["height"])
             self._samples.append(
                 ScorableSample(row["sample_id"], row["task"], row["target"], frame)
             )
-            images = [image["bytes"] for image in row["images"]]
-            prompt = Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
-            self._prompts.append(encode_prompt(processor, prompt))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -71,7 +78,7 @@ class SelectionReward:
         shared = self._config.train.sharding == "none"
         texts = generate_greedily(
             model, self._tokenizer, take_turns(self._prompts) if shared else self._prompts,
-            self._config.generate.max_tokens, self._banned_ids,
+            self._config.generate.max_tokens, self._config.policy.max_model_len, self._banned_ids,
         )  # fmt: skip
         model.train(was_training)
         if shared:

@@ -16,15 +16,15 @@ class RecordingEngine(vllm_engine.VllmEngine):
 
     def __init__(self, job: SamplingJob) -> None:
         super().__init__(job)
-        generate = self._llm.generate
+        wait = self._llm.wait_for_completion
 
-        def generate_and_record(*args: Any, **kwargs: Any) -> Any:
-            outputs = generate(*args, **kwargs)
+        def wait_and_record(*args: Any, **kwargs: Any) -> Any:
+            outputs = wait(*args, **kwargs)
             with (job.folder / PROMPT_IDS_FILE).open("a") as file:
                 file.writelines(json.dumps(output.prompt_token_ids) + "\n" for output in outputs)
             return outputs
 
-        self._llm.generate = generate_and_record  # type: ignore[method-assign]
+        self._llm.wait_for_completion = wait_and_record  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

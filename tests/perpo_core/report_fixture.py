@@ -174,7 +174,7 @@ def build_candidates(
         **_describe("generate", key, [file], len(answers), [samples]),
         policy_digest=POLICY,
         num_prompts=len(prompts),
-        num_candidates=config.generate.num_candidates,
+        num_candidates=len(answers),
         num_tokens=sum(len(row["token_ids"]) for row in answers),
     )
 

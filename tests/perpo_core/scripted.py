@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from perpo_core.generate import child, sampling
-from perpo_core.generate.engine import GREEDY_INDEX, Answer
+from perpo_core.generate.engine import GREEDY_INDEX, Answer, Outcome
 from perpo_core.generate.prompts import Prompt
+from perpo_core.generate.refusals import TOO_LONG, Refusal
 from perpo_core.keys import derive_seed
 from schemas.run import SamplingJob
 
@@ -29,11 +30,14 @@ ASKED_FILE = "asked.jsonl"
 class ScriptedEngine:
     """Counts as answers, some of a prompt equal; the same whatever prompts are beside it."""
 
+    refused: Collection[tuple[str, str]] = ()
+    """(policy digest, prompt_id) of what is too long."""
+
     def __init__(self, job: SamplingJob) -> None:
         self._job = job
         self._asked: list[list[str]] = []
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[list[Answer]]:
+    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
         if str(len(self._asked)) == os.environ.get(KILL_AFTER):
             os.kill(os.getpid(), signal.SIGKILL)
         self._asked.append([prompt.prompt_id for prompt in prompts])
@@ -41,7 +45,9 @@ class ScriptedEngine:
             file.write(json.dumps(self._asked[-1]) + "\n")
         return [self._answer(prompt) for prompt in prompts]
 
-    def _answer(self, prompt: Prompt) -> list[Answer]:
+    def _answer(self, prompt: Prompt) -> Outcome:
+        if (self._job.policy.digest, prompt.prompt_id) in self.refused:
+            return Refusal(TOO_LONG, "prompt and image take 99 tokens")
         request = self._job.request
         seed = derive_seed(request.seed, prompt.prompt_id)
         first = GREEDY_INDEX if request.greedy else 0

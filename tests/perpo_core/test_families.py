@@ -173,7 +173,7 @@ def test_answering_goes_on_as_before(name):
 def answer(model, prompts):
     """Greedy answers of prompts, each twice, so that images are joined."""
     tokenizer = SimpleNamespace(batch_decode=lambda ids, **_: [str(row.tolist()) for row in ids])
-    return generate_greedily(model, tokenizer, [*prompts, *prompts], 4, [IMAGE])
+    return generate_greedily(model, tokenizer, [*prompts, *prompts], 4, 512, [IMAGE])
 
 
 def test_an_attention_that_knows_no_layout_fails(monkeypatch):

@@ -166,6 +166,7 @@ def test_vllm_and_transformers_agree_on_greedy_answers(sampled, policy, tmp_path
     theirs = {row["prompt_id"]: row for row in read_rows(context, candidates) if row["index"] == -1}
     for prompt, answers in zip(prompts, engine.sample(prompts), strict=True):
         row = theirs[prompt.prompt_id]
+        assert isinstance(answers, list)
         greedy = answers[0]
         assert (greedy.index, greedy.seed) == (-1, row["seed"])
         assert greedy.token_ids == row["token_ids"]

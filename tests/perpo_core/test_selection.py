@@ -59,7 +59,7 @@ def test_answers_are_those_of_single_prompts(trainable, processor, samples_file)
     prompts = [encode_prompt(processor, p) for p in iter_prompts(samples_file, ["selection"])]
 
     def answer(some: list[Any]) -> list[str]:
-        return generate_greedily(model.eval(), processor.tokenizer, some, 10, [0, 1, 2, 3])
+        return generate_greedily(model.eval(), processor.tokenizer, some, 10, 512, [0, 1, 2, 3])
 
     texts = answer(prompts)
     assert texts == [answer([prompt])[0] for prompt in prompts]
