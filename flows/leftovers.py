@@ -47,7 +47,7 @@ def end_leftovers(pool: str, worker: str, say: Callable[[str], None]) -> None:
         going_on = read_going_on(client, pool)
         workers = read_workers(client, pool) if going_on else []
         for run in going_on:
-            if is_left_over(run, worker, workers):
+            if is_left_over(run, worker, workers) and has_deployment(client, run):
                 was, state = run.state_name, build_end(run)
                 client.set_flow_run_state(run.id, state)
                 say(f"run {run.name} was {was} when the last `perpo serve` ended: {state.name} now")
@@ -71,6 +71,17 @@ def read_workers(client: SyncPrefectClient, pool: str) -> list[Worker]:
         return client.read_workers_for_work_pool(pool)
     except ObjectNotFound:
         return []
+
+
+def has_deployment(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether a run's deployment is still there.
+
+    Else the run holds up nobody, and Prefect fails to end it: it has no slot to give back.
+    """
+    try:
+        return run.deployment_id is not None and bool(client.read_deployment(run.deployment_id))
+    except ObjectNotFound:
+        return False
 
 
 def is_left_over(run: FlowRun, worker: str, workers: list[Worker]) -> bool:

@@ -150,6 +150,15 @@ def test_more_runs_than_a_page_holds(pool: Pool, monkeypatch: pytest.MonkeyPatch
     assert {pool.read_state(run)["name"] for run in runs} == {"Crashed"}
 
 
+def test_a_run_whose_deployment_is_gone_keeps_no_other_from_ending(pool: Pool) -> None:
+    gone = pool.deploy()
+    orphan = pool.start_run(gone, *STATES["Pending"], taken_by=WORKER)
+    run = pool.start_run(pool.deploy(), *STATES["Pending"], taken_by=WORKER)
+    pool.call("DELETE", f"deployments/{gone}")
+    pool.end_leftovers()
+    assert [pool.read_state(each)["name"] for each in (orphan, run)] == ["Pending", "Crashed"]
+
+
 def test_nothing_is_left_over_where_there_is_no_pool_yet(prefect_server: None) -> None:
     said: list[str] = []
     end_leftovers("no-such-pool", WORKER, said.append)
