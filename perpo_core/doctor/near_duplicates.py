@@ -97,7 +97,9 @@ def report_near_duplicates(rows: list[SampleRow], looks: Looks) -> Iterator[Find
             "split for both",
         )
     if count > len(pairs):
-        yield Finding("warning", f"source: {count} pairs of images in different splits look alike")
+        yield Finding(
+            "warning", f"source: {count} pairs of images in different splits look alike in all"
+        )
     if num_plain := len(first_rows) - len(known):
         yield Finding("ok", f"source: {num_plain} images are too plain to tell copies of them")
 
