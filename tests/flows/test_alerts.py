@@ -88,13 +88,13 @@ def fill_in(served: Served, url: str) -> None:
 
 
 def kill_run(served: Served) -> None:
-    """kill -9 of the process of the run that the toy child belongs to."""
-    [supervisor] = [
-        psutil.Process(pid)
-        for pid in served.find_children()
-        if "perpo_core.supervisor" in read_command(pid)
-    ]
-    supervisor.parent().kill()
+    """kill -9 of the process of the run that the toy child belongs to.
+
+    What a supervisor forks has its command line until it becomes the child.
+    """
+    named = {pid for pid in served.find_children() if "perpo_core.supervisor" in read_command(pid)}
+    [parent] = {psutil.Process(pid).ppid() for pid in named} - named
+    psutil.Process(parent).kill()
 
 
 def test_crashed_failed_and_late_runs_are_told_of(tmp_path: Path) -> None:
