@@ -28,7 +28,7 @@ __all__ = [
 JPEG_QUALITY = 95
 MAX_BYTES_PER_PIXEL = 8  # 16-bit RGBA without compression
 HASHED_PIXELS = 1 << 20  # copied at a time, so that a large image is not held twice
-FREE_BYTES = 1 << 20  # headers and metadata of a small image
+FREE_BYTES = 64 << 20  # headers and metadata, however small the image
 
 
 @dataclass(frozen=True)

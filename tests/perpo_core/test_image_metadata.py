@@ -8,6 +8,8 @@ import io
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -57,29 +59,29 @@ def _webp(exif: bytes) -> bytes:
     return _encode("WEBP", lossless=True, exif=exif, icc_profile=b"no profile")
 
 
-ODD = {
-    "PNG: text unfolds beyond the limit": _png(_chunk(b"zTXt", b"k\0\0" + BOMB)),
-    "PNG: international text": _png(_chunk(b"iTXt", b"k\0\1\0\0\0" + BOMB)),
-    "PNG: text after the pixels": _png(last=_chunk(b"zTXt", b"k\0\0" + BOMB)),
-    "PNG: too much text in all": _png(*[_chunk(b"tEXt", b"k\0" + bytes(1 << 20))] * 66),
-    "PNG: large colour profile": _png(_chunk(b"iCCP", b"k\0\0" + BOMB)),
-    "PNG: empty colour profile": _png(_chunk(b"iCCP", b"")),
-    "PNG: unknown compression": _png(_chunk(b"zTXt", b"k\0\7x")),
-    "PNG: wrong checksum": _png(_chunk(b"tEXt", b"k\0v", checksum=0)),
-    "PNG: short gamma": _png(_chunk(b"gAMA", b"")),
-    "PNG: no EXIF data": _png(_chunk(b"eXIf", b"garbage")),
-    "PNG: no EXIF in text": _png(_text("Raw profile type exif", b"garb\nage\n\nzz")),
-    "PNG: broken animation": _png(_chunk(b"acTL", b"")),
-    "JPEG: no EXIF data": _jpeg((0xE1, b"Exif\0\0garbage")),
-    "JPEG: short profile": _jpeg((0xE2, b"ICC_PROFILE\0")),
-    "JPEG: short resources": _jpeg((0xED, b"Photoshop 3.0\0008BIM\1\2")),
-    "JPEG: short header": _jpeg((0xE0, b"JFIF\0")),
-    "JPEG: short Adobe segment": _jpeg((0xEE, b"Adobe")),
-    "JPEG: megabytes of XMP": _jpeg(*[(0xE1, XMP_HEAD + bytes(60_000))] * 50),
-    "WEBP: no EXIF data": _webp(b"garbage"),
-    "WEBP: megabytes of EXIF": _webp(b"Exif\0\0" + bytes(5 << 20)),
-    "TIFF: no profile": _encode("TIFF", icc_profile=b"no profile" * 200_000),
-    "TIFF: XMP of another type": _encode("TIFF", tiffinfo={700: XMP}).replace(
+ODD: dict[str, Callable[[], bytes]] = {
+    "PNG: text unfolds beyond the limit": lambda: _png(_chunk(b"zTXt", b"k\0\0" + BOMB)),
+    "PNG: international text": lambda: _png(_chunk(b"iTXt", b"k\0\1\0\0\0" + BOMB)),
+    "PNG: text after the pixels": lambda: _png(last=_chunk(b"zTXt", b"k\0\0" + BOMB)),
+    "PNG: too much text in all": lambda: _png(*[_chunk(b"tEXt", b"k\0" + bytes(1 << 20))] * 66),
+    "PNG: large colour profile": lambda: _png(_chunk(b"iCCP", b"k\0\0" + BOMB)),
+    "PNG: empty colour profile": lambda: _png(_chunk(b"iCCP", b"")),
+    "PNG: unknown compression": lambda: _png(_chunk(b"zTXt", b"k\0\7x")),
+    "PNG: wrong checksum": lambda: _png(_chunk(b"tEXt", b"k\0v", checksum=0)),
+    "PNG: short gamma": lambda: _png(_chunk(b"gAMA", b"")),
+    "PNG: no EXIF data": lambda: _png(_chunk(b"eXIf", b"garbage")),
+    "PNG: no EXIF in text": lambda: _png(_text("Raw profile type exif", b"garb\nage\n\nzz")),
+    "PNG: broken animation": lambda: _png(_chunk(b"acTL", b"")),
+    "JPEG: no EXIF data": lambda: _jpeg((0xE1, b"Exif\0\0garbage")),
+    "JPEG: short profile": lambda: _jpeg((0xE2, b"ICC_PROFILE\0")),
+    "JPEG: short resources": lambda: _jpeg((0xED, b"Photoshop 3.0\0008BIM\1\2")),
+    "JPEG: short header": lambda: _jpeg((0xE0, b"JFIF\0")),
+    "JPEG: short Adobe segment": lambda: _jpeg((0xEE, b"Adobe")),
+    "JPEG: megabytes of XMP": lambda: _jpeg(*[(0xE1, XMP_HEAD + bytes(60_000))] * 50),
+    "WEBP: no EXIF data": lambda: _webp(b"garbage"),
+    "WEBP: megabytes of EXIF": lambda: _webp(b"Exif\0\0" + bytes(5 << 20)),
+    "TIFF: no profile": lambda: _encode("TIFF", icc_profile=b"no profile" * 200_000),
+    "TIFF: XMP of another type": lambda: _encode("TIFF", tiffinfo={700: XMP}).replace(
         struct.pack("<HH", 700, 1), struct.pack("<HH", 700, 3)
     ),
 }  # fmt: skip
@@ -93,7 +95,7 @@ def _open_elsewhere(data: bytes) -> Image.Image:
 
 @pytest.mark.parametrize("name", ODD)
 def test_metadata_makes_no_image_unreadable(name: str) -> None:
-    data, image_format = ODD[name], name.partition(":")[0]
+    data, image_format = ODD[name](), name.partition(":")[0]
     plain = Image.open(io.BytesIO(_encode(image_format, **LOSSLESS.get(image_format, {}))))
     expected = np.asarray(plain.convert("RGB"))
     stored = encode_for_store(data, WHERE, 1, 2048)
@@ -173,3 +175,9 @@ def test_profiles_of_other_pixels_are_not_stored() -> None:
     stored = encode_for_store(data, WHERE, 1, 2048).data
     assert len(stored) < 10_000
     np.testing.assert_array_equal(_open_elsewhere(stored), NOISE)
+
+
+def test_metadata_counts_for_nothing_where_images_are_to_be_small(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(_png(_chunk(b"tEXt", b"k\0" + bytes(3 << 20))))
+    assert read_image(path, WHERE, 0.001).size == (40, 20)
