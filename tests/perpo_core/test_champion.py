@@ -21,11 +21,12 @@ from perpo_core.approvals import approve, find_answer
 from perpo_core.generate import child, sampling
 from perpo_core.generate.engine import GREEDY_INDEX, Answer
 from perpo_core.generate.prompts import Prompt
-from perpo_core.keys import compute_hash, hash_folder
+from perpo_core.keys import hash_folder
 from perpo_core.pointer import load_history, load_promoted, roll_back
 from perpo_core.promotions import list_moves
 from perpo_core.stage import StageContext, find_or_make
 from schemas.artifact import Checkpoint, EvalReport, Promotion
+from schemas.base import SPLITS
 from schemas.run import PolicyRef, SamplingJob
 from tests.perpo_core.rounds import build_record
 from tests.perpo_core.small_store import build_context
@@ -50,21 +51,25 @@ SKILL = "SKILL"
 
 
 class SkilledEngine:
-    """Counts rightly on as many prompts as its policy's skill says, the easiest first."""
+    """Counts rightly on as much of each split as its policy's skill says, in percent."""
 
     def __init__(self, job: SamplingJob, asked: list[str]) -> None:
         self._job, self._asked = job, asked
         self._skill = int((job.policy.folder / SKILL).read_text())
-        rows = pq.read_table(job.samples_file, columns=["prompt_id", "target"]).to_pylist()
+        columns = ["prompt_id", "split", "target"]
+        rows = pq.read_table(job.samples_file, columns=columns).to_pylist()
         self._truth = {row["prompt_id"]: row["target"]["count"] for row in rows}
+        self._easy: set[str] = set()  # of more skill, the same ones and others
+        for split in SPLITS:
+            ids = sorted(row["prompt_id"] for row in rows if row["split"] == split)
+            self._easy |= set(ids[: round(len(ids) * self._skill / 100)])
 
     def sample(self, prompts: list[Prompt]) -> list[list[Answer]]:
         self._asked.append(self._job.policy.digest)
         return [self._answer(prompt.prompt_id) for prompt in prompts]
 
     def _answer(self, prompt_id: str) -> list[Answer]:
-        is_right = int(compute_hash(prompt_id)[:6], 16) % 100 < self._skill
-        text = str(self._truth[prompt_id] + (0 if is_right else 100))
+        text = str(self._truth[prompt_id] + (0 if prompt_id in self._easy else 100))
         return [
             Answer(index, text, list(text.encode()), [-0.1] * len(text), "stop", 1)
             for index in range(GREEDY_INDEX, self._job.request.num_candidates)
