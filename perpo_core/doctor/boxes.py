@@ -1,9 +1,9 @@
 """Boxes that look like another convention than x1, y1, x2, y2: told by all rows together.
 
 One box of x, y, width, height is often a good box of another place; a hundred are not. So every
-grounding row is counted, those that are set aside too, under each convention that people use; the
-one under which all boxes lie inside their images is named. Nothing is converted. Left out: files
-put together from two conventions, where a turned corner looks like a width.
+grounding row of a file is counted, those that are set aside too, under each convention that people
+use; the one under which all boxes lie inside their images is named. Nothing is converted. Left out:
+a file put together from two conventions, where a turned corner looks like a width.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CORNER = 0.55  # of width and height: beyond it no box of a smaller image reache
 
 @dataclass(frozen=True)
 class Boxes:
-    """Every given box of one key."""
+    """Every box that a file gives under one key."""
 
     key: str
     rows: list[str]
@@ -59,25 +59,25 @@ class Reading:
 
 
 def check_boxes(rows: list[SampleRow | SetAside]) -> Iterator[Finding]:
-    """One finding for `box` and one for `box_norm` where they look like another convention."""
-    for key in ("box", "box_norm"):
-        boxes = _gather(rows, key)
-        what = _find_convention(boxes) if boxes.rows else None
-        if what:
-            yield Finding("warning", f"source: {what}")
-
-
-def _gather(rows: list[SampleRow | SetAside], key: str) -> Boxes:
-    given: list[tuple[str, GivenBox]] = []
+    """One finding a file and key where its boxes look like another convention."""
+    given: dict[tuple[str, str], list[tuple[str, GivenBox]]] = {}
     for row in rows:
         name, noted = (
             (row.row, row.noted) if isinstance(row, SetAside) else (row["row"], row["noted"])
         )
-        if noted.box is not None and noted.box.key == key:
-            given.append((name, noted.box))
+        if noted.box is not None:
+            file = name.rpartition(":")[0]
+            given.setdefault((file, noted.box.key), []).append((name, noted.box))
+    for (_, key), of_file in given.items():
+        what = _find_convention(_gather(key, of_file))
+        if what:
+            yield Finding("warning", f"source: {what}")
+
+
+def _gather(key: str, given: list[tuple[str, GivenBox]]) -> Boxes:
     numbers = np.array([box.numbers for _, box in given], dtype=np.float64)
     sides = np.array([box.size * 2 for _, box in given], dtype=np.float64)
-    return Boxes(key, [name for name, _ in given], numbers.reshape(-1, 4), sides.reshape(-1, 4))
+    return Boxes(key, [name for name, _ in given], numbers, sides)
 
 
 def _find_convention(boxes: Boxes) -> str | None:

@@ -295,3 +295,15 @@ def test_numbers_up_to_1000_in_large_images_are_doubted(tmp_path: Path) -> None:
     rows = _write_rows((_draw_boxes(40) * 1000).round().tolist())
     [warning] = _doctor_boxes(tmp_path, rows, size=(2400, 1900))
     assert "boxes of smaller images, or 0-1000 of the image (divide by 1000" in warning
+
+
+def test_one_file_of_several_is_named(tmp_path: Path) -> None:
+    corners = (_draw_boxes(40) * PIXELS).round()
+    good = write_source(tmp_path / "good", _write_rows(corners.tolist()), num_images=0)
+    other = write_source(tmp_path / "other", _write_rows(_to_extent(corners).tolist()), 0)
+    for folder in ("good", "other"):
+        _gradient(*SIZE).save(tmp_path / folder / "a.png")
+    source = good.model_copy(update={"files": [*good.files, *other.files], "on_bad_row": "drop"})
+    config = RefreshConfig(store=tmp_path / "store", source=source)
+    [warning] = [found.what for found in check_source(config) if "look like" in found.what]
+    assert "of 40 boxes (first other/cases.jsonl row " in warning and "x, y, width" in warning
