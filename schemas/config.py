@@ -58,8 +58,9 @@ class JsonlSource(Section):
     validation_share: float = Field(default=0.15, ge=0, le=0.5)
     """Share of the images that become validation, where a row names no split."""
     selection_share: float = Field(default=0.5, ge=0, le=0.9)
-    """Share of the validation images, named ones too, that become selection: they choose the
-    checkpoint, so that the gates look at images that chose nothing."""
+    """Share of the validation images that become selection: they choose the checkpoint, so that the
+    gates look at images that chose nothing. Named validation is divided too, unless a row names
+    selection."""
     test_share: float = Field(default=0.25, ge=0, le=0.9)
     """Share of the images that become test, where a row names no split."""
     on_bad_row: Literal["fail", "drop"] = "fail"

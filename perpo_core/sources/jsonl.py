@@ -43,6 +43,7 @@ from schemas.base import SPLITS
 from schemas.config import JsonlSource
 
 IS_COMPOSED = False
+UNNAMED = ""  # the split of a row that names none
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def iterate_samples(config: JsonlSource, identity: Any = None) -> Iterator[Sampl
 
     Raises InputChanged as soon as a file or an image is not what a given identity says.
     """
-    names = NamedSplits()
-    if _may_name_rows_before(config):
+    said = _list_said_splits(config)
+    names = NamedSplits(divides_itself="selection" in said)
+    if _may_name_rows_before(config, said):
         _find_names(config, names, identity)
     drafts = _iterate_drafts(config, load_for_store, names, identity)
     yield from _settle(config, names, drafts)
@@ -85,7 +87,7 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
     counted over all rows is in `noted`, a key more of each sample.
     """
     config = config.model_copy(update={"on_bad_row": "drop"})
-    names = NamedSplits()
+    names = NamedSplits(divides_itself="selection" in _list_said_splits(config))
     load = functools.partial(load_to_check, look=look)
     drafts = list(map(_without_images, _iterate_drafts(config, load, names)))
     yield from _settle(config, names, drafts)
@@ -172,21 +174,24 @@ def _set_aside(
     return SetAside(place.row, error.reason, str(error), noted)
 
 
-def _may_name_rows_before(config: JsonlSource) -> bool:
+def _may_name_rows_before(config: JsonlSource, said: set[str]) -> bool:
     """Whether a row's split may be named by a later row, in a way that is no error there.
 
     Where no row names a split, none can be; where all do, a later row can only contradict.
     """
-    named = {_names_split(line) for file in config.files for _, line in iterate_lines(file)}
-    return True in named and (False in named or config.on_bad_row == "drop")
+    return bool(said & set(SPLITS)) and (UNNAMED in said or config.on_bad_row == "drop")
 
 
-def _names_split(line: bytes) -> bool | None:
-    """None: the row cannot be read."""
-    try:
-        return parse_json(line, "").get("split") is not None
-    except RowError:
-        return None
+def _list_said_splits(config: JsonlSource) -> set[str]:
+    """What the rows of all files say of their split; a row that cannot be read says nothing."""
+    said = set()
+    for _, line in (numbered for file in config.files for numbered in iterate_lines(file)):
+        try:
+            split = parse_json(line, "").get("split")
+        except RowError:
+            continue
+        said.add(UNNAMED if split is None else str(split))
+    return said
 
 
 def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:

@@ -24,6 +24,8 @@ MOST_HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "selection", "tr
 class NamedSplits:
     """The splits that rows name for images."""
 
+    divides_itself: bool = False
+    """Whether some row names selection: then what rows name validation is not divided."""
     rows: dict[str, dict[Split, str]] = field(default_factory=dict)
     """pixels_hash -> split -> the first row that names it."""
 
@@ -53,7 +55,7 @@ def settle_split(
             f"{place}: split {other!r}, but {rows[kept]} put the same image into {kept!r}; "
             "give all rows of one image the same split",
         )
-    return _divide_validation(config, kept, pixels_hash)
+    return kept if names.divides_itself else _divide_validation(config, kept, pixels_hash)
 
 
 def derive_split(config: JsonlSource, pixels_hash: str) -> Split:

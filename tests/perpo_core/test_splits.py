@@ -261,3 +261,17 @@ def test_named_validation_is_divided_by_image_and_selection_is_not(tmp_path: Pat
     for share in (0.0, 0.5):
         samples = read_samples(build_source(tmp_path, rows, selection_share=share))
         assert {row["split"] for row in samples} == {"selection"}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_named_validation_stays_whole_where_a_row_names_selection(
+    tmp_path: Path, last: bool
+) -> None:
+    """Who names both has divided already; where that row stands does not matter."""
+    write_images(tmp_path, {f"{n}.png": encode_twin(n, 0) for n in range(21)})
+    rows = [ask(f"{n}.png", f"{n}?", "validation") for n in range(20)]
+    chooses = [ask("20.png", "20?", "selection")]
+    source = build_source(tmp_path, rows + chooses if last else chooses + rows)
+    for read in (read_samples(source), check_samples(source)):
+        counts = Counter(row["split"] for row in read if isinstance(row, dict))
+        assert counts == {"validation": 20, "selection": 1}
