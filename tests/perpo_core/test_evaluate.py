@@ -13,11 +13,13 @@ import pytest
 
 from perpo_core import collect, evaluate
 from perpo_core.generate import sampling
+from perpo_core.generate.engine import Answer
 from perpo_core.keys import compute_digest, compute_hash, hash_folder
 from perpo_core.process import run_child
 from perpo_core.stage import StageContext, find_or_make
 from schemas.arrow import SAMPLES
 from schemas.artifact import Checkpoint, EvalReport
+from tests.perpo_core import scripted
 from tests.perpo_core.small_store import build_context, common_fields
 
 SOURCE = {
@@ -133,6 +135,31 @@ def test_what_chose_is_not_asked_again_and_decides_nothing(tmp_path, policy, ask
     assert (other.digest, other.metrics, other.validation) == (
         report.digest, report.metrics, report.validation,
     )  # fmt: skip
+
+
+def test_unreadable_answers_are_judged_and_count_as_zero(tmp_path, policy, asked, monkeypatch):
+    """The greedy answer and one of two samples say nothing: none is left out of any mean."""
+    context, samples = build_setting(tmp_path, policy, "transformers")
+    table = pq.read_table(context.store.path(samples, "samples.parquet"))
+    truths = {row["prompt_id"]: row["target"]["count"] for row in table.to_pylist()}
+
+    def answer(engine: scripted.ScriptedEngine, prompt: Any) -> list[Answer]:
+        texts = {-1: "many", 0: str(truths[prompt.prompt_id]), 1: "many"}
+        return [Answer(i, text, [1], [-0.1], "stop", 0) for i, text in texts.items()]
+
+    monkeypatch.setattr(scripted.ScriptedEngine, "_answer", answer)
+    checkpoint = commit_checkpoint(context, policy.folder, "trained")
+    report: EvalReport = find_or_make(context, evaluate, samples, checkpoint).artifact
+    rows = pq.read_table(context.store.path(report, "predictions.parquet")).to_pylist()
+    assert len(rows) == 2 * NUM_PROMPTS * (1 + NUM_SAMPLES)
+    unreadable = [row for row in rows if row["error"] is not None]
+    assert {row["reward"] for row in unreadable} == {0.0}
+    assert {row["index"] for row in unreadable if row["task"] == "counting"} == {-1, 1}
+    expected = {"accuracy": 0.0, "greedy_reward": 0.0, "sampled_reward": 0.5, "best_of_n": 1.0}
+    for metrics in (report.metrics, report.validation):
+        assert {name: m.base for name, m in metrics["counting"].items()} == expected
+        assert {name: m.trained for name, m in metrics["counting"].items()} == expected
+        assert {metric.trained for metric in metrics["grounding"].values()} == {0.0}
 
 
 def test_the_key_covers_the_question_and_the_judge(tmp_path, policy):

@@ -69,6 +69,28 @@ def test_grounding_by_hand() -> None:
     assert (accuracy.delta_low, accuracy.delta_high, accuracy.n) == (0.0, 1.0, 2)
 
 
+@pytest.mark.parametrize("unreadable", [None, 0.0])
+@pytest.mark.parametrize("policy", ["base", "trained"])
+@pytest.mark.parametrize("task", TASKS)
+def test_unreadable_answers_count_as_zero_in_every_mean(
+    task: Task, policy: str, unreadable: float | None
+) -> None:
+    """One right answer, one unreadable, greedy and sampled: left out, the means would be 1."""
+    other = "trained" if policy == "base" else "base"
+    rows = [
+        *answers("a", task, policy, [1.0, 1.0, unreadable]),
+        *answers("b", task, policy, [unreadable, unreadable, unreadable]),
+        *answers("a", task, other, [1.0, 1.0, 1.0]),
+        *answers("b", task, other, [1.0, 1.0, 1.0]),
+    ]
+    for row in rows:
+        row["error"] = None if row["reward"] else "unreadable"
+    metrics, _ = compute(rows)
+    expected = dict.fromkeys(list_metrics(task), 0.5) | {"sampled_reward": 0.25}
+    assert {name: getattr(m, policy) for name, m in metrics[task].items()} == expected
+    assert {metric.n for metric in metrics[task].values()} == {2}
+
+
 def test_ocr_and_counting_by_hand() -> None:
     rows = [
         *answers("a", "ocr", "base", [0.75, 0.5, 0.5]),

@@ -88,6 +88,25 @@ def test_it_is_the_mean_of_the_tasks_and_leaves_the_mode(
     assert reading.mean_reward == pytest.approx(sum(expected.values()) / 3)
 
 
+@pytest.mark.parametrize("readable", [0, 1, 2])
+def test_unreadable_answers_count_as_zero(
+    trainable, processor, samples_file, monkeypatch, readable
+):
+    """Of three boxes so many are right and the others no boxes; no count is read."""
+    context = trainable[0]
+    model, _ = load_policy(context.policy.folder, "float32")
+    selection = SelectionReward(samples_file, processor, context.config, context.policy.folder)
+    texts = ["no idea" for _ in selection._samples]
+    boxes = [number for number, s in enumerate(selection._samples) if s.task == "grounding"]
+    for number in boxes[:readable]:
+        texts[number] = str(selection._samples[number].target["box"])
+    monkeypatch.setattr("perpo_core.train.selection.generate_greedily", lambda *args: texts)
+    reading = selection.measure(ListPolicy(model))
+    expected = {"counting": 0.0, "grounding": readable / 3, "ocr": reading.per_task["ocr"]}
+    assert len(boxes) == 3 and reading.per_task == pytest.approx(expected)
+    assert reading.mean_reward == pytest.approx(sum(expected.values()) / 3)
+
+
 # Nothing else chooses
 
 
