@@ -14,12 +14,12 @@ those.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from perpo_core.coordinates import Numbers, find_four_numbers
+
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in 0-1 of the original image
-Numbers = tuple[float, float, float, float]  # x1, y1, x2, y2 in some format's own units
 
 # A coordinate may overshoot the picture by this share of its side and is clamped; numbers further
 # out were written in another convention (pixels read as 0-1, say).
@@ -125,24 +125,15 @@ def find_box_problem(box: Box) -> str | None:
     return None
 
 
-# A number that touches a letter, a percent sign or more decimals is of another kind.
-NUMBER = r"(?<![\w.])-?(?:\d+(?:\.\d+)?|\.\d+)(?![\w%]|\.\d)"
-# "1, 2, 3, 4" of any length, or Qwen2-VL's two corners "(1,2),(3,4)".
-NUMBERS_IN_A_ROW = re.compile(
-    rf"\(\s*{NUMBER}\s*,\s*{NUMBER}\s*\)\s*,?\s*\(\s*{NUMBER}\s*,\s*{NUMBER}\s*\)"
-    rf"|{NUMBER}(?:\s*,\s*{NUMBER})*"
-)
-
-
 def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str | None]:
     """The box an answer states, in internal form: (box, None), or (None, why there is none).
 
-    Takes the first four comma-separated numbers, with or without brackets, also inside JSON such
-    as {"bbox_2d": [1, 2, 3, 4]}, or the first two corners "(1,2),(3,4)". Coordinates that
-    overshoot the image a little are clamped to it. Raises ValueError where the format needs the
-    resized size and the frame lacks it.
+    Takes the first four coordinates as perpo_core.coordinates finds them: a list, also inside JSON
+    such as {"bbox_2d": [1, 2, 3, 4]}, two corners, or four names. Coordinates that overshoot the
+    image a little are clamped to it. Raises ValueError where the format needs the resized size and
+    the frame lacks it.
     """
-    numbers, problem = _find_four_numbers(text)
+    numbers, problem = find_four_numbers(text)
     if numbers is None:
         return None, problem
     problem = _find_convention_problem(numbers, box_format, frame)
@@ -155,16 +146,6 @@ def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str
     if x2 <= x1 or y2 <= y1:
         return None, "the box lies outside the image"
     return (x1, y1, x2, y2), None
-
-
-def _find_four_numbers(text: str) -> tuple[Numbers | None, str | None]:
-    for row in NUMBERS_IN_A_ROW.finditer(text):
-        numbers = [float(number) for number in re.findall(NUMBER, row.group())]
-        if len(numbers) == 4:
-            return (numbers[0], numbers[1], numbers[2], numbers[3]), None
-        if len(numbers) > 4:
-            return None, f"{len(numbers)} numbers in a row where a box has four"
-    return None, "no four numbers in the answer"
 
 
 def _find_convention_problem(numbers: Numbers, box_format: str, frame: Frame) -> str | None:

@@ -24,7 +24,7 @@ from perpo_core.keys import compute_digest
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.metrics import compute_metrics
 from perpo_core.scorable import SAMPLE_COLUMNS
-from perpo_core.score import score_text
+from perpo_core.score import describe_judging, score_text
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
@@ -60,8 +60,7 @@ def compute_key(
     """Samples, both policies, how they are asked and how answers are judged."""
     settings = {
         "request": build_request(config).model_dump(mode="json"),
-        "score": config.score.model_dump(mode="json", exclude={"workers"}),
-        "box_format": config.policy.box_format,
+        "judging": describe_judging(config),
         "bootstrap_resamples": config.evaluate.bootstrap_resamples,
         "seed": config.evaluate.seed,
         "policy_digest": policy.digest,

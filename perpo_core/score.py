@@ -40,6 +40,7 @@ from schemas.run import PolicyRef
 
 KIND = "scores"
 VERSION = 1
+READING = 2  # raised when an answer is read or judged in another way than before
 SPLIT: Split = "train"  # of the candidates
 CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
 UNREADABLE = "unreadable answer"
@@ -48,33 +49,32 @@ UNREADABLE = "unreadable answer"
 def compute_key(
     config: RefreshConfig, policy: PolicyRef, samples: SampleSet, candidates: CandidateSet
 ) -> str:
-    """Scores depend on samples, candidates, the rewards' settings and the box format.
+    """Scores depend on samples, candidates, and how answers are judged.
 
     The candidates' digest covers the policy, whose processor tells the resized image size.
     """
     del policy
-    return compute_stage_key(
-        "score", VERSION, as_parents(samples, candidates), _read_settings(config)
-    )
+    parents = as_parents(samples, candidates)
+    return compute_stage_key("score", VERSION, parents, describe_judging(config))
 
 
 def compute_scoring_digest(config: RefreshConfig, policy: PolicyRef) -> str:
     """All that the score of a given answer to a given sample depends on."""
     resizer = policy.digest if needs_policy(config.policy.box_format) else None
-    return compute_hash(["scoring", VERSION, _read_settings(config), resizer])
+    return compute_hash(["scoring", VERSION, describe_judging(config), resizer])
 
 
-def _read_settings(config: RefreshConfig) -> dict[str, Any]:
-    """The part of the configuration that scores depend on."""
+def describe_judging(config: RefreshConfig) -> dict[str, Any]:
+    """How answers are read and judged: part of the key of every stage that asks for rewards."""
     settings = config.score.model_dump(exclude={"workers"})
-    return {**settings, "box_format": config.policy.box_format}
+    return {**settings, "box_format": config.policy.box_format, "reading": READING}
 
 
 def score_text(
     text: str, task: Task, target: Target, frame: Frame, box_format: str, config: ScoreConfig
 ) -> RewardResult:
     """The reward of one answer under the task's configured reward; reward None if unreadable."""
-    reading = Reading(frame, box_format, config.collapse_whitespace)
+    reading = Reading(frame, box_format, config.collapse_whitespace, config.count_reading)
     return REWARDS[getattr(config, task)](text, target, reading)
 
 

@@ -15,6 +15,7 @@ INVISIBLE = r"[\p{White_Space}\p{Cc}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800
     r"[\p{Cf}--\p{Prepended_Concatenation_Mark}]]"
 )
 VISIBLE = regex.compile(f"[^{INVISIBLE}]", regex.VERSION1)
+UNSEEN = regex.compile(rf"[{INVISIBLE}--\p{{White_Space}}]", regex.VERSION1)
 
 
 def has_visible(text: str) -> bool:
@@ -24,3 +25,12 @@ def has_visible(text: str) -> bool:
     (True, False, False)
     """
     return VISIBLE.search(text) is not None
+
+
+def remove_invisible(text: str) -> str:
+    """The text without what is not seen; white space stays, since it parts words.
+
+    >>> remove_invisible("\\ufeff1\\u200b2 3\\u200e")
+    '12 3'
+    """
+    return UNSEEN.sub("", text)

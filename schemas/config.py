@@ -15,6 +15,7 @@ from schemas.base import Address, Section, Task, refuse_empty
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
+CountReading = Literal["digits", "words"]
 
 
 class DigitsSource(Section):
@@ -130,6 +131,9 @@ class ScoreConfig(Section):
     """1 - normalised edit distance."""
     counting: Literal["count_accuracy", "exact_match"] = "count_accuracy"
     """count_accuracy: 1 - relative error, floored at 0; exact_match: 1 or 0."""
+    count_reading: CountReading = "digits"
+    """digits: a count is one whole number in digits; words: or in English words up to 999, or as a
+    decimal without a fraction, such as 3.0. Anything else is refused with its reason."""
     collapse_whitespace: bool = True
     """Compare OCR texts with every run of white space as one space."""
     on_unparsed: Literal["zero", "drop"] = "zero"

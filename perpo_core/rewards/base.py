@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from perpo_core.boxes import Frame
+from schemas.config import CountReading
 
 
 class Target(TypedDict):
@@ -29,6 +30,7 @@ class Reading:
     frame: Frame
     box_format: str
     collapse_whitespace: bool = True
+    count_reading: CountReading = "digits"
 
 
 @dataclass(frozen=True)

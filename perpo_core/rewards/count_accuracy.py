@@ -11,9 +11,8 @@ def compute_count_accuracy(text: str, target: Target, reading: Reading) -> Rewar
 
     Stating 3 where 4 is true gives 0.75; where nothing is there, every count but 0 gives 0.
     """
-    del reading
     assert target["count"] is not None
-    count, error = parse_count(text)
+    count, error = parse_count(text, reading.count_reading)
     if count is None:
         return RewardResult(None, error=error)
     relative_error = abs(count - target["count"]) / max(target["count"], 1)

@@ -8,8 +8,7 @@ from perpo_core.rewards.counts import parse_count
 
 def compute_exact_match(text: str, target: Target, reading: Reading) -> RewardResult:
     """1.0 if the stated count is target["count"], else 0.0."""
-    del reading
-    count, error = parse_count(text)
+    count, error = parse_count(text, reading.count_reading)
     if count is None:
         return RewardResult(None, error=error)
     return RewardResult(float(count == target["count"]), parsed=count)

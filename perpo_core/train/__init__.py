@@ -16,6 +16,7 @@ from perpo_core.inputs import Asked, unchanged
 from perpo_core.keys import compute_digest, hash_folder
 from perpo_core.keys import compute_key as compute_stage_key
 from perpo_core.process import run_child
+from perpo_core.score import describe_judging
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
 from perpo_core.train import sidecars
 from perpo_core.train.finished import ADAPTER, MODEL, load_finished
@@ -55,8 +56,7 @@ def compute_key(
     references = sidecars.resolve(config)
     settings = {
         "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
-        "score": config.score.model_dump(mode="json", exclude={"workers"}),
-        "box_format": config.policy.box_format,
+        "judging": describe_judging(config),
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,
         "policy_digest": policy.digest,

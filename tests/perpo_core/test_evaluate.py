@@ -177,6 +177,7 @@ def test_the_key_covers_the_question_and_the_judge(tmp_path, policy):
              {"generate": {"engine": "transformers"}},
              {"evaluate": {"num_samples": 3}}, {"evaluate": {"seed": 3}},
              {"evaluate": {"bootstrap_resamples": 300}}, {"policy": {"box_format": "pixels"}},
-             {"score": {"counting": "exact_match"}}]  # fmt: skip
+             {"score": {"counting": "exact_match"}},
+             {"score": {"count_reading": "words"}}]  # fmt: skip
     assert {key_of(**sections) for sections in same} == {key_of()}
     assert len({key_of(), *(key_of(**sections) for sections in other)}) == 1 + len(other)

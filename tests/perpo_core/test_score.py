@@ -127,6 +127,22 @@ def test_key_reads_rewards_and_box_format_but_not_workers(tmp_path: Path) -> Non
     assert compute() == compute(score={"workers": 7}, train={"beta": 0.5})
     assert compute() != compute(score={"on_unparsed": "drop"})
     assert compute() != compute(policy={"box_format": "norm1000"})
+    assert compute() != compute(score={"count_reading": "words"})
+
+
+def test_scores_of_an_earlier_reading_are_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same answer may be read otherwise now; only the answers themselves are kept."""
+    context = build_context(tmp_path)
+    parents = build_parents(context)
+    monkeypatch.setattr(score, "READING", score.READING - 1)
+    earlier = find_or_make(context, score, *parents).artifact
+    monkeypatch.undo()
+    now = find_or_make(context, score, *parents)
+    assert not now.reused and now.artifact.num_reused == 0
+    assert now.artifact.scoring_digest != earlier.scoring_digest
+    assert now.artifact.digest == earlier.digest, "where nothing is read otherwise"
 
 
 def test_candidate_without_sample_is_an_error(tmp_path: Path) -> None:
