@@ -65,10 +65,10 @@ class Shard:
         rows = sort_by_ids(pa.concat_tables(tables), "prompt_id", self.prompt_ids)
         refusals = read_all_refusals({reusable.file_of[prompt_id] for prompt_id in reused_ids})
         refusals |= get_refusals(sampled.schema) if sampled is not None else {}
-        mine = {i: refusals[i] for i in self.prompt_ids if i in refusals}
-        return workspace.write_part(
-            self.name, put_refusals(rows, mine), self.made_of, num_reused, self.sampling_digest
-        )
+        # A file that answers were taken from may tell of what an older policy refused.
+        open_ids = set(self.prompt_ids) - set(rows["prompt_id"].to_pylist())
+        rows = put_refusals(rows, {i: refusals[i] for i in self.prompt_ids if i in open_ids})
+        return workspace.write_part(self.name, rows, self.made_of, num_reused, self.sampling_digest)
 
 
 def name_part(number: int) -> str:

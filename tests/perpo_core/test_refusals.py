@@ -163,6 +163,23 @@ def test_another_policy_is_asked_anew(tmp_path, asked, monkeypatch):
     assert sum(map(len, asked)) == 7 and candidates.counts.dropped == {}
 
 
+def test_what_an_older_policy_refused_does_not_come_with_its_answers(tmp_path, asked, monkeypatch):
+    older, newer = "1" * 64, "2" * 64
+    monkeypatch.setattr(generate, "find_older_policies", lambda store, digest, age: [older])
+    context = build_context(tmp_path, generate={"num_candidates": 4, "processes": 1})
+    refuse(monkeypatch, 1, policy=older)
+    rows = [build_sample_row(picture, "counting", 1) for picture, _ in TRUTHS]
+    samples = commit_samples(context.store, rows)
+    first = replace(context, policy=PolicyRef(digest=older, folder=tmp_path))
+    assert find_or_make(first, generate, samples).artifact.counts.dropped == {TOO_LONG: 1}
+    asked.clear()
+    second = replace(context, policy=PolicyRef(digest=newer, folder=tmp_path))
+    candidates = find_or_make(second, generate, samples).artifact
+    assert asked == [[find_prompt(1)]], "the others' answers are taken over, this one is asked"
+    assert candidates.counts.dropped == {} and candidates.counts.num_kept == 7
+    assert candidates.prompts_per_policy == {older: 6, newer: 1}
+
+
 def test_where_every_prompt_is_refused_the_error_says_why(tmp_path, asked, monkeypatch):
     refuse(monkeypatch, *range(7))
     context = build_setting(tmp_path)
