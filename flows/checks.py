@@ -13,7 +13,7 @@ from tasks.watch import get_watcher
 def refuse_errors(config: RefreshConfig, policy: PolicyRef) -> None:
     """Raise ValueError, one sentence a line, unless the doctor finds no error."""
     get_watcher().note("checking configuration, data and policy")
-    findings = check_run(config, policy.folder)
+    findings = check_run(config, policy.folder, policy.digest)
     for finding in findings:
         if finding.level == "warning":
             get_watcher().note(f"warning: {finding.what}")

@@ -122,6 +122,32 @@ class SamplingJob(Frozen):
     tensor_parallel: int
 
 
+class MeasureJob(Frozen):
+    """What doctor asks a policy's processor, in a child process."""
+
+    folder: Path
+    """The policy's."""
+    prompts: list[str]
+    """Questions about one image each."""
+    sizes: list[tuple[int, int]]
+    """Of images: width and height in pixels."""
+
+
+class Measured(Frozen):
+    """What a policy's processor makes of prompts and images."""
+
+    problem: str | None = None
+    """Why it cannot be loaded: then nothing is counted."""
+    prompt_tokens: list[int] = []
+    """A prompt: tokens with one placeholder for the image."""
+    image_tokens: list[int | None]
+    """A size: tokens that such an image adds; None where it is refused or nothing is counted."""
+    refusals: list[str | None]
+    """A size: why such an image is refused."""
+    disagreement: str | None = None
+    """How engines would be given other tokens than transformers makes."""
+
+
 class ReferenceJob(Frozen):
     """Log-probabilities of all lists' answers under one frozen model."""
 

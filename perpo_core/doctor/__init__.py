@@ -1,8 +1,9 @@
 """`perpo doctor`: everything that can be found wrong before any work, without loading a model.
 
 Runs at the start of every refresh: settings that contradict each other, every row and image of the
-source, free disk, the policy's folder, and whether prompts and answers fit the model. No torch, no
-vLLM. Left out: whether the model can do the task (`perpo doctor --probe` samples it).
+source, free disk, the policy's folder, and whether prompts with their images and answers fit the
+model. No torch and no vLLM in this process: the policy's processor is asked in a child. Left out:
+whether the model can do the task (`perpo doctor --probe` samples it).
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from perpo_core.policy.check import check_policy_folder
 from perpo_core.store import open_store
 from perpo_core.troubles import explain
 from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
 
 
-def check_run(config: RefreshConfig, policy_folder: Path | None = None) -> list[Finding]:
-    """Every finding, errors included; `policy_folder` saves resolving `policy.model` again."""
+def check_run(
+    config: RefreshConfig, policy_folder: Path | None = None, policy_digest: str | None = None
+) -> list[Finding]:
+    """Every finding, errors included; folder and digest save resolving `policy.model` again."""
     findings = [*check_settings(config), *check_disk(config)]
     in_bucket = check_bucket(config)
     if has_errors(in_bucket):  # policy and samples cannot be looked up there
@@ -29,15 +33,16 @@ def check_run(config: RefreshConfig, policy_folder: Path | None = None) -> list[
     findings += in_bucket
     folder = policy_folder
     if folder is None:
-        folder, problems = _find_policy(config)
+        policy, problems = _find_policy(config)
         findings += problems
+        folder, policy_digest = (policy.folder, policy.digest) if policy else (None, None)
     if folder is not None:
         of_policy = check_policy_folder(folder, config.policy.box_format)
         findings += of_policy
         folder = None if has_errors(of_policy) else folder
     if folder is not None:
         findings += check_training(config, folder)
-    return findings + list(check_source(config, folder))
+    return findings + list(check_source(config, folder, policy_digest))
 
 
 def has_errors(findings: list[Finding]) -> bool:
@@ -45,10 +50,10 @@ def has_errors(findings: list[Finding]) -> bool:
     return any(finding.level == "error" for finding in findings)
 
 
-def _find_policy(config: RefreshConfig) -> tuple[Path | None, list[Finding]]:
+def _find_policy(config: RefreshConfig) -> tuple[PolicyRef | None, list[Finding]]:
     from perpo_core.policy.resolve import resolve_policy  # reads the store: only where needed
 
     try:
-        return resolve_policy(config.policy, open_store(config.store)).folder, []
+        return resolve_policy(config.policy, open_store(config.store)), []
     except (OSError, ValueError) as error:
         return None, [Finding("error", f"policy: {explain(error)}")]

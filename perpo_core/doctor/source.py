@@ -12,11 +12,12 @@ from perpo_core.collect import SAMPLES_FILE, compute_samples_key
 from perpo_core.doctor.boxes import check_boxes
 from perpo_core.doctor.brightness import check_brightness
 from perpo_core.doctor.near_duplicates import Looks, report_near_duplicates
+from perpo_core.doctor.prompts import check_collected, check_prompts
 from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
-from perpo_core.doctor.texts import check_texts
 from perpo_core.findings import Finding, Level
 from perpo_core.sources import jsonl
+from perpo_core.sources.digits_source import preview_samples
 from perpo_core.sources.rows import SampleRow, SetAside
 from perpo_core.store import open_store
 from perpo_core.troubles import explain
@@ -26,26 +27,50 @@ from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 MAX_NAMED_ROWS = 20  # bad rows said one by one; all are counted
 
 
-def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> Iterator[Finding]:
+def check_source(
+    config: RefreshConfig, policy_folder: Path | None = None, policy_digest: str | None = None
+) -> Iterator[Finding]:
     """Every row of a source of files; not again when the store already holds its samples.
 
     `policy_folder`: a sound one, against which prompts and true texts are checked too.
     """
     source = config.source
-    if isinstance(source, DigitsSource):
-        yield Finding("ok", "source: digit scenes, exact by construction")
-        yield from check_splits(config, count_scenes(source))
-        return
     try:
-        collected, looks = _count_collected(config), Looks()
-        rows = list(jsonl.check_samples(source, looks.note)) if collected is None else []
+        collected, looks = _find_collected(config), Looks()
+        rows = [] if collected else list(_read_rows(source, looks))
     except (OSError, ValueError) as error:
         yield Finding("error", f"source: {explain(error)}")
         return
-    if collected is not None:
+    good = [row for row in rows if not isinstance(row, SetAside)]
+    if isinstance(source, DigitsSource):
+        yield Finding("ok", "source: digit scenes, exact by construction")
+        yield from check_splits(config, count_scenes(source))
+    elif collected:
         yield Finding("ok", "source: unchanged since its samples were collected")
-        yield from check_splits(config, collected)
-        return
+        yield from check_splits(config, _count_collected(config, collected))
+    else:
+        yield from _check_rows(config, source, rows, looks)
+    if policy_folder is not None and collected:
+        yield from check_collected(config, collected, policy_folder, policy_digest)
+    elif policy_folder is not None:
+        yield from check_prompts(config, policy_folder, good)
+    if good and isinstance(source, JsonlSource):
+        yield Finding("ok", f"source: {len(good)} rows are usable")
+
+
+def _read_rows(source: DigitsSource | JsonlSource, looks: Looks) -> Iterator[SampleRow | SetAside]:
+    """Every row of files; of scenes, which cannot be wrong, a few for their prompts."""
+    if isinstance(source, DigitsSource):
+        return preview_samples(source)
+    return jsonl.check_samples(source, looks.note)
+
+
+def _check_rows(
+    config: RefreshConfig,
+    source: JsonlSource,
+    rows: list[SampleRow | SetAside],
+    looks: Looks,
+) -> Iterator[Finding]:
     bad = [row for row in rows if isinstance(row, SetAside)]
     good = [row for row in rows if not isinstance(row, SetAside)]
     yield from check_boxes(rows)
@@ -55,19 +80,17 @@ def check_source(config: RefreshConfig, policy_folder: Path | None = None) -> It
     yield from check_scaling(source, good)
     yield from check_brightness(good)
     yield from report_near_duplicates(good, looks)
-    if policy_folder is not None:
-        yield from check_texts(config, policy_folder, good)
-    if good:
-        yield Finding("ok", f"source: {len(good)} rows are usable")
 
 
-def _count_collected(config: RefreshConfig) -> NumImages | None:
-    """The parts of the source's samples in the store; None where it does not hold them."""
-    store = open_store(config.store)
-    samples = store.load("samples", compute_samples_key(config))
-    if not isinstance(samples, SampleSet):
-        return None
-    path = store.path(samples, SAMPLES_FILE)
+def _find_collected(config: RefreshConfig) -> SampleSet | None:
+    """The source's samples, if the store holds them."""
+    samples = open_store(config.store).load("samples", compute_samples_key(config))
+    return samples if isinstance(samples, SampleSet) else None
+
+
+def _count_collected(config: RefreshConfig, samples: SampleSet) -> NumImages:
+    """The parts of the source's samples in the store."""
+    path = open_store(config.store).path(samples, SAMPLES_FILE)
     if not path.is_file():  # in a bucket: a look fetches no images, and rows stand for them
         parts = {name.partition("/"): rows for name, rows in samples.per_split.items()}
         return {(task, split): rows for (task, _, split), rows in parts.items() if rows}

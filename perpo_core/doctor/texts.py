@@ -1,4 +1,4 @@
-"""Prompts without the policy's special tokens, and texts that fit it."""
+"""Prompts without the policy's special tokens, and true texts that an answer can hold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.config import RefreshConfig
 
 
 def check_texts(config: RefreshConfig, folder: Path, rows: list[SampleRow]) -> Iterator[Finding]:
-    """Prompts without the model's special tokens; true texts that an answer can hold."""
+    """Each row's prompt and true text, with the policy's own tokenizer."""
     special = load_special_tokens(folder)
     for row in rows:
         prompt = row["prompt"][0]["content"][-1]["text"]
@@ -33,7 +33,7 @@ def check_texts(config: RefreshConfig, folder: Path, rows: list[SampleRow]) -> I
 def _check_lengths(
     config: RefreshConfig, tokenizer: Tokenizer, rows: list[SampleRow]
 ) -> Iterator[Finding]:
-    max_tokens, max_model_len = config.generate.max_tokens, config.policy.max_model_len
+    max_tokens = config.generate.max_tokens
     texts = [row for row in rows if row["target"]["text"] is not None]
     lengths = [len(tokenizer.encode(row["target"]["text"]).ids) + 1 for row in texts]  # end token
     too_long = [length for length in lengths if length > max_tokens]
@@ -44,12 +44,3 @@ def _check_lengths(
             f"generate.max_tokens ({max_tokens}), the longest has {max(too_long)} tokens: answers "
             "cut off there never enter a list",
         )
-    for row in rows:
-        length = len(tokenizer.encode(row["prompt"][0]["content"][-1]["text"]).ids)
-        if length + max_tokens > max_model_len:
-            yield Finding(
-                "error",
-                f"source: {row['row']}: the prompt has {length} tokens and answers may have "
-                f"{max_tokens}, more than policy.max_model_len ({max_model_len}) even without "
-                "the image",
-            )

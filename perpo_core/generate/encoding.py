@@ -7,6 +7,7 @@ by itself, adds no second one. Training, references, selection and the engines a
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 EncodedPrompt = tuple[list[int], "dict[str, Tensor]"]  # token ids, what the vision tower takes
 Messages = list[dict[str, Any]]
 NOT_VISION = ("input_ids", "attention_mask")  # of what a processor returns
-MAX_SHOWN_CHARACTERS = 200  # of a processor's own words
+MAX_SHOWN_CHARACTERS = 200  # of a library's own words
 
 
 def encode_prompt(processor: Any, prompt: Prompt) -> EncodedPrompt:
@@ -65,8 +66,13 @@ def describe_length(num_tokens: int, max_model_len: int) -> str:
 def describe_refusal(error: Exception, sizes: Sequence[tuple[int, int]]) -> str:
     """A processor's own words about images of these sizes, in pixels."""
     shown = " and ".join(f"{width}x{height}" for width, height in sizes)
-    words = " ".join(str(error).split())[:MAX_SHOWN_CHARACTERS] or type(error).__name__
-    return f"the policy's processor refuses an image of {shown} pixels ({words})"
+    return f"the policy's processor refuses an image of {shown} pixels ({shorten(error)})"
+
+
+def shorten(error: Exception) -> str:
+    """A library's own words on one line, their beginning where they are many."""
+    words = textwrap.shorten(str(error), MAX_SHOWN_CHARACTERS, placeholder=" ...")
+    return words or type(error).__name__
 
 
 def encode_unexpanded(processor: Any, messages: Messages) -> list[int]:

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from perpo_core.generate.banned import find_banned_ids
-from perpo_core.generate.encoding import encode_or_refuse, encode_prompt, encode_unexpanded
+from perpo_core.generate.encoding import (
+    encode_or_refuse,
+    encode_prompt,
+    encode_unexpanded,
+    shorten,
+)
 from perpo_core.generate.engine import GREEDY_INDEX, Answer, Outcome
 from perpo_core.generate.prompts import Prompt
 from perpo_core.generate.refusals import BY_ENGINE, Refusal
@@ -18,7 +23,6 @@ from perpo_core.keys import derive_seed
 from schemas.run import SamplingJob
 
 BANNED_BIAS = -100.0
-MAX_SHOWN_CHARACTERS = 300  # of vLLM's own words
 
 
 class VllmEngine:
@@ -99,7 +103,7 @@ class VllmEngine:
         outcome = encode_or_refuse(self._processor, prompt, self._request.max_model_len)
         if isinstance(outcome, Refusal):
             return outcome
-        return Refusal(BY_ENGINE, " ".join(str(error).split())[:MAX_SHOWN_CHARACTERS])
+        return Refusal(BY_ENGINE, shorten(error))
 
     def _build_input(self, prompt: Prompt) -> Any:
         """Ids, not text, which vLLM would begin anew; it expands the image placeholders itself."""

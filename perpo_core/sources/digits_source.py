@@ -17,6 +17,7 @@ from schemas.config import DigitsSource
 SOURCE = "UCI optical recognition of handwritten digits (scikit-learn)"
 LICENCE = "CC BY 4.0"
 IS_COMPOSED = True
+PREVIEWED = 3  # scenes of a part
 AT_ONCE = 256  # scenes in memory before they are asked for
 
 
@@ -43,6 +44,14 @@ def iterate_samples(config: DigitsSource, identity: Any = None) -> Iterator[Samp
                     yield sample
                 else:
                     yield SetAside(row, "duplicate prompt", f"{row}: same prompt as {first}")
+
+
+def preview_samples(config: DigitsSource) -> Iterator[SampleRow]:
+    """The first scenes of every part: what the prompts are like, before any is collected."""
+    for split in SPLITS:
+        for task in TASKS:
+            for index in range(min(getattr(config, split).get(task, 0), PREVIEWED)):
+                yield _compose_sample(split, task, config.seed, index)
 
 
 def _iterate_part(config: DigitsSource, split: Split, task: Task) -> Iterator[SampleRow]:

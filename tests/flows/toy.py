@@ -20,6 +20,7 @@ import numpy as np
 
 from perpo_core.approvals import request_approval
 from perpo_core.champion import find_champion
+from perpo_core.doctor import lengths
 from perpo_core.keys import compute_digest, compute_key, hash_folder
 from perpo_core.process import ChildFailed
 from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
@@ -41,7 +42,7 @@ from schemas.artifact import (
 )
 from schemas.base import StageName
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef
+from schemas.run import Measured, MeasureJob, PolicyRef
 from tasks.modules import STAGE_MODULES
 from tests.flows.toy_child import run_toy_child
 
@@ -248,8 +249,19 @@ def write_policy(folder: Path, weight: float = 0.0) -> Path:
     return folder
 
 
+def measure_nothing(job: MeasureJob) -> Measured:
+    """Prompts and images of one token each."""
+    sizes: list[Any] = [None] * len(job.sizes)
+    ones = [1] * len(job.prompts)
+    return Measured(prompt_tokens=ones, image_tokens=[1] * len(sizes), refusals=sizes)
+
+
 def install(set_item: Callable[[dict[Any, Any], Any, Any], None]) -> None:
-    """Make the tasks find the toy stages; `set_item` is monkeypatch.setitem, or dict's own."""
+    """Make the tasks find the toy stages; `set_item` is monkeypatch.setitem, or dict's own.
+
+    A toy policy has no processor that doctor could ask, and whatever it is asked fits.
+    """
+    set_item(vars(lengths), "measure", measure_nothing)
     for name, stage in TOY_STAGES.items():
         set_item(sys.modules, f"perpo_toy_{name}", stage)
         set_item(STAGE_MODULES, name, f"perpo_toy_{name}")

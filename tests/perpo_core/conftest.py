@@ -82,6 +82,15 @@ def training_events(monkeypatch) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
+def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor asks a policy's processor in this process, which has torch already."""
+    from perpo_core.doctor import lengths, measuring
+
+    monkeypatch.setattr(measuring, "emit", lambda event, **fields: None)
+    monkeypatch.setattr(lengths, "measure", measuring.measure)
+
+
+@pytest.fixture
 def asked() -> Iterator[list[list[str]]]:
     """The prompts that engines are asked, by call."""
     with pytest.MonkeyPatch.context() as patch:

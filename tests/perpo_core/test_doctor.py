@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models
 
 from perpo_core import collect
 from perpo_core.doctor import check_run, has_errors
@@ -22,6 +22,9 @@ from schemas.config import GenerateConfig, PolicyConfig, RefreshConfig
 from schemas.run import PolicyRef
 from schemas.train_config import TrainConfig
 from tests.perpo_core.cases import make_row, write_source
+from tests.perpo_core.tiny_processors import write_character_policy
+
+pytestmark = pytest.mark.usefixtures("measured_here")
 
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ message['role'] }}:"
@@ -42,18 +45,8 @@ def _write_safetensors(path: Path, num_bytes: int = 16) -> None:
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
     """A complete policy folder of a known family; every character is one token."""
-    folder = tmp_path / "policy"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"model_type": "idefics3"}))
+    folder = write_character_policy(tmp_path / "policy", TEMPLATE)
     _write_safetensors(folder / "model.safetensors")
-    vocabulary = {chr(code): code - 32 for code in range(32, 127)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    tokenizer.add_special_tokens([AddedToken("<patch>"), AddedToken("<eot>")])
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": {"content": "<s>"}}))
-    (folder / "processor_config.json").write_text("{}")
-    (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 
 
@@ -151,7 +144,7 @@ def test_prompts_and_truths_are_held_against_the_model(tmp_path: Path, policy: P
     errors = _find(config, policy, "error")
     assert len(errors) == 2
     assert "data/cases.jsonl:1: the prompt contains '<eot>'" in errors[0]
-    assert "data/cases.jsonl:3: the prompt has 500 tokens" in errors[1]
+    assert "data/cases.jsonl row 3 is too long: prompt and image take 550 tokens" in errors[1]
     warnings = "\n".join(_find(config, policy, "warning"))
     assert (
         "1 of 1 true texts are longer than generate.max_tokens (40), the longest has 61" in warnings

@@ -7,6 +7,7 @@ template goes with Idefics3's class, which expands an image in the same way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ TOKENS = [
     "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
     *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
 ]  # fmt: skip
+CHARACTER_IMAGE_TOKENS = 4  # of a tile
 NUM_LLAVA_TOKENS = (SIDE // PATCH) ** 2  # of a tile
 
 
@@ -64,6 +66,36 @@ def build_tokenizer(bos: str, adds_bos: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=bos, eos_token=END, pad_token=PAD
     )
+
+
+def write_character_policy(folder: Path, template: str) -> Path:
+    """An Idefics3 folder without weights: every character a token, an image as many as it takes."""
+    folder.mkdir(parents=True)
+    vocabulary = {chr(code): code - 32 for code in range(32, 127)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.add_special_tokens(["<patch>", "<eot>", *TOKENS])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    files: dict[str, Any] = {
+        "config.json": {"model_type": "idefics3"},
+        "tokenizer_config.json": {
+            "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "pad_token": PAD,
+        },
+        "processor_config.json": {
+            "processor_class": "Idefics3Processor",
+            "image_seq_len": CHARACTER_IMAGE_TOKENS,
+            "image_processor": {
+                "image_processor_type": "Idefics3ImageProcessor",
+                "do_image_splitting": True,
+                "size": {"longest_edge": 2 * SIDE},
+                "max_image_size": {"longest_edge": SIDE},
+            },
+        },
+    }  # fmt: skip
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "chat_template.jinja").write_text(template)
+    return folder
 
 
 def build_processor(chat: Chat, adds_bos: bool) -> Any:

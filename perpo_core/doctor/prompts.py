@@ -1,0 +1,59 @@
+"""Every prompt against the policy that shall answer it: its special tokens, its length, its image.
+
+The rows are those of the source, or of its samples in the store, so that another policy or a
+smaller policy.max_model_len is held against them too. Nothing is asked where the store has this
+policy's answers to them under the same settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perpo_core import generate
+from perpo_core.collect import SAMPLES_FILE
+from perpo_core.doctor.lengths import check_lengths
+from perpo_core.doctor.texts import check_texts
+from perpo_core.findings import Finding
+from perpo_core.sources.rows import SampleRow
+from perpo_core.store import open_store
+from schemas.artifact import SampleSet
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+
+COLUMNS = ["row", "task", "split", "prompt", "target", "width", "height"]
+
+
+def check_prompts(
+    config: RefreshConfig, policy_folder: Path, rows: list[SampleRow]
+) -> Iterator[Finding]:
+    """Of rows without their images; `policy_folder` is a sound one."""
+    yield from check_texts(config, policy_folder, rows)
+    yield from check_lengths(config, policy_folder, rows)
+
+
+def check_collected(
+    config: RefreshConfig, samples: SampleSet, policy_folder: Path, policy_digest: str | None
+) -> Iterator[Finding]:
+    """Of samples in the store; a policy without a digest has answered nothing."""
+    if policy_digest and _is_answered(
+        config, samples, PolicyRef(digest=policy_digest, folder=policy_folder)
+    ):
+        yield Finding("ok", "prompts: this policy has answered them under these settings")
+        return
+    path = open_store(config.store).path(samples, SAMPLES_FILE)
+    try:
+        rows = pq.read_table(path, columns=COLUMNS).to_pylist() if path.is_file() else []
+    except (OSError, pa.ArrowException):  # damaged, which the refresh will find and mend
+        rows = []
+    if not rows:
+        yield Finding("ok", "prompts: their samples are not on this machine yet, nor their lengths")
+    yield from check_prompts(config, policy_folder, rows)
+
+
+def _is_answered(config: RefreshConfig, samples: SampleSet, policy: PolicyRef) -> bool:
+    key = generate.compute_key(config, policy, samples)
+    return open_store(config.store).load(generate.KIND, key) is not None
