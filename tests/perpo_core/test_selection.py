@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -64,6 +65,16 @@ def test_answers_are_those_of_single_prompts(trainable, processor, samples_file)
     texts = answer(prompts)
     assert texts == [answer([prompt])[0] for prompt in prompts]
     assert len(set(texts)) > 1
+
+
+def test_no_answer_goes_beyond_the_model(trainable, processor, samples_file):
+    model, _ = load_policy(trainable[0].policy.folder, "float32")
+    prompts = [encode_prompt(processor, p) for p in iter_prompts(samples_file, ["selection"])]
+    limit = max(len(ids) for ids, _ in prompts) + 2
+    counting = SimpleNamespace(batch_decode=lambda ids, **_: [len(row) for row in ids])
+    lengths: list[Any] = generate_greedily(model.eval(), counting, prompts, 6, limit, [0, 1, 2, 3])
+    rooms = [min(6, limit - len(ids)) for ids, _ in prompts]
+    assert 2 in rooms and all(n <= room for n, room in zip(lengths, rooms, strict=True))
 
 
 def test_it_is_the_mean_of_the_tasks_and_leaves_the_mode(

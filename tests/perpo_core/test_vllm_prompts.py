@@ -34,7 +34,7 @@ from tests.perpo_core.small_store import build_context, build_sample_row, commit
 
 BOS = "~"  # of the tokens that the policy has
 QUESTIONS = ["Count. " * 14, "How many?", "And now?", "How many are there? " * 2]
-LIMIT = 100
+LIMIT, MAX_TOKENS = 100, 16
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def sampled(
     root = tmp_path_factory.mktemp("sampled")
     context = build_context(
         root, policy={"max_model_len": LIMIT},
-        generate={"num_candidates": 3, "max_tokens": 8, "processes": 1},
+        generate={"num_candidates": 3, "max_tokens": MAX_TOKENS, "processes": 1},
     )  # fmt: skip
     context = replace(context, policy=begun_twice)
     samples = commit_samples(context.store, list(build_rows()))
@@ -83,19 +83,26 @@ def sampled(
     return context, samples, context.store.commit(made)
 
 
-def test_a_prompt_begins_once_in_vllm_too(sampled, begun_twice):
-    context, samples, candidates = sampled
+@pytest.fixture(scope="module")
+def ids_of(sampled, begun_twice) -> dict[str, list[int]]:
+    """prompt_id -> the ids that training sees."""
+    context, samples, _ = sampled
     processor = AutoProcessor.from_pretrained(begun_twice.folder)
     prompts = iter_prompts(context.store.path(samples, "samples.parquet"), ["train"])
-    ours = [encode_prompt(processor, prompt)[0] for prompt in prompts]
-    bos_id = processor.tokenizer.bos_token_id
+    return {prompt.prompt_id: encode_prompt(processor, prompt)[0] for prompt in prompts}
+
+
+def test_a_prompt_begins_once_in_vllm_too(sampled, begun_twice, ids_of):
+    context, _, candidates = sampled
+    bos_id = Tokenizer.from_file(str(begun_twice.folder / "tokenizer.json")).token_to_id(BOS)
+    ours = list(ids_of.values())
     assert all(ids[0] == bos_id and ids.count(bos_id) == 1 for ids in ours)
     folder = context.store.folder(candidates.kind, candidates.key)
     used = [json.loads(line) for line in (folder / PROMPT_IDS_FILE).read_text().splitlines()]
     assert used == [ids for ids in ours if len(ids) < LIMIT] * 2  # sampled and greedy
 
 
-def test_what_is_too_long_is_a_counted_drop_and_its_picture_is_answered_about(sampled):
+def test_what_is_too_long_is_a_counted_drop_and_its_picture_is_answered_about(sampled, ids_of):
     context, _, candidates = sampled
     refusals = load_refusals(context.store, candidates)
     assert list(refusals) == ["10" * 32, "20" * 32]
@@ -108,3 +115,6 @@ def test_what_is_too_long_is_a_counted_drop_and_its_picture_is_answered_about(sa
     assert [(row["prompt_id"][:2], row["index"]) for row in rows] == [
         (prompt, index) for prompt in answered for index in (-1, 0, 1, 2)
     ]
+    rooms = {prompt_id: LIMIT - len(ids) for prompt_id, ids in ids_of.items()}
+    assert all(len(row["token_ids"]) <= rooms[row["prompt_id"]] for row in rows)
+    assert any(0 < room < MAX_TOKENS for room in rooms.values())
