@@ -1,4 +1,4 @@
-"""Three nights on real parts: data that grows costs what is new; a promoted policy samples next."""
+"""Nights on real parts: data that changes costs what is new; a promoted policy samples next."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from perpo_core.sources.digits import SIDE, compose_scene, encode_png
 from perpo_core.store import Store
 from schemas.artifact import CandidateSet, ScoredSet
 from schemas.base import Split
-from tests.flows.whole import load_artifact, load_latest, run_perpo, write_config
+from tests.flows.whole import kill_when, load_artifact, load_latest, run_perpo, write_config
 
 NUM_TRAIN, NUM_ANSWERS = 20, 8
 PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "selection": 8, "validation": 8, "test": 8}
@@ -86,3 +86,41 @@ def test_a_tenth_new_and_a_twentieth_corrected_then_the_promoted_policy(tmp_path
     assert record.policy_digest == candidates.policy_digest == promoted.policy_digest
     assert candidates.num_new_prompts == NUM_TRAIN, "another policy answers all of them"
     assert candidates.prompts_per_policy == {promoted.policy_digest: NUM_TRAIN}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_truth_corrected_after_a_kill_costs_the_shard_in_hand(tmp_path: Path) -> None:
+    config, store = write_jsonl_config(tmp_path)
+    config.write_text(config.read_text().replace("shard_prompts = 12", "shard_prompts = 2"))
+    rows = [build_row(tmp_path, split, i) for split, n in PER_SPLIT.items() for i in range(n)]
+    write_rows(tmp_path, rows)
+
+    def count_parts() -> int:
+        return len(list(store.glob("candidates/*/part-*.parquet.json")))
+
+    num_shards = NUM_TRAIN // 2
+    said = kill_when(lambda: count_parts() == num_shards - 1, tmp_path / "killed.log",
+                     "refresh", config)  # fmt: skip
+    num_left = 2 * (num_shards - count_parts())
+    assert 0 < num_left < NUM_TRAIN, said
+    left, top, right, bottom = rows[0]["box"]
+    now = [{**rows[0], "box": [left, top, right, bottom - 1]}, *rows[1:]]
+    write_rows(tmp_path, now)
+    assert f"{num_left} of {NUM_TRAIN} prompts new" in run_perpo("plan", config)
+    candidates = refresh_up_to_candidates(config, store)
+    assert candidates.num_new_prompts == num_left
+    straight = refresh_up_to_candidates(config, tmp_path / "fresh")
+    assert straight.num_new_prompts == NUM_TRAIN
+    assert (straight.key, straight.digest) == (candidates.key, candidates.digest)
+
+
+def refresh_up_to_candidates(config: Path, store: Path) -> CandidateSet:
+    """The answers of a refresh that goes no further."""
+    kill_when(
+        lambda: any(store.glob("candidates/*/artifact.json")), store.with_suffix(".log"),
+        "refresh", config, "--set", f"store={store}",
+    )  # fmt: skip
+    [candidates] = Store(store).list_committed("candidates")
+    assert isinstance(candidates, CandidateSet)
+    return candidates
