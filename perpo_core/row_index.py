@@ -43,12 +43,11 @@ def read_distinct(
 ) -> list[tuple[str, ...]]:
     """The distinct values of some columns, in no order; a file that cannot be read is said."""
     try:
-        table = pq.read_table(path, columns=columns)
-    except (OSError, pa.ArrowException) as error:
+        rows = pq.read_table(path, columns=columns).group_by(columns).aggregate([])
+        return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+    except (OSError, pa.ArrowException, ValueError) as error:  # such as letters that are none
         warn(f"{path} cannot be read, so nothing is taken from it: {error}")
         return []
-    rows = table.group_by(columns).aggregate([])
-    return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
 
 
 def _read_rows(path: Path, column: str, ids: Sequence[str]) -> pa.Table:

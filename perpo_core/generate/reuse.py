@@ -71,7 +71,12 @@ def _read_outcomes(path: Path, policy: str, warn: Callable[[str], None]) -> list
     answered = read_distinct(path, ["prompt_id", "policy_digest"], warn)
     try:
         refusals = read_refusals(path)
-    except (OSError, pa.ArrowException):  # as was just said
+    except (
+        OSError,
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+    ):  # damaged: verifying it would say so
         return []
     mine = [key for key, refusal in refusals.items() if refusal.policy_digest == policy]
     return answered + [(prompt_id, policy) for prompt_id in mine]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from perpo_core import evaluate, generate, score
@@ -13,6 +14,8 @@ from perpo_core.forecast import compute_forecast
 from perpo_core.garbage import YOUNG_S, find_garbage, remove_garbage
 from perpo_core.generate import sampling
 from perpo_core.generate.identity import compute_candidates_key
+from perpo_core.generate.refusals import Refusal, put_refusals
+from perpo_core.generate.reuse import index_candidates
 from perpo_core.generate.sampling import make_candidates
 from perpo_core.process import ChildFailed
 from perpo_core.stage import StageContext, find_or_make
@@ -65,9 +68,14 @@ def interrupt(
             run()
 
 
-def generate_killed(context: StageContext, truths: Truths, monkeypatch: pytest.MonkeyPatch) -> None:
+def generate_killed(
+    context: StageContext,
+    truths: Truths,
+    monkeypatch: pytest.MonkeyPatch,
+    after: int = MADE_SHARDS,
+) -> None:
     samples = commit(context, truths)
-    interrupt(context, lambda: find_or_make(context, generate, samples), monkeypatch)
+    interrupt(context, lambda: find_or_make(context, generate, samples), monkeypatch, after)
 
 
 def list_parts(context: StageContext) -> list[Path]:
@@ -149,6 +157,24 @@ def test_a_damaged_part_is_never_used(
     assert count(made[0]) == (6, 24)
     fresh = build_setting(tmp_path / "fresh")
     check_equal(context, made, fresh, refresh(fresh, now))
+
+
+@pytest.mark.usefixtures("asked")
+def test_a_part_damaged_anywhere_stops_nobody_who_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids are read before a part is verified, so that it may say anything."""
+    context = build_setting(tmp_path)
+    generate_killed(context, TRUTHS[:6], monkeypatch, after=1)
+    [part] = list_parts(context)
+    table = pq.read_table(part)
+    refused = {"refused": Refusal("too long", "by far", context.policy.digest)}
+    pq.write_table(put_refusals(table, refused), part)
+    whole = part.read_bytes()
+    wanted = {*table["prompt_id"].to_pylist(), *refused}
+    for place in range(0, len(whole), 5):
+        part.write_bytes(whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :])
+        index_candidates([part], [context.policy.digest], wanted, lambda _: None)
 
 
 def test_held_out_prompts_too(
