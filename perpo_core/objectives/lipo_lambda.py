@@ -35,9 +35,9 @@ from schemas.train_config import TrainConfig
 
 def compute_lambda_weights(batch: ListBatch) -> Tensor:
     """Delta_ij of Eq. 8: [P, G, G] float64, 0 where r_i <= r_j."""
-    gains_PG = batch.rewards_PG.double().exp2()
-    gain_gaps_PGG = (gains_PG[:, :, None] - gains_PG[:, None, :]).abs()
-    discount_gaps_PGG = compute_discount_gaps(batch.log_ratios_PG.detach(), batch.mask_PG)
+    gains_PG = batch.rewards_PG.exp2()
+    gain_gaps_PGG = gains_PG[:, :, None] - gains_PG[:, None, :]  # positive where r_i > r_j
+    discount_gaps_PGG = compute_discount_gaps(batch.log_ratios_PG, batch.mask_PG)
     return gain_gaps_PGG * discount_gaps_PGG * find_better(batch)
 
 

@@ -44,10 +44,10 @@ def compute_rank_shares(scores_PG: Tensor, mask_PG: Tensor) -> tuple[Tensor, Ten
 
 def compute_ndcg(scores_PG: Tensor, rewards_PG: Tensor, mask_PG: Tensor) -> Tensor:
     """NDCG of each list in the order of its scores: [P] float64 in [0, 1]."""
-    gains_PG = torch.where(mask_PG, rewards_PG, 0.0).double()
+    gains_PG = torch.where(mask_PG, rewards_PG, 0.0)
     dcg_P = _compute_dcg(scores_PG, gains_PG, mask_PG)
     ideal_P = _compute_dcg(rewards_PG, gains_PG, mask_PG)
-    return torch.where(ideal_P > 0, dcg_P / torch.where(ideal_P > 0, ideal_P, 1.0), 1.0)
+    return torch.where(ideal_P > 0, dcg_P / ideal_P, 1.0)
 
 
 def _compute_dcg(scores_PG: Tensor, gains_PG: Tensor, mask_PG: Tensor) -> Tensor:

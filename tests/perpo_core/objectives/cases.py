@@ -114,6 +114,12 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
     )
 
 
+def move_batch(batch: ListBatch, device: str) -> ListBatch:
+    """The batch on another device."""
+    tensors: dict[str, Any] = {name: value.to(device) for name, value in vars(batch).items()}
+    return replace(batch, **tensors)
+
+
 def compute(name: str, case: Case, config: TrainConfig) -> float:
     """The loss of one list, float64."""
     return LOSSES[name].compute_loss_P(build_batch([case]), config).item()

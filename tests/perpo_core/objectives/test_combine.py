@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 
 from perpo_core.objectives import OBJECTIVES, TERMS
-from perpo_core.objectives.combine import compute_loss_P, find_needs
+from perpo_core.objectives.combine import compute_loss_P, compute_loss_parts, find_needs, list_parts
 from tests.perpo_core.objectives.cases import (
     EXAMPLES,
     build_batch,
+    build_case,
     build_config,
     compute,
     draw_cases,
@@ -37,6 +38,25 @@ def test_mdpo_is_dpo_with_its_terms_at_weight_1(case):
     parts = build_config("dpo", conditional_weight=1, anchor_weight=1)
     mdpo = compute_loss_P(batch, build_config("mdpo")).item()
     assert mdpo == pytest.approx(compute_loss_P(batch, parts).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weights", "names"),
+    [
+        ({}, ["dpo"]),
+        ({"anchor_weight": 0.5}, ["dpo", "anchor"]),
+        ({"nll_weight": 0.5, "conditional_weight": 2.0}, ["dpo", "nll", "conditional"]),
+    ],
+)
+def test_the_parts_of_a_loss_go_by_their_names(weights, names):
+    config = build_config("dpo", **weights)
+    case = build_case([0.3, -0.1], [0.9, 0.5])
+    parts_P = compute_loss_parts(build_batch([case]), config)
+    assert list(parts_P) == list_parts(config) == names
+    for name, part_P in parts_P.items():
+        weight = weights.get(f"{name}_weight", 1)
+        loss = compute(f"{name}_weight" if weight != 1 else name, case, config)
+        assert part_P.item() == pytest.approx(weight * loss)
 
 
 @pytest.mark.parametrize(

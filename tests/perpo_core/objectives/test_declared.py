@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
 
 from perpo_core.objectives import ListBatch
 from perpo_core.objectives.base import Invariance
@@ -24,6 +25,7 @@ from tests.perpo_core.objectives.cases import (
     compute_gradients,
     draw_cases,
     list_configs,
+    move_batch,
 )
 
 CONFIGS = [(name, config) for name in LOSSES for config in list_configs(name)]
@@ -149,3 +151,12 @@ def test_crops_of_answers_that_are_not_best_are_not_read(name, config):
     case = build_case([0.5, -0.25, -1.0], [0.9, 0.9, 0.1])
     moved = replace(case, crops=[*case.crops[:2], math.nan], ref_crops=[*case.ref_crops[:2], 9.0])
     assert compute(name, moved, config) == compute(name, case, config)
+
+
+@pytest.mark.parametrize(("name", "config"), CONFIGS)
+def test_everything_is_computed_where_the_batch_is(name, config):
+    """Fake tensors of another device meet no real ones, as those of an accelerator do not."""
+    case = build_case([0.5, -0.25, -1.0], [0.9, 0.9, 0.1])
+    with FakeTensorMode():
+        loss_P = LOSSES[name].compute_loss_P(move_batch(build_batch([case]), "meta"), config)
+    assert loss_P.device.type == "meta"

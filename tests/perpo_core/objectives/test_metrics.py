@@ -13,9 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 from sklearn.metrics import ndcg_score
+from torch._subclasses import FakeTensorMode
 
 from perpo_core.objectives.metrics import LIST_METRICS, WITHOUT_REFERENCE, compute_list_metrics
-from tests.perpo_core.objectives.cases import MANY, Case, build_batch, build_case, draw_cases
+from tests.perpo_core.objectives.cases import (
+    MANY,
+    Case,
+    build_batch,
+    build_case,
+    draw_cases,
+    move_batch,
+)
 from tests.perpo_core.objectives.slow_metrics import compute_slow_metrics
 
 BETA = 0.3
@@ -201,3 +209,10 @@ def test_kl_is_that_of_the_policies_where_the_answers_are_those_of_the_reference
 def test_nothing_carries_a_gradient():
     sums = compute_list_metrics(build_batch([build_case([0.5, -0.5], [1.0, 0.0])]), BETA)
     assert not any(value.requires_grad for value in sums.values())
+
+
+def test_they_are_computed_where_the_batch_is():
+    case = build_case([0.5, -0.5], [1.0, 0.0])
+    with FakeTensorMode():
+        sums = compute_list_metrics(move_batch(build_batch([case]), "meta"), BETA)
+    assert {value.device.type for value in sums.values()} == {"meta"}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core.objectives.lipo_lambda import compute_lambda_weights
+from perpo_core.objectives.mrpo import compute_virtual_reference
 from perpo_core.objectives.pairs import PAIR_CHOICES, find_better
 from perpo_core.objectives.perpo import compute_pair_weights
 from tests.perpo_core.objectives.cases import (
@@ -24,6 +25,7 @@ from tests.perpo_core.objectives.cases import (
     compute_gradients,
     draw_cases,
 )
+from tests.perpo_core.objectives.slow import compute_slowly
 
 LN2 = math.log(2)
 THREE = build_case([0.2, 0.0, -0.1], [0.9, 0.5, 0.1])
@@ -82,12 +84,24 @@ def test_mdpo_by_hand(name, expected):
 
 
 def test_mrpo_by_hand():
+    references_KPG = torch.tensor([[[-2.0, -3.0]], [[-4.0, -3.0]]], dtype=torch.float64)
+    virtual_GG = compute_virtual_reference(references_KPG, clip=0.5)[0]
+    assert virtual_GG[0, 1].item() == pytest.approx(-2.280930, abs=1e-6)
+    assert virtual_GG[1, 0].item() == approx(-3)
     case = build_case([-2.0, -4.0], [1.0, 0.0])
     batch = build_batch([replace(case, refs=[-2.0, -3.0])])
     second_KPG = torch.tensor([[[-4.0, -3.0]]], dtype=torch.float64)
     config = build_config("mrpo", beta=1.0, mrpo_clip=0.5)
     loss = LOSSES["mrpo"].compute_loss_P(replace(batch, extra_ref_logps_KPG=second_KPG), config)
     assert loss.item() == pytest.approx(0.245123, abs=1e-6)
+
+
+def test_references_that_tell_no_answers_apart_weigh_alike():
+    """Clamped to -2 -+ 1/4 * 2: the mean of exp(2) and exp(2.5)."""
+    references_KPG = torch.tensor([[[-2.0, -2.0]], [[-4.0, -4.0]]], dtype=torch.float64)
+    virtual_GG = compute_virtual_reference(references_KPG, clip=0.5)[0]
+    expected = approx(-math.log((math.e**2 + math.e**2.5) / 2))
+    assert virtual_GG.flatten().tolist() == [expected] * 4
 
 
 # One objective is another
@@ -236,6 +250,17 @@ def test_lipo_lambda_has_a_gradient_at_the_start():
     assert weights_GG[0, 1] / weights_GG[0, 3] == approx(
         (gains[0] - gains[1]) / (gains[0] - gains[3])
     )
+
+
+@pytest.mark.parametrize(
+    "ratios",
+    [[0.0] * 5, [1.0, 1.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0, 0.0]],
+)
+def test_lipo_lambda_takes_the_mean_over_the_orders_that_tied_scores_allow(ratios):
+    case = build_case(ratios, [0.9, 0.1, 0.6, 0.3, 0.8][: len(ratios)])
+    config = build_config("lipo_lambda")
+    loss, _ = compute_slowly("lipo_lambda", case, config)
+    assert compute("lipo_lambda", case, config) == approx(loss.item())
 
 
 # Pairs
