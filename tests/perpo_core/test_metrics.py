@@ -123,6 +123,22 @@ def test_order_of_rows_does_not_matter() -> None:
     assert compute(shuffled) == compute(GROUNDING)
 
 
+def test_samples_about_one_image_are_drawn_together() -> None:
+    """One question gains what the other of its image loses: whatever is drawn, the mean is 0."""
+    rows = []
+    for sample_id, image, base, trained in (
+        ("a", "first", 0.0, 0.5), ("b", "second", 0.5, 0.0),
+        ("c", "second", 0.25, 0.75), ("d", "first", 0.75, 0.25),
+    ):  # fmt: skip
+        for policy, reward in (("base", base), ("trained", trained)):
+            of_policy = answers(sample_id, "grounding", policy, [reward] * 2)
+            rows += [row | {"image_id": image} for row in of_policy]
+    metric = compute(rows)[0]["grounding"]["mean_iou"]
+    assert (metric.delta_low, metric.delta, metric.delta_high) == (0, 0, 0)
+    apart = compute([row | {"image_id": row["sample_id"]} for row in rows])[0]
+    assert apart["grounding"]["mean_iou"].delta_high > 0.1
+
+
 def test_splits_stay_apart() -> None:
     validation = [
         *answers("c", "ocr", "base", [0.5, 0.5], split="validation"),

@@ -77,10 +77,25 @@ def test_the_seed_decides_and_blocks_do_not(monkeypatch: pytest.MonkeyPatch) -> 
     whole = compare_paired(base, trained, 300, seed=2)
     assert compare_paired(base, trained, 300, seed=2) == whole
     assert compare_paired(base, trained, 300, seed=3) != whole
-    monkeypatch.setattr(statistics, "BLOCK_DRAWS", 700)  # 14 rows a block instead of all 300
-    in_blocks = compare_paired(base, trained, 300, seed=2)
-    assert in_blocks.delta_low == pytest.approx(whole.delta_low)
-    assert in_blocks.delta_high == pytest.approx(whole.delta_high)
+    for block_draws in (700, 7):  # 14 rows a block instead of all 300; and not even one
+        monkeypatch.setattr(statistics, "BLOCK_DRAWS", block_draws)
+        in_blocks = compare_paired(base, trained, 300, seed=2)
+        assert in_blocks.delta_low == pytest.approx(whole.delta_low)
+        assert in_blocks.delta_high == pytest.approx(whole.delta_high)
+
+
+def test_one_resample_is_one_mean() -> None:
+    base, trained = np.random.default_rng(0).random((2, 50))
+    metric = compare_paired(base, trained, 1, seed=0)
+    assert metric.delta_low == metric.delta_high != metric.delta
+
+
+def test_narrow_values_are_averaged_in_float64() -> None:
+    narrow = np.random.default_rng(0).random((2, 1001)).astype(np.float32)
+    wide = narrow.astype(np.float64)
+    expected = compare_paired(wide[0], wide[1], 10, seed=0)
+    for base, trained in ((narrow[0], wide[1]), (wide[0], narrow[1])):
+        assert compare_paired(base, trained, 10, seed=0) == expected
 
 
 def test_questions_on_one_image_count_as_one_draw() -> None:
@@ -109,12 +124,20 @@ def test_images_with_more_questions_weigh_more() -> None:
     [
         ([], [], "non-empty"),
         ([1.0], [1.0, 2.0], "equally long"),
-        ([float("nan")], [1.0], "finite"),
+        ([1.0, np.nan], [1.0, 2.0], "score every answer"),
+        ([1.0, 2.0], [np.nan, 2.0], "score every answer"),
+        ([1.0, 2.0], [1.0, np.inf], "score every answer"),
+        ([np.nan, np.nan], [np.nan, np.nan], "score every answer"),
     ],
 )
 def test_what_cannot_be_compared(base: list[float], trained: list[float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         compare_paired(base, trained, 100, seed=0)
+
+
+def test_values_without_their_image_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match=r"equally long.*\(1,\)"):
+        compare_paired_by_image([1.0, 2.0], [1.0, 2.0], ["a"], 100, seed=0)
 
 
 def test_fast_enough_for_a_report() -> None:
