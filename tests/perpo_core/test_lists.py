@@ -60,6 +60,16 @@ def test_candidates_leave_with_their_reason() -> None:
     ]
 
 
+def test_answers_that_left_are_named_where_there_is_no_list_too() -> None:
+    answers = [answer(0, 0.9, "a"), answer(1, 0.9, "a"), answer(2, None, "b")]
+    outcome = build_list(answers, "grounding", ANY_GAP)
+    assert outcome.reason == "fewer than two answers left"
+    assert [(d.index, d.reason, d.detail) for d in outcome.dropped] == [
+        (2, "no reward", ""),  # and nobody said why
+        (1, "duplicate text", "same as 0"),
+    ]
+
+
 def test_duplicates_can_stay() -> None:
     answers = [answer(0, 0.9, "a"), answer(1, 0.9, "a"), answer(2, 0.1, "b")]
     config = ListsConfig(min_gap={}, drop_duplicates=False)
@@ -67,30 +77,41 @@ def test_duplicates_can_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rewards", "min_gap", "reason"),
+    ("rewards", "min_gap", "reason", "detail"),
     [
-        ([], 0.0, "fewer than two answers left"),
-        ([0.5], 0.0, "fewer than two answers left"),
-        ([0.5, 0.5, 0.5], 0.0, "all rewards equal"),
-        ([0.9, 0.2], 0.8, "gap below threshold"),
-        ([1.0, 0.2], 0.8, None),
-        ([0.84, 0.8], 0.04, None),  # 0.03999999999999992 in floating point
+        ([], 0.0, "fewer than two answers left", "0 left"),
+        ([0.5], 0.0, "fewer than two answers left", "1 left"),
+        ([0.5, 0.5, 0.5], 0.0, "all rewards equal", "all 0.5"),
+        ([0.9, 0.2], 0.8, "gap below threshold", "0.7 < 0.8"),
+        ([1.0, 0.2], 0.8, None, ""),
+        ([0.84, 0.8], 0.04, None, ""),  # 0.03999999999999992 in floating point
     ],
 )
-def test_when_there_is_no_list(rewards: list[float], min_gap: float, reason: str | None) -> None:
+def test_when_there_is_no_list(
+    rewards: list[float], min_gap: float, reason: str | None, detail: str
+) -> None:
     outcome = build(rewards, min_gap={"grounding": min_gap})
-    assert outcome.reason == reason
+    assert (outcome.reason, outcome.detail) == (reason, detail)
     assert (outcome.ranked is None) == (reason is not None)
 
 
 def test_thinning_keeps_best_and_worst_and_says_who_left() -> None:
     outcome = build([0.9, 0.8, 0.7, 0.6, 0.5], list_size=3)
     assert list_indices(outcome) == [0, 2, 4]
-    assert [(d.index, d.reason) for d in outcome.dropped] == [
-        (1, "thinned to list_size"),
-        (3, "thinned to list_size"),
+    assert [(d.index, d.reason, d.detail) for d in outcome.dropped] == [
+        (1, "thinned to list_size", ""),
+        (3, "thinned to list_size", ""),
     ]
     assert outcome.ranked is not None and outcome.ranked.ranks == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("num_ranked", "list_size", "positions"),
+    [(9, 3, [0, 4, 8]), (6, 3, [0, 3, 5]), (5, 4, [0, 1, 3, 4]), (3, 3, [0, 1, 2]), (1, 2, [0])],
+)
+def test_positions_by_hand(num_ranked: int, list_size: int, positions: list[int]) -> None:
+    """Halves are rounded up: of six answers the middle one is the fourth."""
+    assert spread_evenly(num_ranked, list_size) == positions
 
 
 @given(st.integers(0, 300), st.integers(2, 40))
@@ -150,3 +171,27 @@ def test_no_list_names_reasons_and_a_setting() -> None:
         "look at lists.min_gap"
     )
     assert "no train sample" in lists.explain_no_lists({})
+
+
+@pytest.mark.parametrize(
+    ("reason", "settings"),
+    [
+        (lists.TOO_FEW, "generate.max_tokens (cut-off answers) or score.on_unparsed"),
+        (lists.ALL_EQUAL, "generate.temperature, generate.num_candidates or policy.box_format"),
+        (lists.SMALL_GAP, "lists.min_gap"),
+        (lists.OVER_MAX, "lists.max_lists"),
+        ("a prompt too long", "policy.max_model_len and source.max_image_side"),
+    ],
+)
+def test_every_reason_has_its_setting(reason: str, settings: str) -> None:
+    assert lists.explain_no_lists({reason: 2, "something rarer": 1}).endswith(f"look at {settings}")
+
+
+def test_of_equally_many_the_first_name_leads() -> None:
+    """Whatever came first: two runs say the same."""
+    names = ["fewer than two answers left", "all rewards equal"]
+    assert lists.explain_no_lists(dict.fromkeys(names, 2)).endswith("policy.box_format")
+    assert list(lists.count_reasons([*names, *names[:1]]).items()) == [
+        ("all rewards equal", 1),
+        ("fewer than two answers left", 2),
+    ]
