@@ -90,6 +90,18 @@ def test_rows_apart_are_as_long_as_the_longest(max_tokens, sizes):
     assert [len(part) for part in parts] == sizes
 
 
+@pytest.mark.parametrize(("max_tokens", "sizes"), [(28, [2]), (27, [1, 1]), (18, [1, 1])])
+def test_crops_count_too(max_tokens, sizes):
+    """Lists of 8 and 10 tokens, of which the first has a crop of 4 and the second one of 6."""
+    crops = [build_list(2, 2), build_list(2, 4)]
+    lists = [
+        replace(build_list(1, length - 1), crop=crop)
+        for length, crop in zip((8, 10), crops, strict=True)
+    ]
+    parts = split_by_tokens(lists, max_tokens, count_packed)
+    assert [len(part) for part in parts] == sizes
+
+
 @given(
     st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=4), min_size=1, max_size=8),
     st.integers(1, 60),

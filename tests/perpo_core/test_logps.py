@@ -50,3 +50,19 @@ def test_portions_do_not_show(monkeypatch):
     for size in (1, 4, 1000):
         monkeypatch.setattr(logps, "CHUNK_TOKENS", size)
         torch.testing.assert_close(compute_token_logps(model, batch), whole_M)
+
+
+def test_a_head_trains_over_hidden_states_that_do_not():
+    """Each portion is computed again in the backward pass, whether or not its input is trained."""
+    model = build_tiny("llava", torch.float64)
+    batch = pack_lists(build_tiny_lists("llava", model, ANSWERS), PAD)
+    model.requires_grad_(False)
+    head = model.get_output_embeddings().weight.requires_grad_()
+    compute_token_logps(model, batch).sum().backward()
+    hidden_MH = compute_hidden_packed(model, batch)
+    expected = torch.autograd.grad(-_compute_nll(head, hidden_MH, batch.targets_M), head)
+    torch.testing.assert_close(head.grad, expected[0])
+
+
+def _compute_nll(head: Tensor, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(hidden_MH @ head.mT, targets_M, reduction="sum")

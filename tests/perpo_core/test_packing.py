@@ -83,6 +83,17 @@ def test_unscored_tokens_carry_no_loss():
     assert packed.sources_M.tolist() == [2]
 
 
+def test_what_a_processor_says_of_every_token_stays_behind():
+    """It follows from the ids, and is as long as the prompt alone."""
+    vision = {
+        "pixel_values": torch.ones(1, 2, 3, 4, 4),
+        "mm_token_type_ids": torch.zeros(1, 1),
+        "token_type_ids": torch.zeros(1, 1),
+    }
+    packed = pack_lists([PackableList([5], [Branch([6])], vision)], pad_id=0)
+    assert list(packed.vision) == ["pixel_values"]
+
+
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
