@@ -151,6 +151,10 @@ def test_a_better_one_takes_over_and_the_same_again_is_reused(context, asked) ->
     evaluation, checkpoint = measure(context, 90)
     better = conclude(context, evaluation, checkpoint)
     assert better.promoted and current(context) == better.policy_digest
+    measured = better.champion_validation["counting"]
+    assert [gate.measured for gate in better.gates if gate.against == "champion"] == [
+        measured["sampled_reward"].delta_low, measured["greedy_reward"].delta,
+    ]  # fmt: skip
     again = find_or_make(context, promote, evaluation, checkpoint)
     assert again.reused and again.artifact == better
     run = build_record(context, "run-better", checkpoint, evaluation, better)
