@@ -24,7 +24,7 @@ from perpo_core.generate.prompts import Prompt
 from perpo_core.keys import hash_folder
 from perpo_core.pointer import load_history, load_promoted, roll_back
 from perpo_core.promotions import list_moves
-from perpo_core.stage import StageContext, find_or_make
+from perpo_core.stage import StageContext, as_parents, find_or_make
 from schemas.artifact import Checkpoint, EvalReport, Promotion
 from schemas.base import SPLITS
 from schemas.run import PolicyRef, SamplingJob
@@ -155,6 +155,9 @@ def test_a_better_one_takes_over_and_the_same_again_is_reused(context, asked) ->
     assert [gate.measured for gate in better.gates if gate.against == "champion"] == [
         measured["sampled_reward"].delta_low, measured["greedy_reward"].delta,
     ]  # fmt: skip
+    assert better.parents[:2] == as_parents(evaluation, checkpoint)
+    comparison = context.store.find("evaluation", better.parents[2].key)
+    assert comparison is not None and comparison.validation == better.champion_validation
     again = find_or_make(context, promote, evaluation, checkpoint)
     assert again.reused and again.artifact == better
     run = build_record(context, "run-better", checkpoint, evaluation, better)

@@ -120,6 +120,7 @@ def test_a_decision_says_what_it_was_made_of(tmp_path: Path) -> None:
     promotion = make(context, evaluation, checkpoint)
     assert promotion.parents == as_parents(evaluation, checkpoint)
     assert promotion.producer.seed == context.config.evaluate.seed
+    assert promotion.producer.threads == 1
     assert promotion.counts.dropped == {"gate failed": 1}
     assert 0 <= promotion.seconds < 100 and promotion.attempt == 0
     assert promotion.digest == compute_digest(promotion.files)
