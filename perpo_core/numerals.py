@@ -9,7 +9,6 @@ Left out: numerals that are letters themselves (Han, Roman).
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
 
 import regex
@@ -25,7 +24,10 @@ UNSPACED: Final = (
 GLUE: Final = rf"[[\p{{L}}\p{{N}}_]--{UNSPACED}]"
 """What makes a number part of a word; also one half, squared and the like, which are no digits."""
 
-_OTHER_DIGIT = regex.compile(r"[\p{Nd}--[0-9]]", regex.VERSION1)
+# One group for each value, in order. Python's unicodedata may be years behind `regex`.
+_OTHER_DIGIT = regex.compile(
+    "|".join(rf"([[\p{{Nd}}--[0-9]]&&\p{{nv={value}}}])" for value in range(10)), regex.VERSION1
+)
 _PLAIN = str.maketrans(
     {
         **{chr(0xFEE0 + ord(sign)): sign for sign in "%+-./:;=[]{}()"},  # full width
@@ -44,7 +46,7 @@ def write_plainly(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     seen = remove_invisible(text).translate(_PLAIN)
-    return _OTHER_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit.group())), seen)
+    return _OTHER_DIGIT.sub(lambda digit: str(digit.lastindex - 1), seen)
 
 
 def compile_pattern(pattern: str) -> regex.Pattern[str]:

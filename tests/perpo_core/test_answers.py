@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any, get_args
 
 import pytest
+import regex
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from tests.perpo_core import answers
 FRAME = Frame(320, 240, 336, 252)
 ANYTHING: Target = {"box": [0.125, 0.25, 0.375, 0.625], "text": "a\nb", "count": 3}
 READINGS: tuple[CountReading, ...] = get_args(CountReading)
+EVERY_CHARACTER = "".join(map(chr, range(sys.maxunicode + 1)))
 Numbers = list[int] | list[float]
 
 
@@ -109,6 +112,15 @@ def test_answers_that_state_no_count(reason: str, text: str, reading: CountReadi
     assert count is None and error is not None and reason in error and len(error) < 200
 
 
+def test_a_digit_of_any_script_counts_as_what_it_is() -> None:
+    """Unicode gives each script its ten in a row; `regex` may know more scripts than Python."""
+    digits = regex.findall(r"\p{Nd}", EVERY_CHARACTER)
+    rows = [digits[start : start + 10] for start in range(0, len(digits), 10)]
+    assert len(rows) > 70 and all(ord(row[9]) - ord(row[0]) == 9 for row in rows)
+    for row in rows:
+        assert [parse_count(digit) for digit in row] == [(value, None) for value in range(10)]
+
+
 @pytest.mark.parametrize(("reason", "text"), flatten(answers.NO_COUNTS_IN_WORDS))
 def test_words_that_are_no_count(reason: str, text: str) -> None:
     count, error = parse_count(text, "words")
@@ -173,6 +185,13 @@ def test_no_mutated_answer_breaks_a_reader(text: str) -> None:
 @given(answers.mutated_answers())
 def test_no_mutated_answer_of_many_breaks_a_reader(text: str) -> None:
     check(text)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_character_breaks_a_reader() -> None:
+    for character in regex.findall(r"[^\p{Unassigned}\p{Private_Use}]", EVERY_CHARACTER):
+        check(f"{character} 1{character}2 [{character}, 0.{character}, 3{character}, 4]")
 
 
 LONG = [
