@@ -47,6 +47,7 @@ def test_a_tenth_new_and_a_twentieth_corrected_cost_a_tenth_and_three_twentieths
     assert count(candidates) == (2, 18)  # 10% of 20 prompts
     assert count(scores) == (12, 68)  # 15% of 20 samples, 4 answers each
     assert "answers to 20 prompts: 2 sampled, 18 taken over from earlier sets" in messages
+    assert messages[-1].endswith("12 made, 68 taken over from earlier sets")
     assert [len(call) for call in asked] == [2], "new prompts of different shards go together"
 
     fresh = build_setting(tmp_path / "fresh")
