@@ -178,9 +178,10 @@ class TrainPoint(Frozen):
     """Before clipping."""
     learning_rate: float
     metrics: dict[str, float]
-    """Means over the lists of the step, by the names of perpo_core/objectives/metrics.py, without
-    those that a reference is needed for where the objective needs none; where the loss adds up from
-    several, loss/NAME of each, weights included."""
+    """Means over the lists of the step, by the names of
+    perpo_core/stages/train/objectives/metrics.py, without those that a reference is needed for
+    where the objective needs none; where the loss adds up from several, loss/NAME of each, weights
+    included."""
     tokens_per_second: float | None = None
     """Packed tokens, prompts and images included, over wall time without evaluation and saving."""
     peak_memory_gb: float | None = None

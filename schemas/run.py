@@ -36,7 +36,7 @@ RunStatus = Literal["running", "completed", "failed", "cancelled", "killed"]
 class RunRecord(Frozen):
     """<store>/runs/<run-id>.json
 
-    Of another version it holds what this one knows (flows/records.py).
+    Of another version it holds what this one knows (flows/runs/records.py).
     """
 
     schema_version: int = Field(default=RECORD_VERSION, ge=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
-from perpo_core.stage import StageContext
-from perpo_core.store import open_store
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.open import open_store
 from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef

@@ -7,22 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from perpo_core.stage import Stage
+from perpo_core.stages.stage import Stage
 from schemas.base import StageName
 
 STAGE_MODULES: dict[StageName, str] = {
-    "collect": "perpo_core.collect",
-    "generate": "perpo_core.generate",
-    "score": "perpo_core.score",
-    "materialize": "perpo_core.materialize",
-    "train": "perpo_core.train",
-    "evaluate": "perpo_core.evaluate",
-    "promote": "perpo_core.promote",
+    "collect": "perpo_core.stages.collect",
+    "generate": "perpo_core.stages.generate",
+    "score": "perpo_core.stages.score",
+    "materialize": "perpo_core.stages.materialize",
+    "train": "perpo_core.stages.train",
+    "evaluate": "perpo_core.stages.evaluate",
+    "promote": "perpo_core.stages.promote",
 }
 
 
 def load_stage(name: StageName) -> Stage:
-    """The stage's module: KIND, VERSION, compute_key and run (perpo_core/stage.py)."""
+    """The stage's module: KIND, VERSION, compute_key and run (perpo_core/stages/stage.py)."""
     return cast(Stage, importlib.import_module(STAGE_MODULES[name]))
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from perpo_core.gates import describe_gate
 from perpo_core.report.summary import (
     PRIMARY_METRICS,
     compute_reading,
     is_lower_better,
     label_metric,
 )
+from perpo_core.stages.promote.gates import describe_gate
 from schemas.artifact import EvalReport, Metric, Promotion
 from schemas.base import Task
 from schemas.run import RunRecord

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from prefect.artifacts import create_markdown_artifact
 
-from perpo_core.markdown import escape
+from perpo_core.report.markdown import escape
 from perpo_core.report.tables import format_duration
-from perpo_core.store import Store
+from perpo_core.store.store import Store
 from schemas.artifact import Counts
 from schemas.base import STAGES
 from schemas.run import RunRecord, StageRecord

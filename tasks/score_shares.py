@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from perpo_core.stage import Stage, StageContext
+from perpo_core.stages.stage import Stage, StageContext
 from schemas.artifact import AnyArtifact, CandidateSet, SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef

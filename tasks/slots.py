@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
-from perpo_core.stage import Stage, StageContext
+from perpo_core.stages.stage import Stage, StageContext
 from schemas.artifact import AnyArtifact
 from tasks.modules import with_run
 

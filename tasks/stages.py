@@ -15,8 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 
-from perpo_core.process import ChildFailed
-from perpo_core.stage import Stage, find_or_make
+from perpo_core.process.parent import ChildFailed
+from perpo_core.stages.stage import Stage, find_or_make
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef

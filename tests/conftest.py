@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from perpo_core.environment import build_direct_env
+from perpo_core.process.environment import build_direct_env
 from tests.s3 import Machines, build_aws_env, make_bucket, serving_s3
 
 os.environ.update(build_direct_env(os.environ))  # servers of the tests are on this machine, too

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from perpo_core import remote_store
-from perpo_core.place import CACHE
-from perpo_core.remote import open_remote
-from perpo_core.remote_store import RemoteStore
+from perpo_core.store.bucket import store as remote_store
+from perpo_core.store.bucket.objects import open_remote
+from perpo_core.store.bucket.store import RemoteStore
+from perpo_core.store.place import CACHE
 
 _NUMBERS = itertools.count()
 REQUESTS: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perpo_core.configuration import load_config
+from perpo_core.configuration.load import load_config
 from perpo_core.doctor.settings import check_settings
 from perpo_core.doctor.splits import check_splits, count_scenes
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig

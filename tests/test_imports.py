@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "vllm", "prefect", "transformers"}
 HELP = """
 import json, sys
-from flows.cli import app
+from flows.commands.cli import app
 try:
     app(["--help"])
 except SystemExit as end:

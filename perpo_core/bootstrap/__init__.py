@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainingArguments
 
+from perpo_core.bootstrap.model import build_model, build_processor
 from perpo_core.bootstrap.questions import (
     SceneDialogues,
     WriteDialogues,
@@ -31,12 +32,11 @@ from perpo_core.bootstrap.questions import (
 from perpo_core.bootstrap.reading import write_readings
 from perpo_core.bootstrap.start import look_for_digits, show_to_connector
 from perpo_core.bootstrap.vision import pretrain_vision
-from perpo_core.policy.builtin import build_model, build_processor
-from perpo_core.train.budget import choose_count
-from perpo_core.train.checkpoints import find_checkpoint
-from perpo_core.train.list_policy import ListPolicy
-from perpo_core.train.loader import Collator
-from perpo_core.train.trainer import ListTrainer
+from perpo_core.stages.train.budget import choose_count
+from perpo_core.stages.train.checkpoints import find_checkpoint
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.loader import Collator
+from perpo_core.stages.train.trainer import ListTrainer
 from schemas.bootstrap import BootstrapConfig, DialogueStage
 from schemas.train_config import TrainConfig
 

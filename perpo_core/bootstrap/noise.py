@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perpo_core.boxes import BOX_FORMATS, Box, Frame
-from perpo_core.sources.digits import SIDE, Question
+from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame
+from perpo_core.stages.collect.sources.digits import SIDE, Question
 
 Range = tuple[float, float]
 LOOSENESS = (0.95, 1.5)  # each side of a box is scaled by a factor from this range

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
+from perpo_core.bootstrap.model import END
 from perpo_core.bootstrap.noise import (
     LESS_LOOSENESS,
     LOOSENESS,
@@ -20,10 +21,9 @@ from perpo_core.bootstrap.noise import (
     write_box,
     write_noisy_answer,
 )
-from perpo_core.generate.encoding import encode_prompt
-from perpo_core.generate.prompts import Prompt
-from perpo_core.policy.builtin import END
-from perpo_core.sources.digits import (
+from perpo_core.policy.encoding import encode_prompt
+from perpo_core.policy.prompts import Prompt
+from perpo_core.stages.collect.sources.digits import (
     EXTREMES,
     SIDE,
     Placed,
@@ -32,8 +32,8 @@ from perpo_core.sources.digits import (
     compose_scene,
     encode_png,
 )
-from perpo_core.train.data import RankedList
-from perpo_core.train.packing import Branch, PackableList
+from perpo_core.stages.train.data import RankedList
+from perpo_core.stages.train.packing import Branch, PackableList
 from schemas.base import Task
 
 TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")

@@ -15,7 +15,7 @@ import numpy as np
 
 from perpo_core.bootstrap.questions import write_dialogues
 from perpo_core.bootstrap.vision import GRID, find_patch
-from perpo_core.sources.digits import SIDE, Placed, Scene
+from perpo_core.stages.collect.sources.digits import SIDE, Placed, Scene
 
 EMPTY = "."  # a patch without the centre of a digit
 EDGES = ("left", "top", "right", "bottom")  # in the order of a box's numbers

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, smooth_l1_loss
 from torch.utils.data import DataLoader, Dataset
 
-from perpo_core.policy.builtin import IMAGE_SIDE, PATCH_SIDE
-from perpo_core.sources.digits import SIDE, Placed, compose_scene
+from perpo_core.bootstrap.model import IMAGE_SIDE, PATCH_SIDE
+from perpo_core.stages.collect.sources.digits import SIDE, Placed, compose_scene
 
 GRID = IMAGE_SIDE // PATCH_SIDE  # patches along an edge
 CELL = SIDE / GRID  # pixels of a scene under one patch

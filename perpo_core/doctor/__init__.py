@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.place import check_bucket, check_disk
+from perpo_core.doctor.policy import check_policy_folder
 from perpo_core.doctor.settings import check_settings
 from perpo_core.doctor.source import check_source
 from perpo_core.doctor.training import check_training
-from perpo_core.findings import Finding
-from perpo_core.policy.check import check_policy_folder
-from perpo_core.store import open_store
-from perpo_core.troubles import explain
+from perpo_core.process.troubles import explain
+from perpo_core.store.open import open_store
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.naming import name_row
-from perpo_core.findings import Finding
-from perpo_core.sources.rows import GivenBox, SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows import GivenBox, SampleRow, SetAside
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.naming import describe_rows
-from perpo_core.findings import Finding
-from perpo_core.image_brightness import Brightness
-from perpo_core.sources.rows import SampleRow
+from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.vision.brightness import Brightness
 
 NEARLY = 32  # of 255: a screen shows hardly more than black below, or than white as far from it
 DARK = 64  # of 255: a quarter of the range, as 14 of 16 bits are

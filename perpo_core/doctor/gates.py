@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from perpo_core.findings import Finding
-from perpo_core.gates import KINDS, Kind, compute_gates, list_gated
+from perpo_core.doctor.findings import Finding
+from perpo_core.stages.promote.gates import KINDS, Kind, compute_gates, list_gated
 from schemas.base import Task
 from schemas.config import PromoteConfig, RefreshConfig
 

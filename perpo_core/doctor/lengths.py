@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from perpo_core.doctor.findings import Finding, Level
 from perpo_core.doctor.naming import describe_rows
-from perpo_core.environment import build_child_env
-from perpo_core.findings import Finding, Level
-from perpo_core.images import compute_scaled_size
-from perpo_core.process import ChildFailed, run_child
-from perpo_core.sources.rows import SampleRow
+from perpo_core.process.environment import build_child_env
+from perpo_core.process.parent import ChildFailed, run_child
+from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.vision.images import compute_scaled_size
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.run import Measured, MeasureJob
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from PIL import Image
 
-from perpo_core.child import emit, load_job
-from perpo_core.generate.encoding import (
+from perpo_core.policy.encoding import (
     Messages,
     describe_refusal,
     encode_messages,
     encode_unexpanded,
     shorten,
 )
-from perpo_core.generate.prompts import clean_messages
-from perpo_core.sources.rows import build_messages
+from perpo_core.policy.prompts import clean_messages
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages.collect.sources.rows import build_messages
 from schemas.run import Measured, MeasureJob
 
 PROBE = "Where is the 7?"

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from perpo_core.findings import Finding
-from perpo_core.sources.rows import SampleRow
+from perpo_core.doctor.findings import Finding
+from perpo_core.stages.collect.sources.rows import SampleRow
 from schemas.base import SPLITS
 
 HASH_SIDE = 16  # bits along each axis

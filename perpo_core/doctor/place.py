@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from perpo_core.findings import Finding
-from perpo_core.place import find_folder, find_obstacle, is_address, parse_place
+from perpo_core.doctor.findings import Finding
+from perpo_core.store.place import find_folder, find_obstacle, is_address, parse_place
 from schemas.config import RefreshConfig
 
 GB = 1e9
@@ -34,7 +34,7 @@ def check_bucket(config: RefreshConfig) -> list[Finding]:
     """Of a store in a bucket: whether it can be read and written, and keeps to conditions."""
     if not is_address(config.store):
         return []
-    from perpo_core.remote import RemoteError, open_remote  # only where asked for
+    from perpo_core.store.bucket.objects import RemoteError, open_remote  # only where asked for
 
     try:
         open_remote(str(parse_place(config.store))).check()

@@ -19,14 +19,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from perpo_core import collect
-from perpo_core.boxes import BOX_FORMATS, compute_iou, parse_box
-from perpo_core.frames import build_framer
-from perpo_core.generate.identity import compute_candidates_key
-from perpo_core.generate.sampling import make_candidates
-from perpo_core.keys import compute_digest
-from perpo_core.stage import StageContext, find_or_make
-from perpo_core.store import Store, open_store
+from perpo_core.perception.boxes import BOX_FORMATS, compute_iou, parse_box
+from perpo_core.perception.frames import build_framer
+from perpo_core.stages import collect
+from perpo_core.stages.generate.identity import compute_candidates_key
+from perpo_core.stages.generate.sampling import make_candidates
+from perpo_core.stages.stage import StageContext, find_or_make
+from perpo_core.store.keys import compute_digest
+from perpo_core.store.open import open_store
+from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest

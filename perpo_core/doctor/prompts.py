@@ -13,13 +13,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from perpo_core import generate
-from perpo_core.collect import SAMPLES_FILE
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.lengths import check_lengths
 from perpo_core.doctor.texts import check_texts
-from perpo_core.findings import Finding
-from perpo_core.sources.rows import SampleRow
-from perpo_core.store import open_store
+from perpo_core.stages import generate
+from perpo_core.stages.collect import SAMPLES_FILE
+from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef

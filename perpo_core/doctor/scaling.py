@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from perpo_core.boxes import Box
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.naming import describe_rows
-from perpo_core.findings import Finding
-from perpo_core.images import compute_scaled_size
-from perpo_core.sources.rows import SampleRow
+from perpo_core.perception.boxes import Box
+from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.vision.images import compute_scaled_size
 from schemas.config import JsonlSource
 
 # A page scanned at 600 dots an inch keeps a width of 1,448 pixels; a receipt of the same length

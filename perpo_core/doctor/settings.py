@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_metrics
-from perpo_core.findings import Finding
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 
 

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from perpo_core.collect import SAMPLES_FILE, compute_samples_key
 from perpo_core.doctor.boxes import check_boxes
 from perpo_core.doctor.brightness import check_brightness
+from perpo_core.doctor.findings import Finding, Level
 from perpo_core.doctor.near_duplicates import Looks, report_near_duplicates
 from perpo_core.doctor.prompts import check_collected, check_prompts
 from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
-from perpo_core.findings import Finding, Level
-from perpo_core.sources import jsonl
-from perpo_core.sources.digits_source import preview_samples
-from perpo_core.sources.rows import SampleRow, SetAside
-from perpo_core.store import open_store
-from perpo_core.troubles import explain
+from perpo_core.process.troubles import explain
+from perpo_core.stages.collect import SAMPLES_FILE, compute_samples_key
+from perpo_core.stages.collect.sources import jsonl
+from perpo_core.stages.collect.sources.digits_source import preview_samples
+from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
 

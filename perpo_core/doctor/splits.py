@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from perpo_core.collect import WHERE_EMPTY
+from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_gates
-from perpo_core.findings import Finding
+from perpo_core.stages.collect import WHERE_EMPTY
 from schemas.base import CHOOSING_SPLIT, JUDGING_SPLIT, SPLITS, TASKS, Split, Task
 from schemas.config import DigitsSource, RefreshConfig
 

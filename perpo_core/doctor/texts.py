@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from perpo_core.findings import Finding
-from perpo_core.policy.check import load_special_tokens, load_tokenizer
-from perpo_core.sources.rows import SampleRow
+from perpo_core.doctor.findings import Finding
+from perpo_core.doctor.policy import load_special_tokens, load_tokenizer
+from perpo_core.stages.collect.sources.rows import SampleRow
 from schemas.config import RefreshConfig
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from perpo_core.findings import Finding
-from perpo_core.policy.check import check_policy_folder, load_tokenizer
+from perpo_core.doctor.findings import Finding
+from perpo_core.doctor.policy import check_policy_folder, load_tokenizer
 from perpo_core.policy.resolve import resolve_base, resolve_references
-from perpo_core.troubles import explain
+from perpo_core.process.troubles import explain
 from schemas.config import RefreshConfig
 
 

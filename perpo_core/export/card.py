@@ -6,8 +6,8 @@ from perpo_core.export.facts import ARXIV_ID, CardFacts
 from perpo_core.export.front_matter import build_front_matter
 from perpo_core.export.provenance import build_data, build_settings_table, build_versions
 from perpo_core.export.usage import build_usage
-from perpo_core.markdown import build_table, escape
 from perpo_core.report.choice import describe_choice
+from perpo_core.report.markdown import build_table, escape
 from perpo_core.report.summary import TASK_LABELS, compute_reading, label_metric
 from perpo_core.report.tables import build_metric_rows, compute_scale
 from schemas.artifact import Metric

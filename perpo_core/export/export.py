@@ -12,10 +12,10 @@ from perpo_core.export.facts import MODEL_CARD, CardFacts
 from perpo_core.export.folder import FileCopy, check_target, read_checked, write_folder
 from perpo_core.export.licence import read_licence
 from perpo_core.export.origin import find_origin
-from perpo_core.pointer import MODEL_FOLDER
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.load import load_artifacts
-from perpo_core.store import DamagedArtifact, Store
+from perpo_core.store.store import DamagedArtifact, Store
 from schemas.artifact import Checkpoint
 from schemas.run import RunRecord
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from perpo_core.atomic import TEMPORARY_PREFIX
-from perpo_core.keys import BLOCK_BYTES
+from perpo_core.store.atomic import TEMPORARY_PREFIX
+from perpo_core.store.keys import BLOCK_BYTES
 from schemas.artifact import FileRef
 
 LEFTOVER_AGE_S = 24 * 3600  # no export takes this long

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.store import Store
+from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint
 from schemas.run import RunRecord
 

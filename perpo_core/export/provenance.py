@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perpo_core.export.facts import CardFacts
-from perpo_core.markdown import build_table, escape
+from perpo_core.report.markdown import build_table, escape
 from perpo_core.report.summary import TASK_LABELS, format_number, merge_versions
 from perpo_core.report.tables import Setting, build_count_rows, build_settings
 from schemas.base import SPLITS, TASKS, StageName

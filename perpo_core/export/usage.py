@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from perpo_core.export.facts import CardFacts
-from perpo_core.markdown import build_fence
+from perpo_core.report.markdown import build_fence
 from schemas.config import BoxFormatName
 
 BOX_FORMAT_WORDS: dict[BoxFormatName, str] = {

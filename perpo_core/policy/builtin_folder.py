@@ -1,4 +1,5 @@
-"""Where the built-in policy lies; apart from builtin.py, so that asking costs no torch import."""
+"""Where the built-in policy lies; apart from what builds it, so that asking costs no torch
+import."""
 
 from __future__ import annotations
 

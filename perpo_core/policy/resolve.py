@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from perpo_core.inputs import refer_to
-from perpo_core.pointer import find_damage, load_promoted, require_known
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.store import Store
+from perpo_core.policy.stamps import refer_to
+from perpo_core.promotion.pointer import find_damage, load_promoted, require_known
+from perpo_core.store.store import Store
 from schemas.config import PolicyConfig
 from schemas.run import PolicyRef
 from schemas.train_config import TrainConfig

@@ -7,10 +7,10 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from perpo_core.boxes import Box, parse_box
-from perpo_core.frames import Framer
-from perpo_core.lists import spread_evenly
+from perpo_core.perception.boxes import Box, parse_box
+from perpo_core.perception.frames import Framer
 from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
+from perpo_core.stages.materialize.lists import spread_evenly
 from schemas.config import BoxFormatName
 
 NUM_BOXES_SHOWN = 2  # the ones that are drawn

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from perpo_core.approvals import Answer, find_answer
-from perpo_core.store import DamagedArtifact, Store
+from perpo_core.promotion.approvals import Answer, find_answer
+from perpo_core.store.store import DamagedArtifact, Store
 from schemas.artifact import (
     AnyArtifact,
     CandidateSet,

@@ -1,7 +1,8 @@
 """One run among others: what it measured, how it ended, and what changed since the run before.
 
-Numbers come from the run's report.json, which outlives its artifacts (perpo_core/garbage.py). A run
-without one, such as a failed run, is there with what its record says.
+Numbers come from the run's report.json, which outlives its artifacts
+(perpo_core/housekeeping/__init__.py). A run without one, such as a failed run, is there with what
+its record says.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from perpo_core.approvals import load_approvals
-from perpo_core.lenient import Unreadable, parse_dropping
-from perpo_core.pointer import find_line, load_history
+from perpo_core.promotion.approvals import load_approvals
+from perpo_core.promotion.pointer import find_line, load_history
 from perpo_core.report.load import find_stopped_stage
-from perpo_core.store import Store
+from perpo_core.store.lenient import Unreadable, parse_dropping
+from perpo_core.store.store import Store
 from schemas.report import Report
 from schemas.run import RunRecord
 

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from perpo_core.frames import build_framer
+from perpo_core.perception.frames import build_framer
 from perpo_core.report.cards import Album, Card
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.gallery import (
@@ -35,7 +35,7 @@ from perpo_core.report.tables import (
     format_duration,
     format_time,
 )
-from perpo_core.store import Store
+from perpo_core.store.store import Store
 from schemas.base import CHOOSING_SPLIT, TASKS
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.report import Report

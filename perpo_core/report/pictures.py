@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from perpo_core.images import read_image, scale_down
+from perpo_core.vision.images import read_image, scale_down
 
 MAX_SIDE = 320  # pixels, longer side
 PNG_LIMIT_BYTES = 24_000  # larger ones (photos) become JPEG

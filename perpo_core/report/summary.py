@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from perpo_core.approvals import Answer
-from perpo_core.metrics import LOWER_IS_BETTER
+from perpo_core.promotion.approvals import Answer
 from perpo_core.report.choice import find_bias
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
-from perpo_core.train.displacement import find_displacement
+from perpo_core.stages.evaluate.metrics import LOWER_IS_BETTER
+from perpo_core.stages.train.displacement import find_displacement
 from schemas.artifact import Gate, Metric
 from schemas.base import TASKS, Task
 from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary

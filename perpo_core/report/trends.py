@@ -26,8 +26,8 @@ from perpo_core.report.summary import (
 from perpo_core.report.tables import format_duration, format_time
 from perpo_core.report.trend_plots import build_trend_plots, get_metric
 from perpo_core.report.write import REPORTS_FOLDER
-from perpo_core.stage import utc_now
-from perpo_core.store import Store
+from perpo_core.store.provenance import utc_now
+from perpo_core.store.store import Store
 from schemas.base import STAGES, TASKS, Task
 from schemas.run import RunRecord
 

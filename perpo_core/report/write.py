@@ -7,7 +7,7 @@ from pathlib import Path
 from perpo_core.report.load import load_artifacts
 from perpo_core.report.page import build_page
 from perpo_core.report.summary import compute_report
-from perpo_core.store import Store
+from perpo_core.store.store import Store
 from schemas.run import RunRecord
 
 REPORTS_FOLDER = "reports"

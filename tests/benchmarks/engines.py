@@ -28,15 +28,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from perpo_core.objectives import ListBatch
-from perpo_core.objectives.perpo import compute_perpo_loss
-from perpo_core.train.budget import count_packed
-from perpo_core.train.data import RankedList
-from perpo_core.train.list_policy import ListPolicy
-from perpo_core.train.loader import Collator
-from perpo_core.train.packing import PackableList
-from perpo_core.train.references import compute_rows
-from perpo_core.train.trainer import ListTrainer
+from perpo_core.stages.train.budget import count_packed
+from perpo_core.stages.train.data import RankedList
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.loader import Collator
+from perpo_core.stages.train.objectives import ListBatch
+from perpo_core.stages.train.objectives.perpo import compute_perpo_loss
+from perpo_core.stages.train.packing import PackableList
+from perpo_core.stages.train.references import compute_rows
+from perpo_core.stages.train.trainer import ListTrainer
 from schemas.train_config import TrainConfig
 from tests.benchmarks.llava import PAD, Lists, Shape, build_model, build_processor, make_example
 

@@ -22,9 +22,9 @@ from transformers import (
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from perpo_core.generate.encoding import NOT_VISION
-from perpo_core.train.data import RankedList
-from perpo_core.train.packing import Branch, PackableList
+from perpo_core.policy.encoding import NOT_VISION
+from perpo_core.stages.train.data import RankedList
+from perpo_core.stages.train.packing import Branch, PackableList
 
 IMAGE_SIDE, PATCH_SIDE = 336, 14
 PROMPT_WORDS = 30

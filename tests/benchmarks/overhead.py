@@ -17,9 +17,9 @@ from typing import Any
 
 import httpx
 
-from flows.server import start_server
-from flows.serving import HOME
-from perpo_core.store import Store
+from flows.runs.home import HOME
+from flows.serving.server import start_server
+from perpo_core.store.store import Store
 from schemas.base import StageName
 from schemas.run import RunRecord
 from tests.flows.whole import load_latest, run_perpo

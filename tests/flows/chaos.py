@@ -43,7 +43,7 @@ from tests.flows.whole import (
     write_config,
 )
 
-VICTIMS = {"engine": "perpo_core.generate.child", "trainer": "perpo_core.train.child"}
+VICTIMS = {"engine": "perpo_core.stages.generate.child", "trainer": "perpo_core.stages.train.child"}
 KINDS = ("flow", "engine", "trainer", "server")
 RUN_SHARE, CHILD_SHARE = 0.5, 0.1  # of an undisturbed run's time: until a run or child is killed
 SERVER_AWAY_S = 10.0  # at most, before it is started again
@@ -201,7 +201,7 @@ def find_victim(
     for candidate in find_marked(mark):
         with suppress(psutil.Error):
             line = candidate.cmdline()
-            if VICTIMS[kind] in line and "perpo_core.supervisor" not in line:
+            if VICTIMS[kind] in line and "perpo_core.process.supervisor" not in line:
                 return candidate.pid
     return None
 

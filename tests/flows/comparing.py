@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from perpo_core.keys import hash_file
-from perpo_core.store import Store
+from perpo_core.store.keys import hash_file
+from perpo_core.store.store import Store
 from schemas.base import StageName
 from tests.flows.whole import list_digests, load_artifact, load_report
 

@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import yaml
 
-from flows.password import CLIENT_AUTH, SERVER_AUTH
-from flows.serving import PREFECT_FILE, ROOT
-from flows.supervised import supervised
+from flows.serving.password import CLIENT_AUTH, SERVER_AUTH
+from flows.serving.serve import PREFECT_FILE, ROOT
+from flows.serving.supervised import supervised
 from tests.flows.api import Api, wait_until
 from tests.flows.postgres import Postgres, running_postgres
 from tests.flows.prefect_server import Server
@@ -29,7 +29,7 @@ COMPOSE = ROOT / "infra" / "compose.yaml"
 CONNECTION = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PLACE = re.compile("^AWS_|_URL$|_HOME$|_DIRECTORY$|_STORE$|AUTH_STRING$")
 RUN_ID, WORKER = "PREFECT__FLOW_RUN_ID", "PREFECT__WORKER_NAME"  # Prefect's, in a run's processes
-GPU_CHILDREN = ("perpo_core.generate.child", "perpo_core.train.child")
+GPU_CHILDREN = ("perpo_core.stages.generate.child", "perpo_core.stages.train.child")
 START_TIMEOUT_S = 120.0
 
 

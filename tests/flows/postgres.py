@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server import HOST
-from flows.supervised import supervised
+from flows.serving.server import HOST
+from flows.serving.supervised import supervised
 from tests.flows.api import wait_until
 from tests.flows.served import find_free_port
 

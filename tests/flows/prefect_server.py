@@ -12,7 +12,7 @@ import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-from flows.supervised import supervised
+from flows.serving.supervised import supervised
 from tests.flows.whole import build_env
 
 START_TIMEOUT_S = 120

@@ -17,19 +17,20 @@ from pathlib import Path
 
 import psutil
 
-from flows import alerts, watches
-from flows.alerts import LATE_S
-from flows.password import CLIENT_AUTH, SERVER_AUTH, load_auth
-from flows.prefect_setup import set_environment
-from flows.server import HOST
-from flows.serving import HOME, PREFECT_FILE, ROOT, serve
-from flows.watches import START_S
+from flows.runs.home import HOME, load_auth
+from flows.serving import alerts, watches
+from flows.serving.alerts import LATE_S
+from flows.serving.password import CLIENT_AUTH, SERVER_AUTH
+from flows.serving.prefect_setup import set_environment
+from flows.serving.serve import PREFECT_FILE, ROOT, serve
+from flows.serving.server import HOST
+from flows.serving.watches import START_S
 from tasks.slots import GPU_SLOT
 from tests.flows.api import Api, wait_until
 from tests.flows.toy_child import CHILD
 from tests.flows.whole import CONFIG, build_bare_env
 
-ENTRYPOINTS = ("flows/deployed.py", "flows/stages.py")
+ENTRYPOINTS = ("flows/recipes/deployed.py", "flows/recipes/stages.py")
 SMALL = "small"
 TOY = "tests/flows/toy_deployed.py"
 

@@ -22,7 +22,7 @@ from transformers import (
 )
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-from perpo_core.policy.builtin import CHAT_TEMPLATE, END, FAKE, GLOBAL, IMAGE, PAD, build_tokenizer
+from perpo_core.bootstrap.model import CHAT_TEMPLATE, END, FAKE, GLOBAL, IMAGE, PAD, build_tokenizer
 
 VOCABULARY_SIZE = 49_280
 IMAGE_SIDE = 512  # pixels

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from perpo_core.approvals import request_approval
-from perpo_core.champion import find_champion
 from perpo_core.doctor import lengths
-from perpo_core.keys import compute_digest, compute_key, hash_folder
-from perpo_core.process import ChildFailed
-from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
+from perpo_core.process.parent import ChildFailed
+from perpo_core.promotion.approvals import request_approval
+from perpo_core.stages.promote.champion import find_champion
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.keys import compute_digest, compute_key, hash_folder
+from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from schemas.arrow import CANDIDATES, PREDICTIONS, PREFERENCES, SAMPLES, SCORES
 from schemas.artifact import (
     CandidateSet,
@@ -275,7 +276,7 @@ def build_command(store: Path | str, policy: Path | str) -> list[str]:
 
 
 if __name__ == "__main__":  # python -m tests.flows.toy refresh ...: the command, on toy stages
-    from flows.cli import app
+    from flows.commands.cli import app
 
     # As in a terminal, also where the tests run in the background of a script, which ignores it.
     signal.signal(signal.SIGINT, signal.default_int_handler)

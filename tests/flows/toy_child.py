@@ -16,9 +16,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from perpo_core.child import emit, load_job
-from perpo_core.process import run_child
-from perpo_core.stage import StageContext
+from perpo_core.process.child import emit, load_job
+from perpo_core.process.parent import run_child
+from perpo_core.stages.stage import StageContext
 
 CHILD = "tests.flows.toy_child"
 ROOT = Path(__file__).parents[2]

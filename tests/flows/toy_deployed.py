@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flows.deployed import refresh
-from flows.stages import collect, evaluate, generate, materialize, promote, score, train
+from flows.recipes.deployed import refresh
+from flows.recipes.stages import collect, evaluate, generate, materialize, promote, score, train
 from tests.flows.toy import TOY_STAGES, install
 
 __all__ = [

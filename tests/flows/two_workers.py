@@ -27,8 +27,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from flows.records import load_records
-from perpo_core.store import Store
+from flows.runs.records import load_records
+from perpo_core.store.store import Store
 from schemas.base import STAGES
 from tests.flows.comparing import compare_rows, find_differences
 from tests.flows.many import Many, RunProcess, find_run_processes, running_many

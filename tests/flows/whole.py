@@ -23,8 +23,8 @@ from typing import Any
 
 import psutil
 
-from flows.records import load_records
-from perpo_core.store import Store
+from flows.runs.records import load_records
+from perpo_core.store.store import Store
 from schemas.artifact import AnyArtifact
 from schemas.base import STAGES, StageName
 from schemas.run import RunRecord

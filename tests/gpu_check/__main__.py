@@ -38,7 +38,7 @@ def main() -> int:
     if obstacle:
         print(f"gpu-check: {obstacle}", file=sys.stderr)
         return 2
-    from perpo_core.environment import apply_defaults
+    from perpo_core.process.environment import apply_defaults
 
     apply_defaults()
     return check(arguments)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from perpo_core.child import emit
+from perpo_core.process.child import emit
 
 Figures = dict[str, Any]
 

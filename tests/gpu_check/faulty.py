@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from perpo_core.child import emit, load_job
+from perpo_core.process.child import emit, load_job
 from tests.gpu_check.plan import PartJob
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from perpo_core.train.list_policy import ListPolicy
-from perpo_core.train.parts import name_part
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.parts import name_part
 from tests.benchmarks.llava import PREFIX_TOKENS, PROMPT_WORDS, Shape
 
 IMAGE_TOKENS = PREFIX_TOKENS - PROMPT_WORDS

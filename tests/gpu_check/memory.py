@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import torch
 
-from perpo_core import collect, generate
-from perpo_core.child import emit, load_job
-from perpo_core.stage import find_or_make
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages import collect, generate
+from perpo_core.stages.stage import find_or_make
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
 from tests.gpu_check.stages import build_context, skip_if_unloadable

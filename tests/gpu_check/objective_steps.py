@@ -11,19 +11,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from perpo_core import collect
-from perpo_core.child import emit, load_job
-from perpo_core.keys import hash_folder
-from perpo_core.objectives import OBJECTIVES, TERMS
-from perpo_core.policy.builtin import build_model, build_processor
+from perpo_core.bootstrap.model import build_model, build_processor
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.stage import find_or_make
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages import collect
+from perpo_core.stages.stage import find_or_make
+from perpo_core.stages.train.objectives import OBJECTIVES, TERMS
+from perpo_core.store.keys import hash_folder
 from schemas.run import PolicyRef
 from tests.gpu_check.cases import Figures, report_case, use_exact_float32
 from tests.gpu_check.plan import PartJob
-from tests.perpo_core.small_lists import commit_lists
 from tests.perpo_core.small_store import build_context
-from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN, build_trainer, copy_weights
+from tests.perpo_core.stages.train.small_lists import commit_lists
+from tests.perpo_core.stages.train.training import (
+    NUM_LISTS,
+    SOURCE,
+    TRAIN,
+    build_trainer,
+    copy_weights,
+)
 
 # Two steps: the second loss is the first that follows from gradients.
 STEPS: dict[str, Any] = {"learning_rate": 3e-5, "epochs": 1, "eval_every_steps": 100}

@@ -12,8 +12,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from perpo_core.child import emit, load_job
-from perpo_core.process import run_child
+from perpo_core.process.child import emit, load_job
+from perpo_core.process.parent import run_child
 from tests.gpu_check.cases import Figures, judge
 from tests.gpu_check.plan import PartJob
 from tests.gpu_check.stages import skip_if_unloadable

@@ -20,15 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from perpo_core.child import emit, load_job
-from perpo_core.train.attention import attend_packed
-from perpo_core.train.data import RankedList, collate_lists
-from perpo_core.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.train.packing import ListLengths, PackableList
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages.train.attention import attend_packed
+from perpo_core.stages.train.data import RankedList, collate_lists
+from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
+from perpo_core.stages.train.packing import ListLengths, PackableList
 from tests.gpu_check.cases import Figures, judge, report_case, use_exact_float32
 from tests.gpu_check.plan import PartJob
-from tests.perpo_core.dense_attention import Layer, attend_densely, compare, make_inputs
-from tests.perpo_core.separately import compute_grads, compute_reference
+from tests.perpo_core.stages.train.dense_attention import (
+    Layer,
+    attend_densely,
+    compare,
+    make_inputs,
+)
+from tests.perpo_core.stages.train.separately import compute_grads, compute_reference
 from tests.perpo_core.tiny_families import FAMILIES, PAD, build_tiny, build_tiny_lists
 
 FLOAT32_SHARE = 1e-4

@@ -19,7 +19,7 @@ EVERYTHING_NEEDS = ("pyarrow", "transformers", "accelerate", "peft")
 
 @dataclass(frozen=True)
 class Part:
-    """`python -m MODULE job.json`, a child process as perpo_core.process runs it."""
+    """`python -m MODULE job.json`, a child process as perpo_core.process.parent runs it."""
 
     name: str
     module: str

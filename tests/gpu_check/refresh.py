@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from flows.recipe import follow_recipe
-from perpo_core.child import emit, load_job
-from perpo_core.stage import StageContext, StageResult, find_or_make
+from flows.recipes.recipe import follow_recipe
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages.stage import StageContext, StageResult, find_or_make
 from schemas.artifact import EvalReport
 from schemas.base import StageName
 from tasks.modules import load_stage

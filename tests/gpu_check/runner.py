@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpo_core.environment import build_child_env
-from perpo_core.process import ChildFailed, run_child
-from perpo_core.troubles import DiskFull
+from perpo_core.process.environment import build_child_env
+from perpo_core.process.parent import ChildFailed, run_child
+from perpo_core.process.troubles import DiskFull
 from tests.gpu_check.plan import EVERYTHING_NEEDS, LEAST_S, Part, PartJob, find_missing
 
 ROOT = Path(__file__).parents[2]

@@ -21,16 +21,16 @@ from torch.utils.data import Dataset
 from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from perpo_core.child import emit, load_job
-from perpo_core.train.budget import count_apart, count_packed
-from perpo_core.train.build import build_arguments
-from perpo_core.train.data import RankedList, TrainBatch
-from perpo_core.train.list_policy import ListPolicy
-from perpo_core.train.loader import Collator
-from perpo_core.train.meters import read_peak_memory_bytes
-from perpo_core.train.model import choose_trained
-from perpo_core.train.packing import PackableList
-from perpo_core.train.trainer import ListTrainer
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages.train.budget import count_apart, count_packed
+from perpo_core.stages.train.build import build_arguments
+from perpo_core.stages.train.data import RankedList, TrainBatch
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.loader import Collator
+from perpo_core.stages.train.meters import read_peak_memory_bytes
+from perpo_core.stages.train.model import choose_trained
+from perpo_core.stages.train.packing import PackableList
+from perpo_core.stages.train.trainer import ListTrainer
 from schemas.train_config import TrainConfig
 from tests.benchmarks.engines import compute_full_logps, spread_rows
 from tests.benchmarks.llava import PAD, Lists, Shape, build_processor
@@ -172,7 +172,7 @@ def start_anew(policy: ListPolicy) -> None:
 def build_trainer(
     policy: ListPolicy, method: str, shape: Shape, config: TrainConfig, folder: Path
 ) -> ListTrainer:
-    """As perpo_core.train.build makes it, without selection and checkpoints."""
+    """As perpo_core.stages.train.build makes it, without selection and checkpoints."""
     num_steps = WARM_UP_STEPS + MOST_STEPS
     arguments = build_arguments(config, folder, num_steps, False, False, policy.layer_name)
     arguments.save_strategy = SaveStrategy.NO

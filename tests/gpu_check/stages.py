@@ -8,11 +8,11 @@ from typing import Any
 
 from transformers import AutoProcessor
 
-from perpo_core.child import emit
-from perpo_core.keys import hash_folder
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.stage import StageContext
-from perpo_core.store import Store
+from perpo_core.process.child import emit
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.keys import hash_folder
+from perpo_core.store.store import Store
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 from tests.gpu_check.plan import PartJob

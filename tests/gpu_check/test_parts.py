@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from perpo_core.train import attention
-from perpo_core.train.data import collate_lists
-from perpo_core.train.list_policy import ListPolicy
-from perpo_core.train.model import choose_trained
-from perpo_core.train.packing import ListLengths
+from perpo_core.stages.train import attention
+from perpo_core.stages.train.data import collate_lists
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.model import choose_trained
+from perpo_core.stages.train.packing import ListLengths
 from schemas.train_config import TrainConfig
 from tests.benchmarks.llava import PAD, PREFIX_TOKENS, Lists, Shape, build_processor
 from tests.gpu_check import flops, memory, objectives, parity, speed

@@ -13,13 +13,13 @@ import httpx
 import pytest
 import yaml
 
-from flows.password import CLIENT_AUTH, SERVER_AUTH
-from flows.prefect_setup import PATIENT
-from flows.server import HOST, ORIGINS
-from flows.serving_setup import HEARTBEAT_S, POOL
-from flows.shared_server import build_app
-from flows.supervised import supervised
-from perpo_core.environment import DEFAULTS
+from flows.serving.password import CLIENT_AUTH, SERVER_AUTH
+from flows.serving.prefect_setup import PATIENT
+from flows.serving.server import HOST, ORIGINS
+from flows.serving.setup import HEARTBEAT_S, POOL
+from flows.serving.shared_server import build_app
+from flows.serving.supervised import supervised
+from perpo_core.process.environment import DEFAULTS
 from tests.flows.api import wait_until
 from tests.flows.served import find_free_port
 from tests.flows.whole import build_bare_env

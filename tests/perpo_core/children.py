@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from perpo_core.child import emit, load_job
-from perpo_core.process import run_child
+from perpo_core.process.child import emit, load_job
+from perpo_core.process.parent import run_child
 
 CHILDREN = "tests.perpo_core.children"
 CHILDREN_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 import torch
 
-from perpo_core import collect
-from perpo_core.inputs import refer_to
-from perpo_core.stage import find_or_make
+from perpo_core.policy.stamps import refer_to
+from perpo_core.stages import collect
+from perpo_core.stages.stage import find_or_make
 from schemas.run import PolicyRef
 from tests.perpo_core import scripted
-from tests.perpo_core.small_lists import commit_lists
 from tests.perpo_core.small_store import build_context
-from tests.perpo_core.training import NUM_LISTS, SOURCE, TRAIN
+from tests.perpo_core.stages.train.small_lists import commit_lists
+from tests.perpo_core.stages.train.training import NUM_LISTS, SOURCE, TRAIN
 
 
 @pytest.fixture(scope="session")
 def processor() -> Any:
-    from perpo_core.policy.builtin import build_processor
+    from perpo_core.bootstrap.model import build_processor
 
     return build_processor()
 
@@ -33,7 +33,7 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
     Fresh weights give every token the same probability to within a few percent; larger ones make
     likely and unlikely answers, and greedy decoding free of ties.
     """
-    from perpo_core.policy.builtin import build_model
+    from perpo_core.bootstrap.model import build_model
 
     model = build_model(processor, seed=1)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def policy(processor, tmp_path_factory) -> PolicyRef:
 @pytest.fixture(scope="session")
 def other_policy(processor, tmp_path_factory) -> PolicyRef:
     """Another model of the same family and tokenizer."""
-    from perpo_core.policy.builtin import build_model
+    from perpo_core.bootstrap.model import build_model
 
     folder = tmp_path_factory.mktemp("other")
     build_model(processor, seed=2).save_pretrained(folder)
@@ -72,7 +72,7 @@ def trainable(tmp_path_factory, policy, processor):
 @pytest.fixture
 def training_events(monkeypatch) -> list[dict[str, Any]]:
     """What the training child would tell its parent; threads as in the child."""
-    from perpo_core.train import child, history, references
+    from perpo_core.stages.train import child, history, references
 
     told: list[dict[str, Any]] = []
     for module in (child, history, references):

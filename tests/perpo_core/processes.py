@@ -15,7 +15,7 @@ def find_children(module: str) -> list[psutil.Process]:
             words = process.cmdline()
         except psutil.Error:  # it ended in between
             continue
-        if module in words and "perpo_core.supervisor" not in words:
+        if module in words and "perpo_core.process.supervisor" not in words:
             found.append(process)
     return found
 

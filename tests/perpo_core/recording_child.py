@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from perpo_core.generate import child, vllm_engine
+from perpo_core.stages.generate import child, vllm_engine
 from schemas.run import SamplingJob
 
 PROMPT_IDS_FILE = "prompt_ids.jsonl"

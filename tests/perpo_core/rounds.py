@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from perpo_core import promote
-from perpo_core.keys import compute_hash
-from perpo_core.stage import StageContext, as_parents, find_or_make
-from perpo_core.store import describe_file, write_atomic
+from perpo_core.stages import promote
+from perpo_core.stages.stage import StageContext, find_or_make
+from perpo_core.store.atomic import write_atomic
+from perpo_core.store.keys import compute_hash
+from perpo_core.store.provenance import as_parents
+from perpo_core.store.workspace import describe_file
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import Checkpoint, EvalReport, Metric, Promotion
 from schemas.run import RunRecord, StageRecord

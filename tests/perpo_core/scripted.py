@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from perpo_core.generate import child, sampling
-from perpo_core.generate.engine import GREEDY_INDEX, Answer, Outcome
-from perpo_core.generate.prompts import Prompt
-from perpo_core.generate.refusals import TOO_LONG, Refusal
-from perpo_core.keys import derive_seed
+from perpo_core.policy.prompts import Prompt
+from perpo_core.policy.refusals import TOO_LONG, Refusal
+from perpo_core.stages.generate import child, sampling
+from perpo_core.stages.generate.engine import GREEDY_INDEX, Answer, Outcome
+from perpo_core.store.keys import derive_seed
 from schemas.run import SamplingJob
 
 MODULE = "tests.perpo_core.scripted"

@@ -9,16 +9,17 @@ from typing import Any
 import pyarrow as pa
 from PIL import Image
 
-from perpo_core.images import hash_pixels
-from perpo_core.keys import (
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.keys import (
     compute_candidate_hash,
     compute_digest,
     compute_hash,
     compute_prompt_id,
     compute_sample_id,
 )
-from perpo_core.stage import StageContext, as_parents, describe_producer, utc_now
-from perpo_core.store import Store
+from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.store import Store
+from perpo_core.vision.images import hash_pixels
 from schemas.arrow import CANDIDATES, SAMPLES
 from schemas.artifact import CandidateSet, Counts, SampleSet
 from schemas.base import StageName, Task

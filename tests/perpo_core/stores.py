@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.planning import plan_refresh
-from flows.recipe import follow_recipe
-from flows.records import write_record
-from flows.runner import load_recorded
-from perpo_core.stage import StageContext, find_or_make
-from perpo_core.store import open_store
+from flows.recipes.planning import plan_refresh
+from flows.recipes.recipe import follow_recipe
+from flows.recipes.runner import load_recorded
+from flows.runs.records import write_record
+from perpo_core.stages.stage import StageContext, find_or_make
+from perpo_core.store.open import open_store
 from schemas.base import STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord

@@ -37,7 +37,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-from perpo_core.train.packing import Branch, PackableList
+from perpo_core.stages.train.packing import Branch, PackableList
 
 VOCABULARY_SIZE, IMAGE, PAD = 64, 60, 0
 SIDE, PATCH = 16, 8  # pixels of a tile and of a patch

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.server import start_server
+from flows.serving.server import start_server
 from tasks.progress import Progress
 
 

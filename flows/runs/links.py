@@ -1,0 +1,23 @@
+"""Where a browser finds a run's report: at the server of `perpo serve`, else in the file system."""
+
+from __future__ import annotations
+
+from flows.runs.home import HOME, find_public_url, find_reports_key, find_served
+from perpo_core.store.place import find_folder
+from perpo_core.store.store import Store
+from schemas.run import RunRecord
+
+REPORTS_PATH = "/perpo/reports"  # of the UI's address; Prefect's own pages have no such path
+
+
+def find_report_url(store: Store, record: RunRecord) -> str | None:
+    """The report's address, http where the store is served; None if the run has none."""
+    if record.report is None:
+        return None
+    served = find_served(store.root)
+    if served is None:
+        return (store.root / record.report).absolute().as_uri()
+    page = record.report.relative_to("reports").as_posix()
+    key = find_reports_key(find_folder(store.place) / HOME)
+    path = "/".join(filter(None, (REPORTS_PATH, key, page)))
+    return f"{find_public_url() or served.removesuffix('/api')}{path}"

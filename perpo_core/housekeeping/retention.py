@@ -1,0 +1,128 @@
+"""What of a store is kept: the last runs of each name and everything they rest on.
+
+Kept are the last N completed runs of each name and every run since the oldest of them; of those the
+artifacts of every stage, their parents up to the samples (so also the held-out answers that an
+evaluation compares), reference log-probabilities of lists that are kept, and the folder of every
+policy that they started from or name in their configuration. Kept are the promoted policy and the
+one that `perpo rollback --previous` goes to. A policy is kept without what it was made of, else
+the chain of rounds would keep every night for ever.
+
+A run record or a kept artifact that cannot be read would keep nobody knows what, and so would a
+pointer of which nothing tells: as long as there is one, nothing is removed (`list_unknown`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from perpo_core.promotion.pointer import CURRENT, Pointer, find_previous, is_lost, load_promoted
+from perpo_core.store.store import KEY, KINDS, Store, name_artifact, parse_artifact
+from schemas.run import RunRecord
+
+ATTEMPT = re.compile(r"attempt-(\d+)")
+Name = tuple[str, str]
+"""Kind and key of an artifact."""
+
+
+@dataclass
+class Kept:
+    """What no clean-up may touch."""
+
+    artifacts: set[Name] = field(default_factory=set)
+    """With the attempt that artifact.json points at."""
+    attempts: set[tuple[str, str, int]] = field(default_factory=set)
+    """Attempts whose folder something names, whatever artifact.json points at."""
+
+    def holds(self, kind: str, key: str) -> bool:
+        return (kind, key) in self.artifacts or any(a[:2] == (kind, key) for a in self.attempts)
+
+
+def choose_runs(records: Sequence[RunRecord], num_keep: int) -> list[RunRecord]:
+    """The last `num_keep` completed runs of each name, and every run since; oldest first.
+
+    Unfinished runs in between and after belong to it: somebody may want to resume them.
+    """
+    kept: list[RunRecord] = []
+    for name in {record.config.name for record in records}:
+        runs = [record for record in records if record.config.name == name]
+        completed = [record for record in runs if record.status == "completed"]
+        since = completed[-num_keep].order if len(completed) > num_keep else None
+        kept += [record for record in runs if since is None or record.order >= since]
+    return sorted(kept, key=lambda record: record.order)
+
+
+def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:
+    """Everything that these runs and the promoted pointer rest on."""
+    entries = [(entry.kind, entry.key) for run in runs for entry in run.stages.values()]
+    artifacts = _add_parents(store, entries)
+    artifacts |= _find_references(store, artifacts)
+    folders = [folder for run in runs for folder in _list_policies(run)]
+    folders += [store.root / pointer.folder for pointer in _list_pointers(store) if pointer.folder]
+    attempts = {found for folder in folders if (found := find_attempt(store, folder))}
+    return Kept(artifacts, attempts)
+
+
+def list_unknown(store: Store, runs: Sequence[RunRecord]) -> list[str]:
+    """Names of the files, run records aside, that cannot be read and would say what to keep.
+
+    `runs` are the kept ones.
+    """
+    entries = {(entry.kind, entry.key) for run in runs for entry in run.stages.values()}
+    names = [name_artifact(*entry) for entry in sorted(_add_parents(store, entries))]
+    bodies = [(name, store.read(name)) for name in names]
+    damaged = [name for name, body in bodies if body is not None and parse_artifact(body) is None]
+    return [*([CURRENT] if is_lost(store) else []), *damaged]
+
+
+def _add_parents(store: Store, names: Iterable[Name]) -> set[Name]:
+    found: set[Name] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        artifact = store.load(*name)
+        waiting += [(parent.kind, parent.key) for parent in artifact.parents] if artifact else []
+    return found
+
+
+def _find_references(store: Store, kept: set[Name]) -> set[Name]:
+    """No artifact names the tables that its training read; their lists do."""
+    loaded = {key: store.load("references", key) for key in store.list_keys("references")}
+    return {
+        ("references", key)
+        for key, table in loaded.items()
+        if table and any((parent.kind, parent.key) in kept for parent in table.parents)
+    }
+
+
+def _list_policies(run: RunRecord) -> Iterator[Path]:
+    """Folders a run needs to be run again; hub ids and names give paths that do not matter."""
+    yield run.policy_folder
+    named = [run.config.policy.model, run.config.policy.base, *run.config.train.extra_references]
+    yield from (Path(name).expanduser().absolute() for name in named if name)
+
+
+def _list_pointers(store: Store) -> Iterator[Pointer]:
+    current = load_promoted(store)
+    if current is None:
+        return
+    yield current
+    try:
+        yield find_previous(store)
+    except ValueError:  # nothing before it, or not known any more
+        return
+
+
+def find_attempt(store: Store, path: Path) -> tuple[str, str, int] | None:
+    """Kind, key and attempt of the artifact that a path lies in; None outside of artifacts."""
+    inside = store.locate(path)
+    parts = inside.parts if inside else ()
+    if len(parts) < 2 or parts[0] not in KINDS or not KEY.fullmatch(parts[1]):
+        return None
+    numbered = ATTEMPT.fullmatch(parts[2]) if len(parts) > 2 else None
+    return parts[0], parts[1], int(numbered[1]) if numbered else 0

@@ -1,0 +1,26 @@
+"""How an answer is judged: read in a way that has a name, and rewarded as its task says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perpo_core.perception.boxes import Frame
+from perpo_core.perception.rewards import REWARDS, Reading, RewardResult, Target
+from schemas.base import Task
+from schemas.config import RefreshConfig, ScoreConfig
+
+READING = 2  # raised when an answer is read or judged in another way than before
+
+
+def describe_judging(config: RefreshConfig) -> dict[str, Any]:
+    """How answers are read and judged: part of the key of every stage that asks for rewards."""
+    settings = config.score.model_dump(exclude={"workers"})
+    return {**settings, "box_format": config.policy.box_format, "reading": READING}
+
+
+def score_text(
+    text: str, task: Task, target: Target, frame: Frame, box_format: str, config: ScoreConfig
+) -> RewardResult:
+    """The reward of one answer under the task's configured reward; reward None if unreadable."""
+    reading = Reading(frame, box_format, config.collapse_whitespace, config.count_reading)
+    return REWARDS[getattr(config, task)](text, target, reading)

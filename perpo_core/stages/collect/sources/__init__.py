@@ -1,0 +1,34 @@
+"""Where samples come from: a new source is one module with three functions, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from perpo_core.stages.collect.sources import digits_source, jsonl
+from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+
+
+class Source(Protocol):
+    """What a source module offers; `config` is the section of its own kind."""
+
+    IS_COMPOSED: bool
+    """Its samples are made when they are asked for: naming them costs what collecting costs."""
+
+    def compute_identity(self, config: Any) -> Any:
+        """JSON that is equal exactly when the samples are: content, never paths."""
+
+    def count_rows(self, config: Any) -> int:
+        """How many rows `iterate_samples` will yield."""
+
+    def iterate_samples(self, config: Any, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+        """The rows, lazily and in a fixed order; ValueError where the configuration says fail.
+
+        Raises InputChanged as soon as something read is not what a given identity says.
+        """
+
+
+SOURCES: dict[str, Source] = {
+    "digits": digits_source,
+    "jsonl": jsonl,
+}

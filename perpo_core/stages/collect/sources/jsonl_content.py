@@ -1,0 +1,146 @@
+"""What a JSON Lines source held when its key was computed, and whether that is what is read now.
+
+Files and images are hashed as they are read, so that nothing else is ever collected under a key:
+somebody may be writing them. What a row says is perpo_core/stages/collect/sources/jsonl_row.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from perpo_core.policy.stamps import InputChanged
+from perpo_core.stages.collect.sources.jsonl_keys import parse_json
+from perpo_core.stages.collect.sources.jsonl_row import find_image
+from perpo_core.stages.collect.sources.rows import RowError
+from perpo_core.store.keys import hash_file
+from perpo_core.vision.brightness import Brightness
+from perpo_core.vision.images import ImageError, StoredImage
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """One image file, ready for the store or only looked at, and the sha256 of its bytes."""
+
+    stored: StoredImage
+    file_hash: str
+    brightness: Brightness | None = None
+    """Where the image is only looked at."""
+
+
+Content = tuple[str, dict[str, str | None]]
+"""sha256 of a file's lines, and of each image that it names; None where there is none."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row: its file, its number from 1, and what the file held when its key was computed."""
+
+    file: Path
+    number: int
+    content: Content | None
+
+    def __str__(self) -> str:
+        return f"{self.file} row {self.number}"
+
+    @property
+    def row(self) -> str:
+        """The same wherever the folder lies."""
+        return f"{self.file.parent.name}/{self.file.name}:{self.number}"
+
+
+def iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """(row number from 1, line) of every line that is not blank."""
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file; correct source.files")
+    with file.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")  # Windows editors put it there
+            if line.strip():
+                yield number, line
+
+
+def _hash_lines(file: Path) -> str:
+    digest = hashlib.sha256()
+    for _, line in iterate_lines(file):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def _hash_image(path: Path) -> str | None:
+    return hash_file(path) if os.path.isfile(path) else None
+
+
+def hash_content(file: Path) -> Content:
+    """A file's sha256 with those of its images by name; a row that names none adds nothing."""
+    digest = hashlib.sha256()
+    images: dict[str, str | None] = {}
+    for number, line in iterate_lines(file):
+        digest.update(line)
+        try:
+            raw = parse_json(line, f"{file} row {number}")
+            path = find_image(raw, file.parent, f"{file} row {number}")
+        except RowError:
+            continue  # the row is refused or set aside for what the file itself says
+        if raw["image"] not in images:
+            images[raw["image"]] = _hash_image(path)
+    return digest.hexdigest(), images
+
+
+def iterate_rows(files: list[Path], identity: Any = None) -> Iterator[tuple[Place, bytes]]:
+    """Every row of all files; raises InputChanged after a file that is not what it was."""
+    known = identity["files"] if identity else [None] * len(files)
+    for file, content in zip(files, known, strict=True):
+        digest, num_lines = hashlib.sha256(), 0
+        for number, line in iterate_lines(file):
+            num_lines += 1
+            digest.update(line)
+            yield Place(file, number, content), line
+        if content and digest.hexdigest() != content[0]:
+            raise InputChanged(file)
+        if not num_lines:
+            raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+
+
+def require_same_lines(place: Place) -> None:
+    """A bad row may be half of what somebody is writing."""
+    if place.content and _hash_lines(place.file) != place.content[0]:
+        raise InputChanged(place.file)
+
+
+def find_known(raw: dict[str, Any], place: Place) -> Path:
+    """Where the row's image lies; raises InputChanged if the identity says otherwise."""
+    file, content = place.file, place.content
+    try:
+        path = find_image(raw, file.parent, str(place))
+    except RowError as error:
+        name = raw.get("image")
+        if content and isinstance(name, str) and name in content[1]:  # a link that leads elsewhere
+            raise InputChanged(file.parent / name) from error
+        raise
+    if content and raw["image"] not in content[1]:
+        raise InputChanged(file)
+    return path
+
+
+def load_known(
+    path: Path, place: Place, load: Callable[[Path, str], LoadedImage], name: str
+) -> LoadedImage:
+    """The image; raises InputChanged unless its file is the one that the identity holds."""
+
+    def require_same(found: str | None) -> None:
+        if place.content and found != place.content[1][name]:
+            raise InputChanged(path)
+
+    try:
+        image = load(path, str(place))
+    except (ImageError, OSError):
+        require_same(_hash_image(path))
+        raise
+    require_same(image.file_hash)
+    return image

@@ -1,0 +1,139 @@
+"""The keys of a JSON Lines row: each at most once, none that is nearly known, none that would
+change what is asked or true and cannot be expressed here. All other keys are the user's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import unicodedata
+from functools import partial
+from typing import Any
+
+from perpo_core.stages.collect.sources.rows import RowError, show_value
+
+KNOWN = (
+    "task", "image", "prompt", "answer", "box", "box_norm", "box_format",
+    "split", "width", "height", "source", "licence",
+)  # fmt: skip
+
+_ONE_IMAGE = "a row is about one still image; name it as image"
+_ONE_QUESTION = "a row is one question; write it as prompt and its truth as answer or box"
+_IN_PROMPT = "write what it says into prompt"
+_ONE_BOX = "a row has one box; write the box around it as box, in a row of its own"
+_SAMPLED = "answers are sampled from the policy; write the true one as answer"
+# Key -> what to do instead.
+INEXPRESSIBLE = {
+    "system": _IN_PROMPT,
+    "system_prompt": _IN_PROMPT,
+    "choices": _IN_PROMPT,
+    "options": _IN_PROMPT,
+    "tools": "nothing is called; remove it",
+    "messages": _ONE_QUESTION,
+    "conversation": _ONE_QUESTION,
+    "conversations": _ONE_QUESTION,
+    "history": _ONE_QUESTION,
+    "turns": _ONE_QUESTION,
+    "images": _ONE_IMAGE,
+    "video": _ONE_IMAGE,
+    "videos": _ONE_IMAGE,
+    "audio": _ONE_IMAGE,
+    "audios": _ONE_IMAGE,
+    "crop": "the whole image is read; cut the image file",
+    "answers": "a row has one truth; write it as answer",
+    "boxes": _ONE_BOX,
+    "bboxes": _ONE_BOX,
+    "objects": _ONE_BOX,
+    "polygon": _ONE_BOX,
+    "polygons": _ONE_BOX,
+    "segmentation": _ONE_BOX,
+    "mask": _ONE_BOX,
+    "masks": _ONE_BOX,
+    "point": _ONE_BOX,
+    "points": _ONE_BOX,
+    "keypoints": _ONE_BOX,
+    "chosen": _SAMPLED,
+    "rejected": _SAMPLED,
+    "rejected_response": _SAMPLED,
+    "responses": _SAMPLED,
+}
+# As a plain text these are often somebody's own notes; as lists and objects they are data.
+OFTEN_NOTES = frozenset({"history", "objects", "options", "crop", "point", "mask", "turns"})
+# What other formats call it: named where the known key is missing.
+OTHER_NAMES = {
+    "task": ("type", "task_type"),
+    "image": ("image_path", "img", "img_path", "image_file", "file_name", "filename", "path"),
+    "prompt": ("question", "query", "instruction", "expression", "text", "input"),
+    "answer": (
+        "label", "text", "ground_truth", "gt", "solution", "target", "truth", "transcription",
+        "output", "response", "count",
+    ),
+    "box": ("bbox", "bbox_2d", "bounding_box", "answer"),
+}  # fmt: skip
+CLOSE = 0.75  # of difflib: one letter wrong in a short word
+
+
+def parse_json(line: bytes, where: str) -> dict[str, Any]:
+    """The line as a JSON object with no key twice, at any depth. Raises RowError."""
+    try:
+        raw = json.loads(line.decode(), object_pairs_hook=partial(_build_object, where))
+    except RowError:
+        raise
+    except UnicodeDecodeError as error:
+        raise RowError("malformed row", f"{where}: not UTF-8 text ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise RowError(
+            "malformed row", f"{where}: not a JSON object ({error}): {show_value(line.decode())}"
+        ) from error
+    if not isinstance(raw, dict):
+        raise RowError("malformed row", f"{where}: not a JSON object: {show_value(raw)}")
+    return raw
+
+
+def _build_object(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON allows a key twice and every reader takes another one of the two."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise RowError(
+                "doubled key",
+                f"{where}: key {show_value(key)} twice, {show_value(found[key])} and "
+                f"{show_value(value)}; keep one",
+            )
+        found[key] = value
+    return found
+
+
+def check_keys(raw: dict[str, Any], where: str) -> None:
+    """Raise RowError for a key that is nearly a known one, or says what is not expressed here."""
+    for key, value in raw.items():
+        if key in KNOWN or value in (None, "", [], {}):
+            continue
+        known = _SPELLINGS.get(_spell(key))
+        if known in KNOWN:
+            raise RowError(
+                "unknown key",
+                f"{where}: key {show_value(key)} is not read; write {show_value(known)}",
+            )
+        if known is not None and not (known in OFTEN_NOTES and not isinstance(value, list | dict)):
+            raise RowError(
+                "key that cannot be expressed",
+                f"{where}: {show_value(key)[1:-1]} cannot be expressed: {INEXPRESSIBLE[known]}",
+            )
+
+
+def hint_at(raw: dict[str, Any], key: str) -> str:
+    """Where `key` is missing, the key that was probably meant, as the end of a sentence; or ""."""
+    given = [name for name, value in raw.items() if name not in KNOWN and value is not None]
+    close = difflib.get_close_matches(key, given, n=1, cutoff=CLOSE)
+    other = [name for name in OTHER_NAMES.get(key, ()) if raw.get(name) is not None]
+    found = close or other
+    return f" (the row has {show_value(found[0])}: write it as {show_value(key)})" if found else ""
+
+
+def _spell(key: str) -> str:
+    """A key without what readers overlook: case, form of Unicode, spaces, dashes, underscores."""
+    return "".join(c for c in unicodedata.normalize("NFKC", key).casefold() if c.isalnum())
+
+
+_SPELLINGS = {_spell(key): key for key in (*KNOWN, *INEXPRESSIBLE)}

@@ -1,0 +1,180 @@
+"""Stage evaluate: base against trained on the same held-out prompts, greedy and sampled.
+
+Both policies answer every validation and test prompt through the same engine, and no selection
+prompt: those chose the checkpoint. A prompt that one of them cannot take is left out for both. The
+base's answers are a candidate set of their own in the store, so that training with other settings
+does not sample them again. The report reads the test split; gates read the validation split.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perpo_core.perception.frames import build_framer
+from perpo_core.perception.judging import describe_judging, score_text
+from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
+from perpo_core.policy.stamps import refer_to
+from perpo_core.stages.evaluate.metrics import LOWER_IS_BETTER, compute_metrics, list_metrics
+from perpo_core.stages.generate import compute_candidates_key, make_candidates
+from perpo_core.stages.samples import SAMPLE_COLUMNS
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.keys import compute_digest
+from perpo_core.store.keys import compute_key as compute_stage_key
+from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from schemas.arrow import PREDICTIONS
+from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
+from schemas.base import JUDGING_SPLIT, Split
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, SamplingRequest
+
+__all__ = ["KIND", "LOWER_IS_BETTER", "VERSION", "compute_key", "list_metrics", "run"]
+
+KIND = "evaluation"
+VERSION = 3
+SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
+
+
+def build_request(config: RefreshConfig) -> SamplingRequest:
+    """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
+    return SamplingRequest(
+        splits=SPLITS,
+        num_candidates=config.evaluate.num_samples,
+        greedy=True,
+        temperature=config.generate.temperature,
+        top_p=config.generate.top_p,
+        max_tokens=config.generate.max_tokens,
+        seed=config.evaluate.seed,
+        shard_prompts=config.generate.shard_prompts,
+        engine=config.generate.engine,
+        dtype=config.policy.dtype,
+        max_model_len=config.policy.max_model_len,
+    )
+
+
+def compute_key(
+    config: RefreshConfig, policy: PolicyRef, samples: SampleSet, checkpoint: Checkpoint
+) -> str:
+    """Samples, both policies, how they are asked and how answers are judged."""
+    settings = {
+        "request": build_request(config).model_dump(mode="json"),
+        "judging": describe_judging(config),
+        "bootstrap_resamples": config.evaluate.bootstrap_resamples,
+        "seed": config.evaluate.seed,
+        "policy_digest": policy.digest,
+    }
+    return compute_stage_key("evaluate", VERSION, as_parents(samples, checkpoint), settings)
+
+
+def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpoint) -> EvalReport:
+    """Answers, rewards and intervals of both policies; uncommitted."""
+    started = time.monotonic()
+    workspace = context.open_workspace(KIND, key)
+    base = _answer(context, samples, context.policy, "base")
+    trained_policy = refer_to(context.store.path(checkpoint, "model"), checkpoint.policy_digest)
+    trained = _answer(context, samples, trained_policy, "trained")
+    # What one policy cannot take is left out for both: they are compared on the same samples.
+    refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
+    by_prompt = _load_samples(context, samples)
+    answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
+    rows = [
+        row
+        for name, candidates in (("base", base), ("trained", trained))
+        for row in _score_answers(context, answered, candidates, name)
+    ]
+    predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
+    files = [workspace.write_table("predictions.parquet", predictions)]
+    left_out = {
+        sample["sample_id"]: refusal
+        for prompt, refusal in refusals.items()
+        for sample in by_prompt[prompt]
+    }
+    files += write_dropped(workspace, left_out, "evaluate")
+    resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
+    metrics, headroom = compute_metrics(predictions, "test", resamples, seed)
+    validation, _ = compute_metrics(predictions, JUDGING_SPLIT, resamples, seed)
+    return EvalReport(
+        stage="evaluate",
+        key=key,
+        digest=compute_digest(files),
+        files=files,
+        counts=_count(len(rows), left_out, context.config),
+        parents=as_parents(samples, checkpoint, base, trained),
+        producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
+                                   base.producer.engine),
+        created_at=utc_now(),
+        seconds=time.monotonic() - started,
+        attempt=workspace.attempt,
+        metrics=metrics,
+        validation=validation,
+        headroom_closed=headroom,
+    )  # fmt: skip
+
+
+def _answer(
+    context: StageContext, samples: SampleSet, policy: PolicyRef, name: str
+) -> CandidateSet:
+    """A policy's held-out answers, from the store where it has them."""
+    request = build_request(context.config)
+    key = compute_candidates_key(request, policy, samples)
+    found = context.find("candidates", key, context.log)
+    if found is not None:
+        context.log(f"{name}: held-out answers are in the store already")
+        return found
+    context.log(f"{name}: answering the held-out prompts")
+    made, _ = context.make_alone(
+        "candidates", key, lambda: make_candidates(context, key, request, policy, samples)
+    )
+    return made
+
+
+def _count(num_kept: int, left_out: Refusals, config: RefreshConfig) -> Counts:
+    """In answers of both policies to samples."""
+    per_sample = 2 * (1 + config.evaluate.num_samples)
+    dropped = {reason: n * per_sample for reason, n in count_reasons(left_out).items()}
+    return Counts(num_in=num_kept + sum(dropped.values()), num_kept=num_kept, dropped=dropped)
+
+
+def _load_samples(context: StageContext, samples: SampleSet) -> dict[str, list[dict[str, Any]]]:
+    """prompt_id -> its held-out samples, without their images."""
+    table = pq.read_table(
+        context.store.path(samples, "samples.parquet"),
+        columns=[*SAMPLE_COLUMNS, "image_id"],
+        filters=[("split", "in", SPLITS)],
+    )
+    by_prompt: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_pylist():
+        by_prompt.setdefault(row["prompt_id"], []).append(row)
+    return by_prompt
+
+
+def _score_answers(
+    context: StageContext,
+    by_prompt: dict[str, list[dict[str, Any]]],
+    candidates: CandidateSet,
+    policy_name: str,
+) -> Iterator[dict[str, Any]]:
+    """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
+    config = context.config
+    build_frame = build_framer(config.policy.box_format, context.policy.folder)
+    for path in context.store.paths(candidates):
+        for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
+            for sample in by_prompt.get(answer["prompt_id"], []):
+                frame = build_frame(sample["width"], sample["height"])
+                result = score_text(answer["text"], sample["task"], sample["target"], frame,
+                                    config.policy.box_format, config.score)  # fmt: skip
+                yield {
+                    "sample_id": sample["sample_id"],
+                    "image_id": sample["image_id"],
+                    "task": sample["task"],
+                    "split": sample["split"],
+                    "policy": policy_name,
+                    "index": answer["index"],
+                    "text": answer["text"],
+                    "reward": result.reward or 0.0,
+                    "error": result.error,
+                }

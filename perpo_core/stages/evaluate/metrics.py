@@ -1,0 +1,127 @@
+"""Evaluation numbers: what each task reports, from the scored answers of both policies.
+
+Every metric is a function of rewards. The greedy answer of a sample (index -1) gives the task's
+own metrics and `greedy_reward`; the n sampled ones (index 0, 1, ...) give `sampled_reward` (their
+mean: what the policy gives on average, which is what the loss moves) and `best_of_n` (their
+maximum: what choosing well among its answers could reach). An unreadable answer counts as
+reward 0, since leaving it out would compare the policies on different samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from perpo_core.stages.evaluate.statistics import compare_paired
+from schemas.artifact import Metric
+from schemas.base import TASKS, Split, Task
+
+Values = NDArray[np.float64]
+GREEDY_INDEX = -1
+
+# Task -> metric -> from the greedy rewards [P]. IoU >= 0.5 is RefCOCO's accuracy; similarity and
+# count accuracy reach 1 exactly when text or count are right.
+GREEDY_METRICS: dict[Task, dict[str, Callable[[Values], Values]]] = {
+    "grounding": {
+        "acc_at_50": lambda iou_P: (iou_P >= 0.5).astype(np.float64),
+        "mean_iou": lambda iou_P: iou_P,
+    },
+    "ocr": {
+        "edit_distance": lambda similarity_P: 1 - similarity_P,
+        "exact": lambda similarity_P: (similarity_P == 1).astype(np.float64),
+    },
+    "counting": {"accuracy": lambda accuracy_P: (accuracy_P == 1).astype(np.float64)},
+}
+REWARD_METRICS = ("greedy_reward", "sampled_reward", "best_of_n")
+SMALLEST_HEADROOM = 1e-9  # below it the ratio would be one of rounding errors
+LOWER_IS_BETTER = frozenset({"edit_distance"})
+
+
+def list_metrics(task: Task) -> tuple[str, ...]:
+    """The names of every metric a task reports."""
+    return (*GREEDY_METRICS[task], *REWARD_METRICS)
+
+
+def compute_metrics(
+    predictions: pa.Table, split: Split, resamples: int, seed: int
+) -> tuple[dict[Task, dict[str, Metric]], dict[Task, float | None]]:
+    """(metrics, headroom_closed) by task, for the tasks this split has; the order of rows is free.
+
+    headroom_closed is (trained - base) / (base best of n - base) of the mean greedy reward; None
+    where the base's best of n is no better than its greedy answer. Raises ValueError, naming the
+    sample, unless both policies have one greedy answer and equally many sampled ones everywhere.
+    """
+    of_split = predictions.filter(pc.equal(predictions["split"], split))
+    metrics: dict[Task, dict[str, Metric]] = {}
+    headroom_closed: dict[Task, float | None] = {}
+    for task in TASKS:
+        rows = of_split.filter(pc.equal(of_split["task"], task))
+        if not rows.num_rows:
+            continue
+        base, trained = _build_values(rows, "base", task), _build_values(rows, "trained", task)
+        _check_same_samples(base, trained, task, split)
+        images = _find_images(rows, base[0])
+        metrics[task] = {
+            name: compare_paired(base[1][name], trained[1][name], images, resamples, seed)
+            for name in list_metrics(task)
+        }
+        headroom_closed[task] = compute_headroom_closed(metrics[task])
+    return metrics, headroom_closed
+
+
+def compute_headroom_closed(metrics: dict[str, Metric]) -> float | None:
+    """Share of the way from the base's greedy answer to its best of n; None if there is no way."""
+    greedy = metrics["greedy_reward"]
+    headroom = metrics["best_of_n"].base - greedy.base
+    return greedy.delta / headroom if headroom > SMALLEST_HEADROOM else None
+
+
+def _build_values(rows: pa.Table, policy: str, task: Task) -> tuple[list[str], dict[str, Values]]:
+    """(sample_ids in order [P], metric name -> one value a sample [P]) of one policy."""
+    of_policy = rows.filter(pc.equal(rows["policy"], policy))
+    ordered = of_policy.sort_by([("sample_id", "ascending"), ("index", "ascending")])
+    indices_of: dict[str, list[int]] = {}
+    pairs = zip(ordered["sample_id"].to_pylist(), ordered["index"].to_pylist(), strict=True)
+    for sample_id, index in pairs:
+        indices_of.setdefault(sample_id, []).append(index)
+    if not indices_of:
+        raise ValueError(f"the predictions hold no {task} answer of the {policy} policy")
+    width = max(len(indices) for indices in indices_of.values())  # answers a sample
+    expected = list(range(GREEDY_INDEX, max(width, 2) - 1))
+    for sample_id, indices in indices_of.items():
+        if indices != expected:
+            raise ValueError(
+                f"sample {sample_id} ({task}) must have one greedy answer of the {policy} policy "
+                "and as many sampled ones as every other sample; evaluate again"
+            )
+    rewards_P_N = pc.fill_null(ordered["reward"], 0.0).to_numpy().reshape(-1, width)
+    greedy_P, sampled_P_N = rewards_P_N[:, 0], rewards_P_N[:, 1:]
+    values = {name: compute(greedy_P) for name, compute in GREEDY_METRICS[task].items()}
+    values |= {
+        "greedy_reward": greedy_P,
+        "sampled_reward": sampled_P_N.mean(axis=1),
+        "best_of_n": sampled_P_N.max(axis=1),
+    }
+    return list(indices_of), values
+
+
+def _find_images(rows: pa.Table, sample_ids: list[str]) -> list[str]:
+    """The image each sample asks about [P]."""
+    pairs = zip(rows["sample_id"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
+    image_of = dict(pairs)
+    return [image_of[sample_id] for sample_id in sample_ids]
+
+
+def _check_same_samples(
+    base: tuple[list[str], object], trained: tuple[list[str], object], task: Task, split: Split
+) -> None:
+    different = sorted(set(base[0]) ^ set(trained[0]))
+    if different:
+        raise ValueError(
+            f"{len(different)} {task} samples of split {split} have answers of one policy only, "
+            f"the first is {different[0]}; evaluate again"
+        )

@@ -1,0 +1,230 @@
+"""Score: a reward for every candidate, shard by shard.
+
+Candidates belong to a prompt and meet its samples by prompt_id: samples that share a prompt and
+differ in their truth each get their own score rows. One score part a candidate shard, under the
+same name, so that workers can score shards side by side and `run` collects what they made. Images
+are never read: rewards compare texts. A score that an earlier set holds of the same sample and
+answer, judged the same way, is taken over.
+
+Left out: several rewards mixed into one. `rewards` keeps rewards by name, so a mixture has a place.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perpo_core.perception.frames import needs_policy
+from perpo_core.perception.judging import describe_judging, score_text
+from perpo_core.policy.refusals import load_refusals
+from perpo_core.stages.samples import ScorableSample, load_scorable_samples
+from perpo_core.stages.score.check import check_candidates, list_shards
+from perpo_core.stages.score.earlier import EarlierScores, Pair
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.keys import compute_digest, compute_hash
+from perpo_core.store.keys import compute_key as compute_stage_key
+from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.workspace import Workspace
+from schemas.arrow import SCORES
+from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
+from schemas.base import Split, Task
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef
+
+KIND = "scores"
+VERSION = 1
+SPLIT: Split = "train"  # of the candidates
+CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
+UNREADABLE = "unreadable answer"
+
+
+def compute_key(
+    config: RefreshConfig, policy: PolicyRef, samples: SampleSet, candidates: CandidateSet
+) -> str:
+    """Scores depend on samples, candidates, and how answers are judged.
+
+    The candidates' digest covers the policy, whose processor tells the resized image size.
+    """
+    del policy
+    parents = as_parents(samples, candidates)
+    return compute_stage_key("score", VERSION, parents, describe_judging(config))
+
+
+def compute_scoring_digest(config: RefreshConfig, policy: PolicyRef) -> str:
+    """All that the score of a given answer to a given sample depends on."""
+    resizer = policy.digest if needs_policy(config.policy.box_format) else None
+    return compute_hash(["scoring", VERSION, describe_judging(config), resizer])
+
+
+def score_share(
+    context: StageContext,
+    key: str,
+    samples: SampleSet,
+    candidates: CandidateSet,
+    start: int = 0,
+    step: int = 1,
+) -> list[FileRef]:
+    """Score candidate shards start, start + step, ...; finished parts are kept as they are.
+
+    In steps, since neighbours are of one task and cost alike. Raises ValueError for a candidate
+    whose prompt has no sample.
+    """
+    workspace = context.open_workspace(KIND, key)
+    scorer: Scorer | None = None
+    shards = list_shards(candidates)[start::step]
+    files: list[FileRef] = []
+    for shard in shards:
+        made_of = [key, samples.digest, shard.sha256]
+        file = workspace.find_part(shard.path, made_of)
+        if file is None:
+            scorer = scorer or build_scorer(context, key, samples, candidates)
+            path = context.store.path(candidates, shard.path)
+            file = _score_shard(scorer, path, workspace, shard.path, made_of)
+        files.append(file)
+        context.progress(len(files), len(shards), "shards")
+    return files
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What scoring a shard needs besides the shard."""
+
+    config: RefreshConfig
+    by_prompt: dict[str, list[ScorableSample]]
+    """prompt_id -> its samples."""
+    earlier: EarlierScores
+    scoring_digest: str
+
+
+def build_scorer(
+    context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet
+) -> Scorer:
+    """The samples, and the scores that earlier sets hold."""
+    scoring_digest = compute_scoring_digest(context.config, context.policy)
+    earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
+    refused = load_refusals(context.store, candidates)
+    by_prompt = load_scorable_samples(context, samples, SPLIT, refused)
+    return Scorer(context.config, by_prompt, earlier, scoring_digest)
+
+
+def list_policies(candidates: CandidateSet) -> list[str]:
+    """Digests of the policies whose answers the set holds, ascending."""
+    return sorted(candidates.prompts_per_policy) or [candidates.policy_digest]
+
+
+def _score_shard(
+    scorer: Scorer, path: Path, workspace: Workspace, name: str, made_of: object
+) -> FileRef:
+    """Write the scores of one candidate shard, in its order and of one prompt by sample_id."""
+    pairs = list(_pair(scorer, path))
+    known = scorer.earlier.find([_identify(sample, candidate) for sample, candidate in pairs])
+    rows = []
+    for sample, candidate in pairs:
+        earlier = known.get(_identify(sample, candidate))
+        rows.append(
+            {**earlier, "index": candidate["index"]}  # equal answers share their hash
+            if earlier
+            else _score_candidate(scorer.config, sample, candidate)
+        )
+    num_reused = sum(_identify(*pair) in known for pair in pairs)
+    table = pa.Table.from_pylist(rows, schema=SCORES)
+    return workspace.write_part(name, table, made_of, num_reused, scorer.scoring_digest)
+
+
+def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:
+    """Every candidate of a shard with every sample of its prompt."""
+    for row, candidate in enumerate(pq.read_table(path, columns=CANDIDATE_COLUMNS).to_pylist()):
+        if candidate["prompt_id"] not in scorer.by_prompt:
+            raise ValueError(
+                f"{path}, row {row}: no {SPLIT} sample has the prompt_id "
+                f"{candidate['prompt_id']}, so samples and candidates do not belong together; "
+                "generate the candidates again from these samples"
+            )
+        for sample in scorer.by_prompt[candidate["prompt_id"]]:
+            yield sample, candidate
+
+
+def _identify(sample: ScorableSample, candidate: dict[str, Any]) -> Pair:
+    return sample.sample_id, candidate["candidate_hash"]
+
+
+def _score_candidate(
+    config: RefreshConfig, sample: ScorableSample, candidate: dict[str, Any]
+) -> dict[str, Any]:
+    """One row of SCORES."""
+    result = score_text(
+        candidate["text"], sample.task, sample.target, sample.frame,
+        config.policy.box_format, config.score,
+    )  # fmt: skip
+    reward = result.reward
+    if reward is None and config.score.on_unparsed == "zero":
+        reward = 0.0
+    return {
+        "sample_id": sample.sample_id,
+        "prompt_id": candidate["prompt_id"],
+        "index": candidate["index"],
+        "candidate_hash": candidate["candidate_hash"],
+        "task": sample.task,
+        "reward": reward,
+        "rewards": [] if reward is None else [(getattr(config.score, sample.task), reward)],
+        "parsed": None if result.error else json.dumps(result.parsed, ensure_ascii=False),
+        "error": result.error,
+    }
+
+
+def run(context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet) -> ScoredSet:
+    """Every part, those already made included, with counts of candidate-sample pairs.
+
+    Raises ValueError for a candidate without a sample, a sample without candidates, and a
+    candidate that is there twice.
+    """
+    started = time.monotonic()
+    check_candidates(context.store, samples, candidates, SPLIT)
+    files = score_share(context, key, samples, candidates)
+    workspace = context.open_workspace(KIND, key)
+    paths = [workspace.folder / file.path for file in files]
+    scores = pa.concat_tables(pq.read_table(p, columns=["task", "reward", "error"]) for p in paths)
+    num_without = scores["reward"].null_count
+    num_unreadable = scores.num_rows - scores["error"].null_count
+    num_reused = sum(file.num_reused for file in files)
+    context.log(
+        f"scores of {scores.num_rows} answers, {num_unreadable} of them {UNREADABLE}s: "
+        f"{scores.num_rows - num_reused} made, {num_reused} taken over from earlier sets"
+    )
+    return ScoredSet(
+        stage="score",
+        key=key,
+        digest=compute_digest(files),
+        files=files,
+        counts=Counts(
+            num_in=scores.num_rows,
+            num_kept=scores.num_rows - num_without,
+            dropped={UNREADABLE: num_without} if num_without else {},
+            num_reused=num_reused,
+        ),
+        parents=as_parents(samples, candidates),
+        producer=describe_producer(seed=context.config.generate.seed, threads=1),
+        created_at=utc_now(),
+        seconds=time.monotonic() - started,
+        attempt=workspace.attempt,
+        mean_reward=_compute_mean_reward(scores),
+        scoring_digest=compute_scoring_digest(context.config, context.policy),
+        policy_digests=list_policies(candidates),
+    )
+
+
+def _compute_mean_reward(scores: pa.Table) -> dict[Task, float]:
+    """Task -> mean over the answers that have a reward; a task without any is left out."""
+    means = scores.group_by("task").aggregate([("reward", "mean")]).sort_by("task")
+    return {
+        row["task"]: row["reward_mean"]
+        for row in means.to_pylist()
+        if row["reward_mean"] is not None
+    }

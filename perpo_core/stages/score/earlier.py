@@ -1,0 +1,97 @@
+"""Scores of earlier sets, by sample and answer.
+
+A score is taken over from a set that judged in the same way (scoring digest) and has an answer of
+one of the policies. Newest sets first, then the finished parts of a scoring that was interrupted; a
+set is opened when the newer ones left something wanting, by its sample ids alone, and its rows are
+read only after all its files have been verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from perpo_core.stages.earlier import EarlierFiles, list_earlier
+from perpo_core.stages.stage import StageContext
+from perpo_core.store.row_index import RowIndex, read_distinct
+from schemas.artifact import AnyArtifact, ScoredSet
+
+Pair = tuple[str, str]
+"""sample_id and candidate_hash."""
+
+
+class EarlierSet:
+    """One scored set, or a part of one, opened when something is looked for."""
+
+    def __init__(self, context: StageContext, files: EarlierFiles) -> None:
+        self._context, self._files = context, files
+
+    @cached_property
+    def _index(self) -> RowIndex:
+        # At an address files must be fetched, and thereby verified, before they can be opened.
+        if self._context.store.is_remote and not self._files.is_sound:
+            return RowIndex("sample_id", {})
+        paths, log = self._files.paths, self._context.log
+        rows = ((row[0], path) for path in paths for row in read_distinct(path, ["sample_id"], log))
+        return RowIndex("sample_id", dict(rows))
+
+    def find_samples(self, sample_ids: Collection[str]) -> set[str]:
+        """Those of the samples that it has scores of."""
+        known = self._index.file_of.keys() & set(sample_ids)
+        return known if known and self._files.is_sound else set()
+
+    def read(self, sample_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """The rows it has of these samples."""
+        known = sorted(self._index.file_of.keys() & set(sample_ids))
+        return self._index.take(known).to_pylist() if known and self._files.is_sound else []
+
+
+class EarlierScores:
+    """What earlier sets say of answers; nothing under force."""
+
+    def __init__(
+        self, context: StageContext, key: str, scoring_digest: str, policies: Sequence[str]
+    ) -> None:
+        self._sets = (
+            [] if context.force else list(_list_sets(context, key, scoring_digest, policies))
+        )
+
+    def find(self, pairs: Sequence[Pair]) -> dict[Pair, dict[str, Any]]:
+        """Of these pairs, the rows of SCORES that there are; the newest of several."""
+        found: dict[Pair, dict[str, Any]] = {}
+        wanting = set(pairs)
+        for earlier in self._sets:
+            if not wanting:
+                break
+            for row in earlier.read(sample_id for sample_id, _ in wanting):
+                pair = row["sample_id"], row["candidate_hash"]
+                if pair in wanting:
+                    found[pair] = row
+            wanting -= found.keys()
+        return found
+
+    def find_samples(self, sample_ids: Collection[str]) -> set[str]:
+        """Those of the samples that any earlier set scored; no row is read."""
+        wanting = set(sample_ids)
+        for earlier in self._sets:
+            if not wanting:
+                break
+            wanting -= earlier.find_samples(wanting)
+        return set(sample_ids) - wanting
+
+
+def _list_sets(
+    context: StageContext, key: str, scoring_digest: str, policies: Sequence[str]
+) -> Iterator[EarlierSet]:
+    """What to look into: sets, newest first, then what a scoring that was interrupted finished."""
+
+    def fits(artifact: AnyArtifact) -> bool:
+        return (
+            isinstance(artifact, ScoredSet)
+            and artifact.scoring_digest == scoring_digest
+            and not set(artifact.policy_digests).isdisjoint(policies)
+        )
+
+    for files in list_earlier(context, "scores", key, fits, {scoring_digest}):
+        yield EarlierSet(context, files)

@@ -1,0 +1,157 @@
+"""Stage train: the listwise objective on ranked lists; the best checkpoint on selection stays.
+
+The work happens in a child process (perpo_core.stages.train.child) that gives its memory back by
+ending. A killed run resumes from its last checkpoint, or takes the finished model where only the
+commit was missing: both lie in the workspace until the stage has committed.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from perpo_core.perception.judging import describe_judging
+from perpo_core.policy.stamps import unchanged
+from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.process.parent import run_child
+from perpo_core.stages.stage import Asked, StageContext
+from perpo_core.stages.train import sidecars
+from perpo_core.stages.train.finished import ADAPTER, MODEL, load_finished
+from perpo_core.stages.train.sampled_by import check_sampled_by
+from perpo_core.store.keys import compute_digest, hash_folder
+from perpo_core.store.keys import compute_key as compute_stage_key
+from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
+from schemas.base import CHOOSING_SPLIT
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, TrainJob
+
+KIND = "checkpoint"
+VERSION = 3
+CHILD = "perpo_core.stages.train.child"
+MEMORY_ADVICE = (
+    "lower train.micro_batch_lists or train.micro_batch_tokens, or set train.gradient_checkpointing"
+)
+LOG_FILE = "train.log"
+# How the same sums are computed: in what portions, by how many processes, with what kept in memory.
+# They move a trained weight by rounding alone, as another machine would, and make no other policy.
+COMPUTED_ALIKE = {
+    "threads", "processes", "sharding", "gradient_checkpointing", "micro_batch_lists",
+    "micro_batch_tokens",
+}  # fmt: skip
+# References count by their content; the others are for who looks on.
+NOT_IN_KEY = COMPUTED_ALIKE | {
+    "progress_timeout_s", "trackers", "displacement_nats", "extra_references",
+}  # fmt: skip
+
+
+def compute_key(
+    config: RefreshConfig, policy: PolicyRef, samples: SampleSet, preferences: PreferenceSet
+) -> str:
+    """Lists, selection samples, start policy, the train section, and how answers are judged.
+
+    References count by their content, wherever they lie; raises ValueError where one is missing.
+    """
+    train = config.train
+    references = sidecars.resolve(config)
+    settings = {
+        "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
+        "judging": describe_judging(config),
+        "dtype": config.policy.dtype,
+        "max_tokens": config.generate.max_tokens,
+        "policy_digest": policy.digest,
+        "base_digest": references.base.digest if references.base else None,
+        "extra_reference_digests": [ref.digest for ref in references.extra],
+    }
+    key = compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
+    return Asked(key, references)
+
+
+def find_curves(context: StageContext, key: str) -> Path:
+    """Where TensorBoard's files of a training go: `tensorboard --logdir STORE/tensorboard`."""
+    return context.store.root / "tensorboard" / f"{context.config.name}-{key[:12]}"
+
+
+def run(
+    context: StageContext, key: str, samples: SampleSet, preferences: PreferenceSet
+) -> Checkpoint:
+    """Train on every list; uncommitted.
+
+    Raises ValueError if the sampler's log-probabilities shall be the reference and are of another
+    policy.
+    """
+    started = time.monotonic()
+    config = context.config.train
+    preferences_file = context.store.path(preferences, "preferences.parquet")
+    if config.reference_logps == "sampled":
+        check_sampled_by(context.policy, preferences_file)
+    workspace = context.open_workspace(KIND, key)
+    resolved = key.inputs if isinstance(key, Asked) else sidecars.resolve(context.config)
+    references = sidecars.list_jobs(
+        context, preferences, workspace.scratch / "references", resolved
+    )
+    job = TrainJob(
+        config=context.config,
+        policy=context.policy,
+        references=references,
+        samples_file=context.store.path(samples, "samples.parquet"),
+        preferences_file=preferences_file,
+        folder=workspace.folder,
+    )
+
+    policies = [reference.policy for reference in references]
+    with unchanged(*policies), workspace.publishing(LOG_FILE):
+        result = load_finished(workspace.folder) or _train(context, key, preferences, job)
+    context.store.publish(find_curves(context, key))
+    files = workspace.describe_tree(MODEL) + workspace.describe_tree(ADAPTER)
+    num_lists = sum(preferences.num_lists.values())
+    return Checkpoint(
+        stage="train",
+        key=key,
+        digest=compute_digest(files),
+        files=files,
+        counts=Counts(num_in=num_lists, num_kept=num_lists),
+        parents=as_parents(samples, preferences),
+        producer=describe_producer(config.seed, config.threads, result["device"]),
+        created_at=utc_now(),
+        seconds=time.monotonic() - started,
+        attempt=workspace.attempt,
+        policy_digest=hash_folder(workspace.folder / MODEL),
+        base_policy_digest=context.policy.digest,
+        chosen_step=result["chosen_step"],
+        reference_difference_nats=result["reference_difference_nats"],
+        history=result["history"],
+        chosen_on=CHOOSING_SPLIT,
+        readings=result["readings"],
+    )
+
+
+def _train(
+    context: StageContext, key: str, preferences: PreferenceSet, job: TrainJob
+) -> dict[str, Any]:
+    """Train in a child process; the fields of its result."""
+    config = context.config.train
+
+    def on_event(event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            context.progress(event["done"], event["total"], event["unit"])
+        if event["event"] == "reference":
+            [made] = [each for each in job.references if each.name == event["name"]]
+            sidecars.commit(context, preferences, made, event["device"])
+
+    return run_child(
+        CHILD,
+        job,
+        on_event=on_event,
+        log=context.log,
+        progress_timeout_s=config.progress_timeout_s,
+        env={
+            **build_child_env(max(1, config.threads // config.processes)),
+            **CPU_TRAINING_ENV,
+            "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
+        },
+        log_path=job.folder / LOG_FILE,
+        processes=config.processes,
+        memory_advice=MEMORY_ADVICE,
+    )

@@ -1,0 +1,179 @@
+"""Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text.
+
+A list may carry its crop: a list of its own, the same prompt with every image cropped and the best
+answers only. K: further references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from perpo_core.policy.encoding import encode_messages, encode_prompt
+from perpo_core.policy.prompts import Prompt, clean_messages
+from perpo_core.stages.train.crops import crop_image
+from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """One list: packable tokens, rewards and (once computed) reference log-probabilities."""
+
+    list_id: str
+    packable: PackableList
+    rewards_G: Sequence[float]
+    ref_logps_G: Sequence[float] | None = None
+    extra_ref_logps_KG: Sequence[Sequence[float]] = ()
+    crop: RankedList | None = None
+
+
+class RankedLists(Dataset[RankedList]):
+    """Rows of preferences.parquet; images are decoded when a list is asked for."""
+
+    def __init__(self, preferences_file: Path, processor: Any) -> None:
+        columns = ["sample_id", "prompt_id", "images", "prompt", "responses"]
+        self._table = pq.read_table(preferences_file, columns=columns)
+        self._processor = processor
+        self.ref_logps_PG: list[list[float]] | None = None
+        self.extra_ref_logps_KPG: list[list[list[float]]] = []
+        self.crops: CroppedLists | None = None
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def __getitem__(self, index: int) -> RankedList:
+        row = self.load_row(index)
+        prompt = _read_prompt(row)
+        prefix_ids, vision = encode_prompt(self._processor, prompt)
+        return RankedList(
+            row["sample_id"],
+            PackableList(prefix_ids, _read_branches(row["responses"]), vision),
+            [response["reward"] for response in row["responses"]],
+            self.ref_logps_PG[index] if self.ref_logps_PG else None,
+            [rows[index] for rows in self.extra_ref_logps_KPG],
+            self.crops[index] if self.crops is not None else None,
+        )
+
+    def read_id(self, index: int) -> str:
+        """The list's sample_id."""
+        return str(self._table["sample_id"][index])
+
+    def read_sampled_logps(self, index: int) -> list[float]:
+        """Log-probabilities of the list's answers under the policy that sampled them, nats."""
+        return [response["logp"] for response in self.load_row(index)["responses"]]
+
+    def load_row(self, index: int) -> dict[str, Any]:
+        """The row of preferences.parquet."""
+        row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
+        return row
+
+
+class CroppedLists(Dataset[RankedList]):
+    """The crops of the lists: every image cropped, once and for all, and the best answers only."""
+
+    def __init__(self, lists: RankedLists, processor: Any, seed: int) -> None:
+        self._lists = lists
+        self._processor = processor
+        self._seed = seed
+        self.ref_logps_PG: list[list[float]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._lists)
+
+    def read_id(self, index: int) -> str:
+        """The sample_id of the list it is the crop of."""
+        return self._lists.read_id(index)
+
+    def __getitem__(self, index: int) -> RankedList:
+        row = self._lists.load_row(index)
+        prompt = _read_prompt(row)
+        images = [
+            crop_image(image, f"{row['sample_id']}/{number}", self._seed)
+            for number, image in enumerate(prompt.open_images())
+        ]
+        prefix_ids, vision = encode_messages(self._processor, prompt.messages, images)
+        best = find_best_responses(row["responses"])
+        return RankedList(
+            row["sample_id"],
+            PackableList(prefix_ids, _read_branches(best), vision),
+            [response["reward"] for response in best],
+            self.ref_logps_PG[index] if self.ref_logps_PG else None,
+        )
+
+
+def find_best_responses(responses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that share the highest reward, in the list's order."""
+    highest = max(response["reward"] for response in responses)
+    return [response for response in responses if response["reward"] == highest]
+
+
+def _read_prompt(row: dict[str, Any]) -> Prompt:
+    images = [image["bytes"] for image in row["images"]]
+    return Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+
+
+def _read_branches(responses: Sequence[dict[str, Any]]) -> list[Branch]:
+    return [Branch(response["token_ids"]) for response in responses]
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """Packed lists and their rewards, [P, G] padded with zeros where the mask is False."""
+
+    packed: PackedBatch
+    rewards_PG: Tensor
+    ref_logps_PG: Tensor
+    num_tokens_PG: Tensor
+    extra_ref_logps_KPG: Tensor
+    crop: TrainBatch | None = None
+
+    @property
+    def num_lists(self) -> int:
+        return int(self.rewards_PG.shape[0])
+
+    def to(self, device: torch.device | str) -> TrainBatch:
+        return TrainBatch(
+            self.packed.to(device),
+            self.rewards_PG.to(device),
+            self.ref_logps_PG.to(device),
+            self.num_tokens_PG.to(device),
+            self.extra_ref_logps_KPG.to(device),
+            self.crop.to(device) if self.crop is not None else None,
+        )
+
+
+def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
+    """A batch of lists of any sizes; all of them have a crop or none has."""
+    packed = pack_lists([ranked.packable for ranked in lists], pad_id)
+    group_size = packed.mask_BG.shape[1]
+    lengths = [
+        [len(branch.ids) - branch.num_unscored for branch in ranked.packable.branches]
+        for ranked in lists
+    ]
+    references = [ranked.ref_logps_G or [0.0] * len(ranked.rewards_G) for ranked in lists]
+    extra_KPG = zip(*(ranked.extra_ref_logps_KG for ranked in lists), strict=True)
+    tables = [_pad(rows, group_size, torch.float32) for rows in extra_KPG]
+    crops = [ranked.crop for ranked in lists if ranked.crop is not None]
+    assert len(crops) in (0, len(lists))
+    return TrainBatch(
+        packed,
+        _pad([ranked.rewards_G for ranked in lists], group_size, torch.float64),
+        _pad(references, group_size, torch.float32),
+        _pad(lengths, group_size, torch.long),
+        torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
+        collate_lists(crops, pad_id) if crops else None,
+    )
+
+
+def _pad(rows: Sequence[Sequence[float]], width: int, dtype: torch.dtype) -> Tensor:
+    table = torch.zeros(len(rows), width, dtype=dtype)
+    for number, row in enumerate(rows):
+        table[number, : len(row)] = torch.tensor(row, dtype=dtype)
+    return table

@@ -1,0 +1,88 @@
+"""A policy as the trainer calls it: a batch of packed lists in, log-probabilities of answers out.
+
+One forward call a batch, crops included, so that a distributed wrapper sees one forward for every
+backward. The trainer wraps and moves this module; `policy` in it is the transformers model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from perpo_core.stages.train.data import TrainBatch
+from perpo_core.stages.train.logps import compute_token_logps, sum_by_answer
+from perpo_core.stages.train.objectives import ListBatch
+from perpo_core.stages.train.objectives.pairs import find_best
+
+
+class ListPolicy(nn.Module):
+    """Wraps a transformers image-text-to-text model, bare or with PEFT adapters."""
+
+    def __init__(self, policy: Any, autocast: bool = False) -> None:
+        super().__init__()
+        self.policy = policy
+        self.autocast = autocast
+        """Compute in bfloat16 although the weights are wider."""
+
+    @property
+    def base(self) -> Any:
+        """The transformers model itself, without what PEFT wraps around it."""
+        return self.policy.get_base_model() if isinstance(self.policy, PeftModel) else self.policy
+
+    @property
+    def layer_name(self) -> str:
+        """The class of the decoder's layers."""
+        return type(self.base.get_decoder().layers[0]).__name__
+
+    def generate(self, **inputs: Any) -> Tensor:
+        """Answers as the policy gives them; through here, so that sharded weights are gathered."""
+        with self.precision():
+            answers: Tensor = self.policy.generate(**inputs)
+        return answers
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.policy.device
+        return device
+
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
+        """(logps_PG, the same of the crops or None), nats, float32 or wider."""
+        with self.precision():
+            return self._compute(batch), self._compute(batch.crop) if batch.crop else None
+
+    def precision(self) -> torch.autocast:
+        """The context in which this policy computes, wherever it does."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+
+    def _compute(self, batch: TrainBatch) -> Tensor:
+        return sum_by_answer(compute_token_logps(self.base, batch.packed), batch.packed)
+
+
+def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
+    """What objectives look at; `model` is a ListPolicy, wrapped or not."""
+    logps_PG, crop_logps_PB = model(batch)
+    lists = ListBatch(
+        logps_PG=logps_PG,
+        ref_logps_PG=batch.ref_logps_PG,
+        rewards_PG=batch.rewards_PG,
+        mask_PG=batch.packed.mask_BG,
+        num_tokens_PG=batch.num_tokens_PG,
+        extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
+    )
+    return lists if batch.crop is None else _add_crop(lists, crop_logps_PB, batch.crop)
+
+
+def _add_crop(lists: ListBatch, logps_PB: Tensor, crop: TrainBatch) -> ListBatch:
+    """The log-probabilities of the crops' answers, put where these answers stand in their lists."""
+    best_PG = find_best(lists)
+
+    def place(values_PB: Tensor) -> Tensor:
+        """Both masks hold the best answers of a list in its order, list after list."""
+        empty_PG = values_PB.new_zeros(best_PG.shape)
+        return empty_PG.masked_scatter(best_PG, values_PB[crop.packed.mask_BG])
+
+    return replace(lists, crop_logps_PG=place(logps_PB), ref_crop_logps_PG=place(crop.ref_logps_PG))

@@ -1,0 +1,65 @@
+"""Log-probabilities of the scored tokens of packed lists, without ever holding full logits.
+
+Only the hidden states that predict a scored token are projected onto the vocabulary, a chunk at a
+time; the backward pass recomputes each chunk. Peak memory is chunk x vocabulary, whatever the
+length of the list.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from perpo_core.stages.train.attention import NO_MASK_SHAPE, use_packed_attention
+from perpo_core.stages.train.families import build_positions, find_obstacle
+from perpo_core.stages.train.packing import PackedBatch
+from perpo_core.stages.train.separate import compute_hidden_apart
+
+CHUNK_TOKENS = 1024  # 1024 x 128k vocabulary x 4 bytes = 0.5 GB, the largest block ever held
+
+
+def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
+    """log p(token | image, prompt, earlier tokens of its answer), float32 or wider: [M] nats.
+
+    `model` is a transformers image-text-to-text model; layers of it may have adapters.
+    """
+    compute_hidden = compute_hidden_apart if find_obstacle(model) else compute_hidden_packed
+    hidden_MH = compute_hidden(model, batch)
+    head = model.get_output_embeddings()
+    pieces = [
+        checkpoint(_project, head, hidden, targets, use_reentrant=False)
+        for hidden, targets in zip(
+            hidden_MH.split(CHUNK_TOKENS), batch.targets_M.split(CHUNK_TOKENS), strict=True
+        )
+    ]
+    return torch.cat(pieces)
+
+
+def compute_hidden_packed(model: Any, batch: PackedBatch) -> Tensor:
+    """Hidden states that predict the scored tokens, all from one row: [M, H]."""
+    use_packed_attention(model)
+    hidden_1NH = model.model(
+        input_ids=batch.input_ids_N[None],
+        position_ids=build_positions(model, batch),
+        attention_mask=batch.input_ids_N.new_ones(NO_MASK_SHAPE, dtype=torch.bool),
+        packed_layout=batch.layout,
+        use_cache=False,
+        **batch.vision,
+    ).last_hidden_state
+    return hidden_1NH[0, batch.sources_M]
+
+
+def _project(head: nn.Module, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:
+    logits_MV = head(hidden_MH)
+    logits_MV = logits_MV.to(torch.promote_types(logits_MV.dtype, torch.float32))
+    return torch.log_softmax(logits_MV, -1).gather(-1, targets_M[:, None]).squeeze(-1)
+
+
+def sum_by_answer(token_logps_M: Tensor, batch: PackedBatch) -> Tensor:
+    """Sum the token log-probabilities of each answer: [B, G] nats, 0 where there is no answer."""
+    num_lists, group_size = batch.mask_BG.shape
+    totals = token_logps_M.new_zeros(num_lists * group_size)
+    return totals.index_add(0, batch.owners_M, token_logps_M).view(num_lists, group_size)

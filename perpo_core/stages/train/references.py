@@ -1,0 +1,140 @@
+"""Log-probabilities of every answer under the frozen references: computed once, kept, verified.
+
+Each table is a file of one row a list, in the lists' order. The parent keeps it in the store under
+what it depends on (perpo_core.stages.train.sidecars), so that another beta, objective or learning
+rate trains on the same numbers without a reference forward. A kept table is compared with a live
+forward on a few lists before anything trains on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from perpo_core.process.child import emit
+from perpo_core.stages.train.budget import choose_count, split_by_tokens
+from perpo_core.stages.train.data import CroppedLists, RankedLists, collate_lists
+from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
+from perpo_core.stages.train.ranks import gather, gather_turns, get_rank, take_turns
+from perpo_core.store.atomic import temporary_beside
+from schemas.arrow import REFERENCES
+from schemas.run import ReferenceJob
+from schemas.train_config import TrainConfig
+
+Lists = RankedLists | CroppedLists
+VERIFIED_LISTS = 4
+# Of a token's log-probability, nats: what batches of another shape may change.
+TOLERANCE_NATS = {"float32": 1e-3, "bfloat16": 0.1}
+
+
+class References:
+    """Makes or reads the tables of one training."""
+
+    def __init__(self, pad_id: int, dtype: str, config: TrainConfig) -> None:
+        self._pad_id, self._config = pad_id, config
+        self._tolerance = TOLERANCE_NATS["float32" if dtype == "float32" else "bfloat16"]
+        self.largest_difference_nats = 0.0
+        """Between a table and a live forward, of an answer's log-probability, over all tables."""
+
+    def attach(self, lists: Lists, job: ReferenceJob, load: Callable[[], ListPolicy]) -> list[Any]:
+        """The table of a reference: rows of log-probabilities, nats; `load` gives its model."""
+        # A table may also be there of a training that was killed before it was committed. The first
+        # process looks: between the looks of two it may come to be.
+        if job.known or gather(job.file.is_file() if get_rank() == 0 else None)[0]:
+            rows, model = read_table(job.file, lists), load()
+            self._verify(lists, rows, model, str(job.file))
+            self._tell(job, model)
+            return rows
+        emit("log", message=f"reference log-probabilities of {len(lists)} {job.content} under "
+             f"{job.policy.folder}")  # fmt: skip
+        model = load()
+        rows = self.compute(lists, model)
+        if get_rank() == 0:
+            write_table(job.file, lists, rows)
+        self._tell(job, model)
+        return rows
+
+    def _tell(self, job: ReferenceJob, model: ListPolicy) -> None:
+        """Have the parent commit a table that the store does not know."""
+        if get_rank() == 0 and not job.known:
+            emit("reference", name=job.name, device=str(model.device))
+
+    def compute(self, lists: Lists, model: ListPolicy) -> list[list[float]]:
+        """The rows of all lists, each process its share, in batches as training's."""
+        numbers = take_turns(range(len(lists)))
+        size, count = self._config.micro_batch_lists, choose_count(model.base)
+        rows: list[list[float]] = []
+        for start in range(0, len(numbers), size):
+            members = [lists[i] for i in numbers[start : start + size]]
+            for part in split_by_tokens(members, self._config.micro_batch_tokens, count):
+                rows += compute_rows(model, part, self._pad_id)
+            done = min((start + size) * len(lists) // max(len(numbers), 1), len(lists))
+            emit("progress", done=done, total=len(lists), unit="lists")
+        return gather_turns(rows)
+
+    def take_sampled(self, lists: RankedLists, load: Callable[[], ListPolicy]) -> list[list[float]]:
+        """What the sampler said of its own answers, and how far that is from training's forward."""
+        rows = [lists.read_sampled_logps(i) for i in range(len(lists))]
+        largest = self._measure(lists, rows, load())
+        emit("log", message=f"the sampler's log-probabilities are the reference; they differ from "
+             f"a live forward by at most {largest:.2g} nats an answer")  # fmt: skip
+        return rows
+
+    def _verify(
+        self, lists: Lists, rows: Sequence[Sequence[float]], model: ListPolicy, where: str
+    ) -> None:
+        largest = self._measure(lists, rows, model)
+        longest = max(len(b.ids) for i in _pick(lists) for b in lists[i].packable.branches)
+        if not largest <= self._tolerance * longest:
+            raise ValueError(
+                f"{where} differs from a live forward by {largest:.3g} nats an answer, where "
+                f"{self._tolerance * longest:.3g} is expected at most; remove it to compute it anew"
+            )
+        emit("log", message=f"reference log-probabilities are in the store already; {where} "
+             f"differs from a live forward by at most {largest:.2g} nats an answer")  # fmt: skip
+
+    def _measure(self, lists: Lists, rows: Sequence[Sequence[float]], model: ListPolicy) -> float:
+        """Largest difference on a few lists, spread over the table; NaN counts as infinite."""
+        gaps = []
+        for i in _pick(lists):
+            [live] = compute_rows(model, [lists[i]], self._pad_id)
+            gaps += [abs(a - b) for a, b in zip(live, rows[i], strict=True)]
+        largest = max(gap if gap == gap else float("inf") for gap in gaps)
+        self.largest_difference_nats = max(self.largest_difference_nats, largest)
+        return largest
+
+
+@torch.no_grad()
+def compute_rows(model: ListPolicy, members: Sequence[Any], pad_id: int) -> list[list[float]]:
+    """Log-probabilities of the answers of a few lists, nats, in one forward pass."""
+    model.eval()
+    lists = compute_list_batch(model, collate_lists(members, pad_id).to(model.device))
+    pairs = zip(lists.logps_PG, lists.mask_PG, strict=True)
+    return [logps_G[mask_G].tolist() for logps_G, mask_G in pairs]
+
+
+def write_table(path: Path, lists: Lists, rows: Sequence[Sequence[float]]) -> None:
+    """One row a list: its sample_id and the log-probabilities of its answers."""
+    ids = [lists.read_id(i) for i in range(len(lists))]
+    with temporary_beside(path) as temporary:
+        pq.write_table(pa.table({"sample_id": ids, "logps": rows}, schema=REFERENCES), temporary)
+
+
+def read_table(path: Path, lists: Lists) -> list[list[float]]:
+    """The rows of a table; raises ValueError if it is of other lists."""
+    table = pq.read_table(path, schema=REFERENCES)
+    if table["sample_id"].to_pylist() != [lists.read_id(i) for i in range(len(lists))]:
+        raise ValueError(f"{path} holds other lists than are trained on; remove it")
+    rows: list[list[float]] = table["logps"].to_pylist()
+    return rows
+
+
+def _pick(lists: Lists) -> list[int]:
+    """Evenly spread over the lists, first and last included."""
+    last = len(lists) - 1
+    return sorted({round(last * k / (VERIFIED_LISTS - 1)) for k in range(VERIFIED_LISTS)})

@@ -1,0 +1,124 @@
+"""Reward on the selection split while training: the checkpoint is chosen by what it answers.
+
+The best of several readings is better than its policy: it was chosen for that too. So these prompts
+choose, and the gates look at others (docs/gates.md).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from perpo_core.perception.frames import build_framer
+from perpo_core.perception.judging import score_text
+from perpo_core.policy.banned import find_banned_ids
+from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
+from perpo_core.policy.prompts import Prompt, clean_messages
+from perpo_core.policy.refusals import Refusal
+from perpo_core.stages.samples import ScorableSample
+from perpo_core.stages.train.greedy import generate_greedily
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.ranks import gather_turns, take_turns
+from schemas.base import CHOOSING_SPLIT, TASKS, Task
+from schemas.config import RefreshConfig
+
+COLUMNS = [
+    "sample_id", "prompt_id", "task", "split", "images", "width", "height", "prompt", "target",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Mean greedy reward: over tasks, and of each."""
+
+    mean_reward: float
+    per_task: dict[Task, float]
+
+
+class SelectionReward:
+    """Measures the mean greedy reward of a model on a fixed set of selection prompts."""
+
+    def __init__(
+        self, samples_file: Path, processor: Any, config: RefreshConfig, policy_folder: Path
+    ) -> None:
+        self._config = config
+        self._tokenizer = processor.tokenizer
+        self._banned_ids = find_banned_ids(processor.tokenizer)
+        build_frame = build_framer(config.policy.box_format, policy_folder)
+        self._samples: list[ScorableSample] = []
+        self._prompts: list[EncodedPrompt] = []
+        self.refusals: dict[str, Refusal] = {}
+        """sample_id -> why the policy cannot take its prompt; it chooses nothing."""
+        for row in _pick_rows(samples_file, config.train.eval_prompts):
+            images = [image["bytes"] for image in row["images"]]
+            prompt = Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+            encoded = encode_or_refuse(processor, prompt, config.policy.max_model_len)
+            if isinstance(encoded, Refusal):
+                self.refusals[row["sample_id"]] = encoded
+                continue
+            self._prompts.append(encoded)
+            frame = build_frame(row["width"], row["height"])
+            self._samples.append(
+                ScorableSample(row["sample_id"], row["task"], row["target"], frame)
+            )
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def measure(self, model: ListPolicy) -> Reading:
+        """Answer every prompt greedily and score the answers, each process its share."""
+        was_training = model.training
+        model.eval()
+        # Sharded weights are gathered by all processes at once: then all answer the same prompts.
+        shared = self._config.train.sharding == "none"
+        texts = generate_greedily(
+            model, self._tokenizer, take_turns(self._prompts) if shared else self._prompts,
+            self._config.generate.max_tokens, self._config.policy.max_model_len, self._banned_ids,
+        )  # fmt: skip
+        model.train(was_training)
+        if shared:
+            texts = gather_turns(texts)
+        rewards: dict[Task, list[float]] = defaultdict(list)
+        for sample, text in zip(self._samples, texts, strict=True):
+            rewards[sample.task].append(self._score(sample, text))
+        per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
+        return Reading(sum(per_task.values()) / len(per_task), per_task)
+
+    def _score(self, sample: ScorableSample, text: str) -> float:
+        result = score_text(
+            text, sample.task, sample.target, sample.frame, self._config.policy.box_format,
+            self._config.score,
+        )  # fmt: skip
+        return result.reward or 0.0
+
+
+def _pick_rows(samples_file: Path, num_prompts: int) -> list[dict[str, Any]]:
+    """Selection rows shared out evenly over the tasks, in the file's order."""
+    table = pq.read_table(samples_file, columns=COLUMNS, filters=[("split", "==", CHOOSING_SPLIT)])
+    by_task = {
+        task: [i for i, value in enumerate(table["task"].to_pylist()) if value == task]
+        for task in TASKS
+    }
+    present = [rows for rows in by_task.values() if rows]
+    return table.take(_share_out(present, num_prompts)).to_pylist() if present else []
+
+
+def _share_out(groups: Sequence[Sequence[int]], total: int) -> list[int]:
+    """Up to `total` members, as evenly over the groups as their sizes allow.
+
+    >>> _share_out([[0, 1, 2, 3], [4]], 3)
+    [0, 1, 4]
+    """
+    picked: list[int] = []
+    remaining = total
+    ordered = sorted(groups, key=len)
+    for number, group in enumerate(ordered):
+        share = remaining // (len(ordered) - number)
+        picked += group[:share]
+        remaining -= min(share, len(group))
+    return sorted(picked)

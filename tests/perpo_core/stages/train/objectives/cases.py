@@ -1,0 +1,156 @@
+"""Lists for tests of objectives: plain numbers, Hypothesis strategies, and the tensors of them.
+
+Log-probabilities and references are multiples of 1/4 between -8 and 0: exact in bfloat16, as are
+their differences, so that no dtype sees a tie of scores where another sees none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from perpo_core.stages.train.objectives import OBJECTIVES, TERMS, ListBatch, Objective
+from schemas.train_config import TrainConfig
+
+LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
+NUM_EXTRA = 2
+MANY = settings(max_examples=50, deadline=None)
+EXAMPLES = settings(max_examples=15, deadline=None)
+
+# What each objective reads of the configuration, in all its kinds.
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "perpo": [{"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 2.0}],
+    "dpo": [{"pairs": choice} for choice in ("best_worst", "best_rest", "adjacent", "all")],
+    "rpo": [
+        {"rpo_nll": "averaged", "rpo_eta": 0.2},
+        {"rpo_nll": "cumulative", "rpo_eta": 0.3, "pairs": "adjacent"},
+    ],
+    "mrpo": [{"mrpo_clip": 0.1, "pairs": "best_rest"}, {"mrpo_clip": 1.0, "pairs": "all"}],
+}
+
+
+def list_configs(name: str, beta: float = 0.7) -> list[TrainConfig]:
+    """The configurations under which a loss is tested."""
+    return [build_config(name, beta=beta, **kind) for kind in SETTINGS.get(name, [{}])]
+
+
+def build_config(name: str, **fields: Any) -> TrainConfig:
+    """A configuration for a loss; the pure functions never open the reference it names."""
+    named = {"objective": name} if name in OBJECTIVES else {}
+    extra = {"extra_references": ["elsewhere"]} if name == "mrpo" else {}
+    return TrainConfig(**{**named, **extra, **fields})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One list as plain numbers, each of length G; `extra_refs` has one such row a reference."""
+
+    logps: Sequence[float]
+    refs: Sequence[float]
+    rewards: Sequence[float]
+    mask: Sequence[bool]
+    num_tokens: Sequence[int]
+    crops: Sequence[float]
+    ref_crops: Sequence[float]
+    extra_refs: Sequence[Sequence[float]]
+
+    @property
+    def members(self) -> list[int]:
+        return [i for i, there in enumerate(self.mask) if there]
+
+    @property
+    def num_rewards(self) -> int:
+        """Different rewards among the answers that are there."""
+        return len({self.rewards[i] for i in self.members})
+
+    def reorder(self, order: Sequence[int]) -> Case:
+        """The same answers in another order."""
+
+        def pick(row: Sequence[Any]) -> list[Any]:
+            return [row[i] for i in order]
+
+        rows = {name: pick(row) for name, row in vars(self).items() if name != "extra_refs"}
+        return Case(**rows, extra_refs=[pick(row) for row in self.extra_refs])
+
+
+def build_case(
+    ratios: Sequence[float], rewards: Sequence[float], mask: Sequence[bool] | None = None
+) -> Case:
+    """A list by its log-ratios: reference 0, every answer of 4 tokens, crops that differ."""
+    size = len(ratios)
+    return Case(
+        ratios, [0.0] * size, rewards, mask or [True] * size, [4] * size,
+        [-0.5] * size, [-1.0] * size, [[-0.25 * (i + k) for i in range(size)] for k in (1, 4)],
+    )  # fmt: skip
+
+
+def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> ListBatch:
+    """Lists of any sizes, padded with what must not matter."""
+    size = max(len(case.logps) for case in cases)
+
+    def stack(rows: Sequence[Sequence[Any]], padding: Any, kind: torch.dtype) -> Tensor:
+        return torch.tensor([[*row, *[padding] * (size - len(row))] for row in rows], dtype=kind)
+
+    return ListBatch(
+        logps_PG=stack([case.logps for case in cases], torch.nan, dtype).requires_grad_(),
+        ref_logps_PG=stack([case.refs for case in cases], torch.inf, dtype),
+        rewards_PG=stack([case.rewards for case in cases], 99.0, torch.float64),
+        mask_PG=stack([case.mask for case in cases], False, torch.bool),
+        num_tokens_PG=stack([case.num_tokens for case in cases], 0, torch.long),
+        crop_logps_PG=stack([case.crops for case in cases], torch.nan, dtype).requires_grad_(),
+        ref_crop_logps_PG=stack([case.ref_crops for case in cases], 7.0, dtype),
+        extra_ref_logps_KPG=torch.stack(
+            [
+                stack([case.extra_refs[k] for case in cases], torch.nan, dtype)
+                for k in range(NUM_EXTRA)
+            ]
+        ),
+    )
+
+
+def move_batch(batch: ListBatch, device: str) -> ListBatch:
+    """The batch on another device."""
+    tensors: dict[str, Any] = {name: value.to(device) for name, value in vars(batch).items()}
+    return replace(batch, **tensors)
+
+
+def compute(name: str, case: Case, config: TrainConfig) -> float:
+    """The loss of one list, float64."""
+    return LOSSES[name].compute_loss_P(build_batch([case]), config).item()
+
+
+def compute_gradients(loss: Tensor, *inputs: Tensor | None) -> list[Tensor]:
+    """Gradients of a loss; zeros where it does not depend on an input at all."""
+    wanted = [tensor for tensor in inputs if tensor is not None]
+    return list(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+
+
+def replace_row(case: Case, **rows: Sequence[Any]) -> Case:
+    return replace(case, **rows)
+
+
+quarters = (st.integers(-32, 0) | st.integers(-2, 0)).map(lambda n: n / 4)  # ties are common
+reward_values = st.integers(0, 6).map(lambda n: n / 6)
+
+
+def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
+    """Lists with ties of rewards and of scores, and with holes in the mask."""
+
+    def of_size(size: int) -> st.SearchStrategy[Case]:
+        def rows(values: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+            return st.lists(values, min_size=size, max_size=size)
+
+        return st.builds(
+            Case, rows(quarters), rows(quarters), rows(reward_values),
+            rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, 9)),
+            rows(quarters), rows(quarters),
+            st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
+        )  # fmt: skip
+
+    return st.integers(min_size, max_size).flatmap(of_size)
