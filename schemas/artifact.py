@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AliasChoices, Field
 
-from schemas.base import Digest, Frozen, Split, StageName, Task
+from schemas.base import Digest, Frozen, Split, StageName, TaskName
 
 SCHEMA_VERSION: Final = 1
 
@@ -132,7 +132,7 @@ class ScoredSet(Artifact):
     """part-*.parquet: one reward a candidate and sample (schemas.arrow.SCORES)."""
 
     kind: Literal["scores"] = "scores"
-    mean_reward: dict[Task, float]
+    mean_reward: dict[TaskName, float]
     scoring_digest: Digest | None = None
     """How answers are judged: of equal ones, scores may be taken over. None: of none."""
     policy_digests: list[Digest] = []
@@ -153,7 +153,7 @@ class PreferenceSet(Artifact):
     """preferences.parquet: one ranked list a row, and dropped.parquet with reasons."""
 
     kind: Literal["preferences"] = "preferences"
-    num_lists: dict[Task, int]
+    num_lists: dict[TaskName, int]
     mean_list_size: float
 
 
@@ -194,7 +194,7 @@ class RewardPoint(Frozen):
     step: int
     mean_reward: float
     """Mean over tasks of the mean greedy reward; the checkpoint is chosen by this."""
-    per_task: dict[Task, float]
+    per_task: dict[TaskName, float]
 
 
 class Checkpoint(Artifact):
@@ -233,11 +233,11 @@ class EvalReport(Artifact):
     """predictions.parquet: every evaluated answer of both policies."""
 
     kind: Literal["evaluation"] = "evaluation"
-    metrics: dict[Task, dict[str, Metric]]
+    metrics: dict[TaskName, dict[str, Metric]]
     """Test split: task -> metric name -> values."""
-    validation: dict[Task, dict[str, Metric]]
+    validation: dict[TaskName, dict[str, Metric]]
     """The same on the validation split; gates look here, never at the test split."""
-    headroom_closed: dict[Task, float | None]
+    headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
 
 
@@ -248,7 +248,7 @@ Opponent = Literal["start", "champion"]
 class Gate(Frozen):
     """One condition of promotion and what was measured."""
 
-    task: Task
+    task: TaskName
     metric: str
     rule: str
     measured: float | None
@@ -268,9 +268,9 @@ class Promotion(Artifact):
     """What kept the pointer where it is whatever the gates say, in words; None: nothing."""
     champion_digest: Digest | None = None
     """The policy that was promoted at the decision; None if that was the start policy or none."""
-    champion_metrics: dict[Task, dict[str, Metric]] = {}
+    champion_metrics: dict[TaskName, dict[str, Metric]] = {}
     """Test split: the champion (as base) against the trained policy; {} without a comparison."""
-    champion_validation: dict[Task, dict[str, Metric]] = {}
+    champion_validation: dict[TaskName, dict[str, Metric]] = {}
     """The same on the validation split, where the gates look."""
 
 

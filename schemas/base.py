@@ -20,7 +20,8 @@ def refuse_empty(place: object) -> object:
     return place
 
 
-Task = Literal["grounding", "ocr", "counting"]
+TaskName = Annotated[str, "task"]
+"""A task, by the name that it has in perpo_core/perception/tasks, where it is checked."""
 Split = Literal["train", "selection", "validation", "test"]
 """What a prompt is for, and nothing else.
 
@@ -43,7 +44,6 @@ STAGES: tuple[StageName, ...] = (
     "evaluate",
     "promote",
 )  # in the order of the DAG
-TASKS: tuple[Task, ...] = ("grounding", "ocr", "counting")
 SPLITS: tuple[Split, ...] = ("train", "selection", "validation", "test")
 
 

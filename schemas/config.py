@@ -9,13 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from schemas.base import Address, Section, Task, refuse_empty
+from schemas.base import Address, Section, TaskName, refuse_empty
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
 CountReading = Literal["digits", "words"]
+DigitsTask = Literal["grounding", "ocr", "counting"]
+DIGITS_TASKS: tuple[DigitsTask, ...] = ("grounding", "ocr", "counting")
 
 
 class DigitsSource(Section):
@@ -24,25 +26,25 @@ class DigitsSource(Section):
     kind: Literal["digits"] = "digits"
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the scenes."""
-    train: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
+    train: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 1280,
         "ocr": 256,
         "counting": 256,
     }
     """Training prompts by task."""
-    selection: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
+    selection: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 384,
         "ocr": 128,
         "counting": 128,
     }
     """Selection prompts by task: they choose the checkpoint."""
-    validation: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
+    validation: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 384,
         "ocr": 128,
         "counting": 128,
     }
     """Validation prompts by task: the promotion gates, and nothing else."""
-    test: dict[Task, Annotated[int, Field(ge=0, le=1_000_000)]] = {
+    test: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
         "grounding": 2048,
         "ocr": 512,
         "counting": 512,
@@ -123,13 +125,20 @@ class GenerateConfig(Section):
 
 
 class ScoreConfig(Section):
-    """Rewards: how good each answer is, by task."""
+    """Rewards: how good each answer is, by task.
 
-    grounding: Literal["iou"] = "iou"
-    """Intersection over union with the true box (PerPO section 3)."""
-    ocr: Literal["edit_similarity"] = "edit_similarity"
-    """1 - normalised edit distance."""
-    counting: Literal["count_accuracy", "exact_match"] = "count_accuracy"
+    A task that has no line here is named alike, `TASK = "REWARD"`; left out, it has the default
+    reward that its file in perpo_core/perception/tasks says.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str]
+
+    grounding: str = "iou"
+    """iou: intersection over union with the true box (PerPO section 3)."""
+    ocr: str = "edit_similarity"
+    """edit_similarity: 1 - normalised edit distance."""
+    counting: str = "count_accuracy"
     """count_accuracy: 1 - relative error, floored at 0; exact_match: 1 or 0."""
     count_reading: CountReading = "digits"
     """digits: a count is one whole number in digits; words: or in English words up to 999, or as a
@@ -145,7 +154,7 @@ class ScoreConfig(Section):
 class ListsConfig(Section):
     """From scored candidates to ranked lists."""
 
-    min_gap: dict[Task, Annotated[float, Field(ge=0, le=1)]] = {
+    min_gap: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] = {
         "grounding": 0.8,
         "ocr": 0.04,
         "counting": 0.04,
@@ -183,10 +192,10 @@ class PromoteConfig(Section):
     """true: where the promoted policy can no longer be compared, because its folder is gone, the
     gates against the start policy are enough; false: nothing is promoted then."""
 
-    min_gain: dict[Task, dict[str, float]] = {"grounding": {"sampled_reward": 0.0}}
+    min_gain: dict[TaskName, dict[str, float]] = {"grounding": {"sampled_reward": 0.0}}
     """Task -> metric -> the lower end of the 95% interval of its change must exceed this. It has to
     name a task of the source, or nothing is promoted."""
-    max_loss: dict[Task, dict[str, Annotated[float, Field(ge=0)]]] = {
+    max_loss: dict[TaskName, dict[str, Annotated[float, Field(ge=0)]]] = {
         "grounding": {"greedy_reward": 0.01},
         "ocr": {"greedy_reward": 0.01},
         "counting": {"greedy_reward": 0.02},

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.artifact import Counts, Gate, Metric, Producer
-from schemas.base import Digest, Frozen, StageName, Task
+from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunStatus
 
@@ -46,9 +46,9 @@ class PromotionSummary(Frozen):
     """What kept the pointer where it was whatever the gates said."""
     champion_digest: Digest | None = None
     """The policy promoted until then, where that is not the policy the run started from."""
-    champion_metrics: dict[Task, dict[str, Metric]] = {}
+    champion_metrics: dict[TaskName, dict[str, Metric]] = {}
     """Test split: that policy (as base) against the trained one."""
-    champion_validation: dict[Task, dict[str, Metric]] = {}
+    champion_validation: dict[TaskName, dict[str, Metric]] = {}
     """The same on the validation split, where the gates look."""
 
 
@@ -68,11 +68,11 @@ class Report(Frozen):
     config: RefreshConfig
     """As resolved."""
     policies: PolicyDigests
-    metrics: dict[Task, dict[str, Metric]]
+    metrics: dict[TaskName, dict[str, Metric]]
     """Test split: task -> metric -> base against trained."""
-    validation: dict[Task, dict[str, Metric]]
+    validation: dict[TaskName, dict[str, Metric]]
     """The same on the validation split, where promotion's gates look."""
-    headroom_closed: dict[Task, float | None]
+    headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
     promotion: PromotionSummary | None = None
     warnings: list[str] = []

@@ -16,7 +16,7 @@ from perpo_core.report.summary import (
 )
 from perpo_core.stages.promote.gates import describe_gate
 from schemas.artifact import EvalReport, Metric, Promotion
-from schemas.base import Task
+from schemas.base import TaskName
 from schemas.run import RunRecord
 
 
@@ -48,7 +48,7 @@ def _list_champion(promotion: Promotion) -> Iterator[str]:
         yield ""
 
 
-def _list_metrics(by_task: Mapping[Task, Mapping[str, Metric]]) -> Iterator[str]:
+def _list_metrics(by_task: Mapping[TaskName, Mapping[str, Metric]]) -> Iterator[str]:
     for task, metrics in by_task.items():
         name = PRIMARY_METRICS[task]
         if name in metrics:

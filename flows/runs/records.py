@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from perpo_core.configuration.tasks import find_task_problems
 from perpo_core.store.lenient import Unreadable, parse_dropping
 from perpo_core.store.store import Store
 from schemas.run import RECORD_VERSION, RunRecord
@@ -116,6 +117,8 @@ def parse_record(name: str, body: bytes) -> RunRecord:
         raise Unreadable("it is no run record (config.name is not a name)")
     version = record.schema_version if "schema_version" in record.model_fields_set else 1
     unread = {name.removeprefix(CONFIG): value for name, value in dropped.items()}
+    unknown = find_task_problems(record.config)
+    unread |= {".".join(problem.location): problem.value for problem in unknown}
     return record.model_copy(update={"schema_version": version, "unread": unread})
 
 

@@ -34,9 +34,9 @@ from perpo_core.stages.collect.sources.digits import (
 )
 from perpo_core.stages.train.data import RankedList
 from perpo_core.stages.train.packing import Branch, PackableList
-from schemas.base import Task
+from schemas.config import DigitsTask
 
-TASK_CYCLE: tuple[Task, ...] = ("grounding", "ocr", "grounding", "counting")
+TASK_CYCLE: tuple[DigitsTask, ...] = ("grounding", "ocr", "grounding", "counting")
 QUESTIONS_PER_SCENE = 4
 ALL_QUESTIONS = 100  # more than any scene has
 NUM_COMPARISONS = 6  # of a scene, at most

@@ -16,7 +16,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from schemas.config import RefreshConfig
+from perpo_core.configuration.tasks import describe_rewards, list_reward_settings
+from perpo_core.perception.tasks import TASKS
+from schemas.base import TaskName
+from schemas.config import RefreshConfig, ScoreConfig
 
 
 class ConfigField(NamedTuple):
@@ -70,7 +73,8 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"{words}, or left out" if types.NoneType in get_args(annotation) else words
     if get_origin(annotation) is dict:
         keys, values = get_args(annotation)
-        return f"a table of {describe_allowed(keys)} = {describe_allowed(values)}"
+        names = " or ".join(map(json.dumps, TASKS)) if keys == TaskName else describe_allowed(keys)
+        return f"a table of {names} = {describe_allowed(values)}"
     if get_origin(annotation) is list:
         return f"a list of {_describe_members(get_args(annotation)[0])}{bounds}"
     return f"{PLAIN_TYPES.get(annotation, 'a path')}{bounds}"
@@ -90,9 +94,24 @@ def _describe_model(model: type[BaseModel], prefix: str, note: str) -> Iterator[
             inner_note = f'with kind = "{kind}": ' if kind else ""
             yield from _describe_model(section, f"{prefix}{name}.", inner_note)
         if not models and name != "kind":
-            allowed = describe_allowed(field.annotation, field.metadata)
+            is_reward = model is ScoreConfig and name in TASKS
+            allowed = (
+                describe_rewards(name)
+                if is_reward
+                else describe_allowed(field.annotation, field.metadata)
+            )
             description = note + " ".join((field.description or "").split())
             yield ConfigField(f"{prefix}{name}", allowed, _describe_default(field), description)
+
+    if model is ScoreConfig:
+        yield from _describe_further_rewards(prefix)
+
+
+def _describe_further_rewards(prefix: str) -> Iterator[ConfigField]:
+    """Of tasks that the model has no line for."""
+    for name, reward in list_reward_settings().items():
+        description = f"The reward of {TASKS[name].label}."
+        yield ConfigField(prefix + name, describe_rewards(name), json.dumps(reward), description)
 
 
 def _describe_kind(models: list[type[BaseModel]], key: str, field: FieldInfo) -> ConfigField:

@@ -25,6 +25,7 @@ from perpo_core.configuration.fields import (
     find_models,
     get_kind,
 )
+from perpo_core.configuration.tasks import find_task_problems
 from schemas.config import RefreshConfig
 
 __all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
@@ -53,12 +54,18 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RefreshConf
     _resolve_files(data, Path.cwd() if path is None else path.absolute().parent)
     keys = [_apply_override(data, override) for override in overrides]
     _resolve_files(data, Path.cwd())
+    labels = dict(zip(keys, overrides, strict=True))
     try:
-        return RefreshConfig.model_validate(data)
+        config = RefreshConfig.model_validate(data)
     except ValidationError as error:
-        labels = dict(zip(keys, overrides, strict=True))
         problems = [_explain(problem, data, path, labels) for problem in error.errors()]
-    raise ConfigError(list(dict.fromkeys(problems)))
+        raise ConfigError(list(dict.fromkeys(problems))) from None
+    found = list(find_task_problems(config))
+    if found:
+        origins = [_name_origin(problem.location, path, labels) for problem in found]
+        sentences = [problem.sentence for problem in found]
+        raise ConfigError([f"{o}: {s}" for o, s in zip(origins, sentences, strict=True)])
+    return config
 
 
 def _load_toml(path: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.naming import name_row
-from perpo_core.stages.collect.sources.rows import GivenBox, SampleRow, SetAside
+from perpo_core.perception.truths.boxes import GivenBox
+from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.stages.promote.gates import KINDS, Kind, compute_gates, list_gated
-from schemas.base import Task
+from schemas.base import TaskName
 from schemas.config import PromoteConfig, RefreshConfig
 
 NOTHING = "configuration: nothing can be promoted"
+USUAL_LOSS = 0.01  # of a task that the default names no limit for
 
 
 def check_metrics(config: RefreshConfig) -> Iterator[Finding]:
@@ -21,7 +22,7 @@ def check_metrics(config: RefreshConfig) -> Iterator[Finding]:
 
 
 def check_gates(
-    config: RefreshConfig, tasks: Sequence[Task], judged: Sequence[Task]
+    config: RefreshConfig, tasks: Sequence[TaskName], judged: Sequence[TaskName]
 ) -> Iterator[Finding]:
     """What the gates cannot see, of the source's tasks; `judged` are those with validation samples.
 
@@ -46,7 +47,7 @@ def check_gates(
 
 
 def _check_kind(
-    kind: Kind, named: Sequence[Task], tasks: Sequence[Task], judged: Sequence[Task]
+    kind: Kind, named: Sequence[TaskName], tasks: Sequence[TaskName], judged: Sequence[TaskName]
 ) -> Iterator[Finding]:
     """Of one kind of gate one must be measured, and each on a task that the source has."""
     present = [task for task in named if task in tasks]
@@ -66,14 +67,16 @@ def _check_kind(
             yield Finding("warning", f"configuration: {what}")
 
 
-def _advise(kind: Kind, tasks: Collection[Task]) -> str:
+def _advise(kind: Kind, tasks: Collection[TaskName]) -> str:
     """The setting, as a configuration file says it; losses with their default limits."""
     allowed = PromoteConfig().max_loss
     gates = [
         f"{task} = {{ {name} = {limit} }}"
         for task in tasks
         for name, limit in (
-            allowed[task] if kind == "max_loss" else {"sampled_reward": 0.0}
+            allowed.get(task, {"greedy_reward": USUAL_LOSS})
+            if kind == "max_loss"
+            else {"sampled_reward": 0.0}
         ).items()
     ]
     return f"set promote.{kind} = {{ {', '.join(gates)} }}"

@@ -1,8 +1,8 @@
 """`perpo doctor CONFIG --probe`: under which box format do the policy's own answers score?
 
-Samples a few answers of grounding training prompts with the configured engine and scores them
-under every format. A convention guessed wrongly is the commonest reason for an IoU reward that
-stays at zero, and numbers alone cannot tell 0-1000 from the pixels of a large image.
+Samples a few answers of training prompts that ask for coordinates with the configured engine and
+scores them under every format. A convention guessed wrongly is the commonest reason for a reward
+that stays at zero, and numbers alone cannot tell 0-1000 from the pixels of a large image.
 
 The samples are those of the collect stage and stay in the store for the refresh; the answers lie
 in a temporary store, since a refresh asks for others.
@@ -19,8 +19,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from perpo_core.perception.boxes import BOX_FORMATS, compute_iou, parse_box
+from perpo_core.perception.boxes import BOX_FORMATS
 from perpo_core.perception.frames import build_framer
+from perpo_core.perception.judging import score_text
+from perpo_core.perception.tasks import TASKS
 from perpo_core.stages import collect
 from perpo_core.stages.generate.identity import compute_candidates_key
 from perpo_core.stages.generate.sampling import make_candidates
@@ -33,8 +35,8 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 NUM_SAMPLES = 4  # sampled answers a prompt, beside the greedy one
-CLEARLY = 0.1  # mean IoU by which another format must beat the configured one to be named
-HARDLY = 0.05  # mean IoU below which no format reads the answers
+CLEARLY = 0.1  # mean reward by which another format must beat the configured one to be named
+HARDLY = 0.05  # mean reward below which no format reads the answers
 COLUMNS = ["prompt_id", "task", "split", "width", "height", "target"]
 
 
@@ -43,18 +45,18 @@ class ProbeResult:
     """How the answers score when read as one box format."""
 
     box_format: str
-    mean_iou: float
-    """Over all answers; those that hold no box of this format count 0."""
+    mean_reward: float
+    """Over all answers; those that cannot be read in this format count 0."""
     share_parsed: float
-    """Share of the answers that hold a box of this format."""
+    """Share of the answers that can be read in this format."""
     num_answers: int
     configured: bool
 
     def __str__(self) -> str:
         mark = "  <- policy.box_format" if self.configured else ""
         return (
-            f"{self.box_format:15} mean IoU {self.mean_iou:.3f}, "
-            f"{self.share_parsed:4.0%} of {self.num_answers} answers read as a box{mark}"
+            f"{self.box_format:15} mean reward {self.mean_reward:.3f}, "
+            f"{self.share_parsed:4.0%} of {self.num_answers} answers can be read{mark}"
         )
 
 
@@ -67,8 +69,8 @@ def probe_policy(
 ) -> list[ProbeResult]:
     """Every box format this policy can be read in, the best first.
 
-    Raises ValueError where the source has no grounding prompt to train on, ChildFailed where the
-    engine breaks.
+    Raises ValueError where no prompt to train on asks for coordinates, ChildFailed where the engine
+    breaks.
     """
     context = StageContext(store or open_store(config.store), config, policy, log=log)
     samples: SampleSet = find_or_make(context, collect).artifact
@@ -81,7 +83,7 @@ def probe_policy(
         for box_format in BOX_FORMATS
         if (result := _read_as(box_format, context, rows, texts)) is not None
     ]
-    return sorted(results, key=lambda result: (-result.mean_iou, not result.configured))
+    return sorted(results, key=lambda result: (-result.mean_reward, not result.configured))
 
 
 def describe_probe(results: Sequence[ProbeResult]) -> list[str]:
@@ -92,24 +94,28 @@ def describe_probe(results: Sequence[ProbeResult]) -> list[str]:
 def _advise(results: Sequence[ProbeResult]) -> str:
     best = results[0]
     configured = [result for result in results if result.configured]
-    if best.mean_iou < HARDLY:
+    if best.mean_reward < HARDLY:
         return (
             "no box format reads these answers: the policy does not locate things yet, or the "
             "prompts do not ask for coordinates the way it learned to give them"
         )
-    if configured and best.mean_iou < configured[0].mean_iou + CLEARLY:
+    if configured and best.mean_reward < configured[0].mean_reward + CLEARLY:
         return f"policy.box_format = {configured[0].box_format} fits"
     return f"the answers score clearly better as {best.box_format}; set policy.box_format to it"
 
 
 def _pick_rows(context: StageContext, samples: SampleSet, num_prompts: int) -> pa.Table:
-    """The samples of the first grounding training prompts."""
+    """The samples of the first training prompts that ask for coordinates."""
+    located = [name for name, task in TASKS.items() if task.read_shape]
     table = pq.read_table(
         context.store.path(samples, "samples.parquet"),
-        filters=[("task", "==", "grounding"), ("split", "==", "train")],
+        filters=[("task", "in", located), ("split", "==", "train")],
     )
     if table.num_rows == 0:
-        raise ValueError("the source has no grounding prompt to train on, so no box to probe")
+        raise ValueError(
+            "no prompt to train on is of a task with coordinates "
+            f"({', '.join(located)}), so there is nothing to probe"
+        )
     prompt_ids = list(dict.fromkeys(table["prompt_id"].to_pylist()))[:num_prompts]
     return table.filter(pa.compute.is_in(table["prompt_id"], value_set=pa.array(prompt_ids)))
 
@@ -160,20 +166,21 @@ def _read_as(
     except ValueError as reason:
         context.log(f"{box_format} is left out: {reason}")
         return None
-    ious: list[float] = []
-    num_parsed = 0
+    rewards: list[float | None] = []
     for row in rows:
         if row["prompt_id"] not in texts:  # the policy could not take it, and was heard of
             continue
         frame = build_frame(row["width"], row["height"])
         for text in texts[row["prompt_id"]]:
-            box, _ = parse_box(text, box_format, frame)
-            num_parsed += box is not None
-            ious.append(compute_iou(box, tuple(row["target"]["box"])) if box else 0.0)
+            result = score_text(
+                text, row["task"], row["target"], frame, box_format, context.config.score
+            )
+            rewards.append(result.reward)
+    read = [reward for reward in rewards if reward is not None]
     return ProbeResult(
         box_format,
-        sum(ious) / len(ious),
-        num_parsed / len(ious),
-        len(ious),
+        sum(read) / len(rewards),
+        len(read) / len(rewards),
+        len(rewards),
         configured=box_format == context.config.policy.box_format,
     )

@@ -6,17 +6,11 @@ from collections.abc import Iterator
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.naming import describe_rows
-from perpo_core.perception.boxes import Box
+from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.collect.sources.rows import SampleRow
 from perpo_core.vision.images import compute_scaled_size
 from schemas.config import JsonlSource
 
-# A page scanned at 600 dots an inch keeps a width of 1,448 pixels; a receipt of the same length
-# keeps 91, for lines of some forty characters.
-SMALLEST_TEXT_SIDE = 256  # pixels of the shorter side, where more than half of it is lost
-SMALLEST_CHARACTER = 64  # pixels of the image for each character of its text: 8x8
-SMALLEST_SIDE = 64  # the same where no text is read
-SMALLEST_BOX = 4  # pixels of a box's shorter side
 THINNEST_SIDE = 8  # pixels of an image as it is
 
 
@@ -43,29 +37,5 @@ def _find_harm(row: SampleRow, limit: int) -> tuple[str, str] | None:
             return "thin", f"has an image of {width}x{height}, where hardly anything can be seen"
         return None
     scaled = f"is scaled from {width}x{height} to {small[0]}x{small[1]}"
-    if row["task"] == "ocr" and _is_illegible(row["target"]["text"], size, small):
-        return "text", f"{scaled}, text becomes illegible"
-    if row["task"] == "grounding":
-        box = _measure(row["target"]["box"], small)
-        if min(box) < SMALLEST_BOX:
-            return "box", f"{scaled}, its box shrinks to {box[0]:.1f}x{box[1]:.1f} pixels"
-    if row["task"] != "ocr" and _loses_half(size, small) and min(small) < SMALLEST_SIDE:
-        return "side", f"{scaled}, hardly anything can be seen"
-    return None
-
-
-def _is_illegible(text: str, size: tuple[int, int], small: tuple[int, int]) -> bool:
-    if not text:  # a blank page stays blank
-        return False
-    is_narrow = _loses_half(size, small) and min(small) < SMALLEST_TEXT_SIDE
-    return is_narrow or small[0] * small[1] < SMALLEST_CHARACTER * len(text)
-
-
-def _loses_half(size: tuple[int, int], small: tuple[int, int]) -> bool:
-    return max(small) < max(size) / 2
-
-
-def _measure(box: Box, size: tuple[int, int]) -> tuple[float, float]:
-    """Width and height in pixels of a box in 0-1."""
-    x1, y1, x2, y2 = box
-    return (x2 - x1) * size[0], (y2 - y1) * size[1]
+    harm = TASKS[row["task"]].find_harm(row["target"], size, small)
+    return (harm[0], f"{scaled}, {harm[1]}") if harm else None

@@ -8,8 +8,9 @@ from typing import Any
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_gates
+from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.collect import WHERE_EMPTY
-from schemas.base import CHOOSING_SPLIT, JUDGING_SPLIT, SPLITS, TASKS, Split, Task
+from schemas.base import CHOOSING_SPLIT, JUDGING_SPLIT, SPLITS, Split, TaskName
 from schemas.config import DigitsSource, RefreshConfig
 
 # Of n images, a share near one half has a 95% interval of 1.96 * sqrt(0.25 / n): +-0.14 with 50.
@@ -53,7 +54,7 @@ def check_splits(config: RefreshConfig, num_images: NumImages) -> Iterator[Findi
     yield from check_gates(config, tasks, [t for t in tasks if (t, JUDGING_SPLIT) in num_images])
 
 
-def _check_parts(config: RefreshConfig, task: Task, num_images: NumImages) -> Iterator[Finding]:
+def _check_parts(config: RefreshConfig, task: TaskName, num_images: NumImages) -> Iterator[Finding]:
     for split in SPLITS:
         number = num_images.get((task, split), 0)
         if not number:
@@ -65,7 +66,7 @@ def _check_parts(config: RefreshConfig, task: Task, num_images: NumImages) -> It
         yield Finding("warning", f"source: {task} {what}; {_advise(config, split, task)}")
 
 
-def _check_share(config: RefreshConfig, chosen_by: list[Task]) -> Iterator[Finding]:
+def _check_share(config: RefreshConfig, chosen_by: list[TaskName]) -> Iterator[Finding]:
     """Enough prompts in the part are of no use where few of them are asked."""
     total = config.train.eval_prompts
     if chosen_by and total // len(chosen_by) < FEW_IMAGES:
@@ -76,7 +77,7 @@ def _check_share(config: RefreshConfig, chosen_by: list[Task]) -> Iterator[Findi
         )
 
 
-def _advise(config: RefreshConfig, split: Split, task: Task | None = None) -> str:
+def _advise(config: RefreshConfig, split: Split, task: TaskName | None = None) -> str:
     if isinstance(config.source, DigitsSource):
         return f"raise source.{split}" + (f".{task}" if task else "")
     shares = "" if split == "train" else f" or raise source.{split}_share"

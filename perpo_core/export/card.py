@@ -11,7 +11,7 @@ from perpo_core.report.markdown import build_table, escape
 from perpo_core.report.summary import TASK_LABELS, compute_reading, label_metric
 from perpo_core.report.tables import build_metric_rows, compute_scale
 from schemas.artifact import Metric
-from schemas.base import Task
+from schemas.base import TaskName
 
 PAPER = f"[PerPO, arXiv {ARXIV_ID}](https://arxiv.org/abs/{ARXIV_ID})"
 METRIC_HEADER = (
@@ -87,7 +87,7 @@ def _build_results(facts: CardFacts) -> str:
     )
 
 
-def _build_metric_cells(metrics: dict[Task, dict[str, Metric]]) -> list[list[str]]:
+def _build_metric_cells(metrics: dict[TaskName, dict[str, Metric]]) -> list[list[str]]:
     rows = build_metric_rows(metrics, compute_scale(metrics))
     return [
         [

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from perpo_core.export.origin import Origin
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.load import RunArtifacts
 from schemas.artifact import Checkpoint
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
 
@@ -38,7 +39,7 @@ class CardFacts:
         return self.checkpoint.chosen_step == 0
 
     @property
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> list[TaskName]:
         """The tasks that the run's samples hold; all of them where the samples are gone."""
         samples = self.artifacts.samples
         if samples is None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perpo_core.export.facts import CardFacts
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.markdown import build_table, escape
 from perpo_core.report.summary import TASK_LABELS, format_number, merge_versions
 from perpo_core.report.tables import Setting, build_count_rows, build_settings
-from schemas.base import SPLITS, TASKS, StageName
+from schemas.base import SPLITS, StageName
 from schemas.config import RefreshConfig
 
 # Section -> settings that every card names, none of them a path. Of [train], what differs from its
@@ -18,7 +19,7 @@ NAMED_SETTINGS = {
     "source": ("kind", "max_image_side"),
     "policy": ("box_format", "dtype", "max_model_len"),
     "generate": ("num_candidates", "temperature", "top_p", "engine"),
-    "score": ("grounding", "ocr", "counting"),
+    "score": tuple(TASKS),
     "lists": ("min_gap", "list_size", "drop_duplicates"),
     "train": (
         "objective", "beta", "gamma", "adapter", "learning_rate", "projector_learning_rate",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from perpo_core.export.facts import CardFacts
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.markdown import build_fence
 from schemas.config import BoxFormatName
 
@@ -55,7 +56,7 @@ def build_usage(facts: CardFacts) -> str:
     load = LOAD_ADAPTER if facts.is_adapter else "\n" + LOAD_MODEL
     snippet = ANSWER.format(load=load.format(**values), **values)
     parts = ["With transformers:", build_fence("python", snippet), *_build_serving(facts)]
-    return "\n\n".join([*parts, *_describe_boxes(facts)])
+    return "\n\n".join([*parts, *_describe_coordinates(facts)])
 
 
 def _build_serving(facts: CardFacts) -> list[str]:
@@ -80,8 +81,7 @@ def has_more_than_adapters(facts: CardFacts) -> bool:
     return bool(train.projector_learning_rate or train.vision_learning_rate)
 
 
-def _describe_boxes(facts: CardFacts) -> list[str]:
-    if "grounding" not in facts.tasks:
-        return []
+def _describe_coordinates(facts: CardFacts) -> list[str]:
     name = facts.config.policy.box_format
-    return [f"Boxes are written `[x1, y1, x2, y2]`, {BOX_FORMAT_WORDS[name]} (`{name}` in perpo)."]
+    written = [TASKS[task].written_as for task in facts.tasks if TASKS[task].written_as]
+    return [f"{words}, {BOX_FORMAT_WORDS[name]} (`{name}` in perpo)." for words in written]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from perpo_core.perception.boxes import Frame
-from perpo_core.perception.rewards import REWARDS, Reading, RewardResult, Target
-from schemas.base import Task
+from perpo_core.perception.rewards import Reading, RewardResult, Target
+from perpo_core.perception.tasks import TASKS
+from schemas.base import TaskName
 from schemas.config import RefreshConfig, ScoreConfig
 
 READING = 2  # raised when an answer is read or judged in another way than before
@@ -19,8 +20,13 @@ def describe_judging(config: RefreshConfig) -> dict[str, Any]:
 
 
 def score_text(
-    text: str, task: Task, target: Target, frame: Frame, box_format: str, config: ScoreConfig
+    text: str, task: TaskName, target: Target, frame: Frame, box_format: str, config: ScoreConfig
 ) -> RewardResult:
     """The reward of one answer under the task's configured reward; reward None if unreadable."""
     reading = Reading(frame, box_format, config.collapse_whitespace, config.count_reading)
-    return REWARDS[getattr(config, task)](text, target, reading)
+    return TASKS[task].rewards[name_reward(config, task)](text, target, reading)
+
+
+def name_reward(config: ScoreConfig, task: TaskName) -> str:
+    """The reward of a task: what the configuration names, else the task's own default."""
+    return str(getattr(config, task, TASKS[task].default_reward))

@@ -7,13 +7,13 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
-from perpo_core.perception.boxes import Box, parse_box
 from perpo_core.perception.frames import Framer
+from perpo_core.perception.tasks import TASKS, Shape
 from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
 from perpo_core.stages.materialize.lists import spread_evenly
 from schemas.config import BoxFormatName
 
-NUM_BOXES_SHOWN = 2  # the ones that are drawn
+NUM_DRAWN_SHOWN = 2  # the ones that are drawn
 NUM_LONG_SHOWN = 3
 NUM_SHORT_SHOWN = 5
 EMPTY = "(empty)"  # a blank page, and the answer that says nothing
@@ -31,8 +31,11 @@ class Album:
 
 
 @dataclass(frozen=True)
-class DrawnBox:
-    """A box over an image, in percent of its width and height; `role` gives colour and dashes."""
+class Drawn:
+    """A box over an image, or a point, which has no width and height; in percent of the image's.
+
+    `role` gives colour and dashes.
+    """
 
     role: str
     x: float
@@ -62,9 +65,9 @@ class Card:
     sample_id: str
     prompt: str
     truth: str
-    """As text; empty for grounding, where it is drawn."""
+    """As text; empty where it is drawn."""
     picture: Picture | None
-    boxes: list[DrawnBox]
+    shapes: list[Drawn]
     answers: list[Answer]
     rewards: list[float]
     """Of every answer of a list, best first; empty in a comparison."""
@@ -118,7 +121,7 @@ def _build_card(
         prompt=show_prompt(row["prompt"]),
         truth=_show_truth(row),
         picture=picture,
-        boxes=_build_boxes(row, texts, album, picture),
+        shapes=_build_shapes(row, texts, album, picture),
         answers=answers,
         rewards=rewards,
         gap=gap,
@@ -126,25 +129,24 @@ def _build_card(
 
 
 def _count_shown(row: Row) -> int:
-    if row["task"] == "grounding":
-        return NUM_BOXES_SHOWN
-    is_long = len(row["target"]["text"] or "") > LONG_TEXT
+    task = TASKS[row["task"]]
+    if task.get_shape:
+        return NUM_DRAWN_SHOWN
+    is_long = len(task.get_words(row["target"])) > LONG_TEXT
     return NUM_LONG_SHOWN if is_long else NUM_SHORT_SHOWN
 
 
 def _show_truth(row: Row) -> str:
-    target = row["target"]
-    if row["task"] == "ocr":
-        return show_text(target["text"]) or EMPTY
-    return str(target["count"]) if row["task"] == "counting" else ""
+    task = TASKS[row["task"]]
+    return "" if task.get_shape else show_text(task.get_words(row["target"])) or EMPTY
 
 
 def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
-    if row["task"] != "ocr":
+    task = TASKS[row["task"]]
+    if not task.marks_differences:
         return [(show_text(text), False)]
-    if not text:
-        return [(EMPTY, bool(row["target"]["text"]))]
-    return mark_differences(row["target"]["text"], text)
+    truth = task.get_words(row["target"])
+    return mark_differences(truth, text) if text else [(EMPTY, bool(truth))]
 
 
 def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:
@@ -162,19 +164,20 @@ def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:
     return [(shown[block.dest_start : block.dest_end], block.tag != "equal") for block in blocks]
 
 
-def _build_boxes(
+def _build_shapes(
     row: Row, texts: dict[str, str], album: Album, picture: Picture | None
-) -> list[DrawnBox]:
-    """The true box, then the boxes that the answers state, as far as they state one."""
-    if row["task"] != "grounding" or picture is None:
+) -> list[Drawn]:
+    """What is true, then what the answers state, as far as they state something to be drawn."""
+    task = TASKS[row["task"]]
+    if picture is None or task.get_shape is None or task.read_shape is None:
         return []
     frame = album.build_frame(picture.width, picture.height)
-    boxes: dict[str, Box | None] = {"truth": tuple(row["target"]["box"])}
+    shapes: dict[str, Shape | None] = {"truth": task.get_shape(row["target"])}
     for role, text in texts.items():
-        boxes[role] = parse_box(text, album.box_format, frame)[0]
-    return [_draw_box(role, box) for role, box in boxes.items() if box is not None]
+        shapes[role] = task.read_shape(text, album.box_format, frame)
+    return [_draw(role, shape) for role, shape in shapes.items() if shape is not None]
 
 
-def _draw_box(role: str, box: Box) -> DrawnBox:
-    x1, y1, x2, y2 = (round(100 * value, 2) for value in box)
-    return DrawnBox(role, x1, y1, round(x2 - x1, 2), round(y2 - y1, 2))
+def _draw(role: str, shape: Shape) -> Drawn:
+    x1, y1, x2, y2 = (round(100 * value, 2) for value in (*shape, *shape)[:4])
+    return Drawn(role, x1, y1, round(x2 - x1, 2), round(y2 - y1, 2))

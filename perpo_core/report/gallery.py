@@ -13,9 +13,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card, build_change_card, build_list_card
 from perpo_core.report.rows import load_rows
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 
 LIST_COLUMNS = ("sample_id", "task", "images", "prompt", "responses", "reward_gap", "target")
 SAMPLE_COLUMNS = ("sample_id", "task", "images", "prompt", "target")
@@ -27,7 +28,7 @@ Prediction = dict[str, Any]  # one row of schemas.arrow.PREDICTIONS
 class Changes:
     """Greedy answers of one task on the test split: how many differ, and in which direction."""
 
-    task: Task
+    task: TaskName
     num: int
     num_changed: int
     num_better: int

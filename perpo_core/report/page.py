@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from perpo_core.perception.frames import build_framer
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.gallery import (
@@ -36,7 +37,7 @@ from perpo_core.report.tables import (
     format_time,
 )
 from perpo_core.store.store import Store
-from schemas.base import CHOOSING_SPLIT, TASKS
+from schemas.base import CHOOSING_SPLIT
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.report import Report
 from schemas.run import RunRecord
@@ -91,8 +92,17 @@ def build_environment() -> Environment:
 
 
 def load_style() -> Markup:
-    """The style sheet that all pages share."""
-    return Markup((FOLDER / "report.css").read_text(encoding="utf-8"))
+    """The style sheet that all pages share, with the tasks' colours."""
+    light, dark = (
+        " ".join(f"--{name}: {getattr(task.look, shade)};" for name, task in TASKS.items())
+        for shade in ("light", "dark")
+    )
+    colours = (
+        f":root {{ {light} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
+        f"@media print {{ :root {{ {light} }} }}\n"
+    )
+    return Markup(colours + (FOLDER / "report.css").read_text(encoding="utf-8"))
 
 
 def _describe_outcome(report: Report) -> str:

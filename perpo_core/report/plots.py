@@ -11,15 +11,16 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.rows import NUM_BINS, Histogram
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, TASK_COLOURS, draw_svg
 from schemas.artifact import Checkpoint, TrainPoint
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 
 SMOOTHED_SHARE = 0.08  # of the steps: window of the running mean
 MIN_STEPS_SMOOTHED = 20  # shorter runs are drawn as they are
 ROUND_STEPS = [1, 2, 2.5, 5, 10]  # of ticks
-TASK_LINES = {"grounding": "-", "ocr": "--", "counting": ":"}
+LINE_STYLES = {"-": "solid", "--": "dashed", ":": "dotted", "-.": "dashed"}  # of CSS
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def plot_readings(checkpoint: Checkpoint) -> Plot:
         axes.axhline(0, color=MUTED, linewidth=0.8)
         for task in tasks:
             values = [point.per_task[task] - first.per_task[task] for point in points]
-            axes.plot(steps, values, TASK_LINES[task], color=TASK_COLOURS[task], linewidth=1.2)
+            axes.plot(steps, values, TASKS[task].look.line, color=TASK_COLOURS[task], linewidth=1.2)
         axes.plot(steps, means, color=INK, marker="o", markersize=3.5, linewidth=2)
         if chosen_step in steps:
             _ring(axes, chosen_step, means[steps.index(chosen_step)])
@@ -155,9 +156,8 @@ def _ring(axes: Axes, step: int, value: float) -> None:
     axes.plot([step], [value], "o", markersize=11, fillstyle="none", color=ACCENT, clip_on=False)
 
 
-def _task_key(task: Task) -> Key:
-    styles = {"-": "solid", "--": "dashed", ":": "dotted"}
-    return Key("OCR" if task == "ocr" else task, task, styles[TASK_LINES[task]])
+def _task_key(task: TaskName) -> Key:
+    return Key(TASKS[task].label, task, LINE_STYLES[TASKS[task].look.line])
 
 
 def plot_histogram(

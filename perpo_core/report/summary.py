@@ -8,27 +8,21 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.promotion.approvals import Answer
 from perpo_core.report.choice import find_bias
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
-from perpo_core.stages.evaluate.metrics import LOWER_IS_BETTER
 from perpo_core.stages.train.displacement import find_displacement
 from schemas.artifact import Gate, Metric
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 from schemas.report import PolicyDigests, PromotionSummary, Report, StageSummary
 from schemas.run import RunRecord
 
 Reading = Literal["better", "worse", "no clear change"]
-PRIMARY_METRICS: dict[Task, str] = {
-    "grounding": "acc_at_50", "ocr": "edit_distance", "counting": "accuracy",
-}  # fmt: skip
-TASK_LABELS: dict[Task, str] = {"grounding": "grounding", "ocr": "OCR", "counting": "counting"}
+PRIMARY_METRICS = {name: task.headline for name, task in TASKS.items()}
+TASK_LABELS = {name: task.label for name, task in TASKS.items()}
 METRIC_LABELS = {
-    "acc_at_50": "accuracy at IoU 0.5",
-    "mean_iou": "mean IoU",
-    "edit_distance": "edit distance",
-    "exact": "exact match",
-    "accuracy": "accuracy",
+    **{name: metric.label for task in TASKS.values() for name, metric in task.metrics.items()},
     "greedy_reward": "greedy reward",
     "sampled_reward": "expected reward of samples",
     "best_of_n": "reward of the best of n samples",
@@ -186,7 +180,9 @@ def _describe_move(base: str, trained: str) -> str:
     return f"stayed at {base}" if base == trained else f"went from {base} to {trained}"
 
 
-def _primary_values(metrics: dict[Task, dict[str, Metric]]) -> list[tuple[Task, str, Metric]]:
+def _primary_values(
+    metrics: dict[TaskName, dict[str, Metric]],
+) -> list[tuple[TaskName, str, Metric]]:
     """The main metric of every measured task, in the order of TASKS."""
     values = []
     for task in TASKS:

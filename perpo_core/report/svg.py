@@ -17,14 +17,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from perpo_core.perception.tasks import TASKS
+
 # Stand-in -> CSS variable. Never pure black, which matplotlib leaves out of the markup.
 INK, MUTED, GRID, ACCENT = "#010203", "#010204", "#010205", "#010206"
-BASE, GROUNDING, OCR, COUNTING = "#010207", "#010208", "#010209", "#01020a"
+BASE = "#010207"
+TASK_COLOURS = {name: f"#0103{index:02x}" for index, name in enumerate(TASKS)}
 VARIABLES = {
     INK: "--ink", MUTED: "--muted", GRID: "--line", ACCENT: "--accent", BASE: "--warm",
-    GROUNDING: "--grounding", OCR: "--ocr", COUNTING: "--counting",
+    **{colour: f"--{name}" for name, colour in TASK_COLOURS.items()},
 }  # fmt: skip
-TASK_COLOURS = {"grounding": GROUNDING, "ocr": OCR, "counting": COUNTING}
 SIZE_INCHES = (3.7, 2.2)
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "perpo",

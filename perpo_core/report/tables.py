@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.summary import (
     PRIMARY_METRICS,
@@ -20,7 +21,7 @@ from perpo_core.report.summary import (
     label_metric,
 )
 from schemas.artifact import Metric
-from schemas.base import TASKS, StageName, Task
+from schemas.base import StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
 
@@ -31,7 +32,7 @@ MIN_SCALE = 0.01  # changes smaller than this are not blown up to the full width
 class MetricRow:
     """One metric of one task; low, mid and high are positions on the interval bar, percent."""
 
-    task: Task
+    task: TaskName
     task_label: str
     num_rows: int
     """Rows of the task, in its first row; 0 in the others."""
@@ -87,7 +88,7 @@ class Setting:
     is_changed: bool
 
 
-def compute_scale(metrics: dict[Task, dict[str, Metric]]) -> float:
+def compute_scale(metrics: dict[TaskName, dict[str, Metric]]) -> float:
     """The change that fills half an interval bar: the widest interval of the table."""
     ends = [
         abs(end)
@@ -98,7 +99,7 @@ def compute_scale(metrics: dict[Task, dict[str, Metric]]) -> float:
     return max([MIN_SCALE, *ends])
 
 
-def build_metric_rows(metrics: dict[Task, dict[str, Metric]], scale: float) -> list[MetricRow]:
+def build_metric_rows(metrics: dict[TaskName, dict[str, Metric]], scale: float) -> list[MetricRow]:
     """Every metric, tasks in their usual order, the main metric of a task first."""
     rows = []
     for task in TASKS:
@@ -111,7 +112,7 @@ def build_metric_rows(metrics: dict[Task, dict[str, Metric]], scale: float) -> l
 
 
 def _build_metric_row(
-    task: Task, name: str, value: Metric, scale: float, num_rows: int
+    task: TaskName, name: str, value: Metric, scale: float, num_rows: int
 ) -> MetricRow:
     low, mid, high = (
         round(50 + 48 * end / scale, 2) for end in (value.delta_low, value.delta, value.delta_high)

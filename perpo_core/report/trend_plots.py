@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.nights import Night
 from perpo_core.report.plots import ROUND_STEPS, Key, Plot
 from perpo_core.report.summary import PRIMARY_METRICS, TASK_LABELS, is_lower_better, label_metric
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, draw_svg
 from schemas.artifact import Metric
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 
 NUM_DATES = 5  # labels that fit below a plot
 KEYS = (
@@ -21,7 +22,7 @@ KEYS = (
 )
 
 
-def get_metric(night: Night, task: Task) -> Metric | None:
+def get_metric(night: Night, task: TaskName) -> Metric | None:
     """The main metric of a task on the test split; None where the run has not measured it."""
     return night.report.metrics.get(task, {}).get(PRIMARY_METRICS[task]) if night.report else None
 
@@ -36,7 +37,7 @@ def build_trend_plots(name: str, nights: Sequence[Night]) -> list[Plot]:
     return [*plots, plot_durations(name, nights)] if plots else []
 
 
-def plot_metric(name: str, task: Task, nights: Sequence[Night]) -> Plot:
+def plot_metric(name: str, task: TaskName, nights: Sequence[Night]) -> Plot:
     """Base and trained policy of every run that measured the task, promotions ringed."""
     found = [(x, n, m) for x, n in enumerate(nights) if (m := get_metric(n, task)) is not None]
     metric = PRIMARY_METRICS[task]

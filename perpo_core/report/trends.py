@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.report.nights import Night, describe_failure, list_nights
 from perpo_core.report.page import build_environment, load_style
 from perpo_core.report.plots import Plot
@@ -28,7 +29,7 @@ from perpo_core.report.trend_plots import build_trend_plots, get_metric
 from perpo_core.report.write import REPORTS_FOLDER
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import Store
-from schemas.base import STAGES, TASKS, Task
+from schemas.base import STAGES, TaskName
 from schemas.run import RunRecord
 
 LEAD = (
@@ -80,7 +81,7 @@ class Series:
     name: str
     summary: str
     plots: list[Plot]
-    tasks: list[Task]
+    tasks: list[TaskName]
     rows: list[Row]
     failures: list[Failure]
 
@@ -148,7 +149,7 @@ def _summarise(nights: Sequence[Night], num_runs: int) -> str:
     return f"{shown[:1].upper()}{shown[1:]}: {ends}."
 
 
-def _build_row(pages: set[str], night: Night, tasks: Sequence[Task], is_first: bool) -> Row:
+def _build_row(pages: set[str], night: Night, tasks: Sequence[TaskName], is_first: bool) -> Row:
     record = night.record
     page = f"{record.run_id}/report.html"
     has_page = f"{REPORTS_FOLDER}/{page}" in pages
@@ -167,7 +168,7 @@ def _build_row(pages: set[str], night: Night, tasks: Sequence[Task], is_first: b
     )
 
 
-def _build_change(night: Night, task: Task) -> Change | None:
+def _build_change(night: Night, task: TaskName) -> Change | None:
     value = get_metric(night, task)
     if value is None:
         return None

@@ -13,7 +13,7 @@ from perpo_core.perception.frames import build_framer
 from perpo_core.perception.rewards import Target
 from perpo_core.stages.stage import StageContext
 from schemas.artifact import SampleSet
-from schemas.base import Split, Task
+from schemas.base import Split, TaskName
 
 SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
 
@@ -23,7 +23,7 @@ class ScorableSample:
     """What scoring needs of a sample."""
 
     sample_id: str
-    task: Task
+    task: TaskName
     target: Target
     frame: Frame
 

@@ -22,7 +22,7 @@ from perpo_core.store.store import Store
 from perpo_core.vision.images import hash_pixels
 from schemas.arrow import CANDIDATES, SAMPLES
 from schemas.artifact import CandidateSet, Counts, SampleSet
-from schemas.base import StageName, Task
+from schemas.base import StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
@@ -51,7 +51,9 @@ def common_fields(stage: StageName, kind: str, rows: int, files: list[Any]) -> d
     }
 
 
-def build_sample_row(number: int, task: Task, target: Any, split: str = "train") -> dict[str, Any]:
+def build_sample_row(
+    number: int, task: TaskName, target: Any, split: str = "train"
+) -> dict[str, Any]:
     """A sample whose picture is `number` in every pixel, 20 x 10."""
     buffer = io.BytesIO()
     image = Image.new("RGB", (20, 10), (number, number, number))

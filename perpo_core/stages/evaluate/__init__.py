@@ -19,7 +19,7 @@ from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import describe_judging, score_text
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.stamps import refer_to
-from perpo_core.stages.evaluate.metrics import LOWER_IS_BETTER, compute_metrics, list_metrics
+from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
 from perpo_core.stages.generate import compute_candidates_key, make_candidates
 from perpo_core.stages.samples import SAMPLE_COLUMNS
 from perpo_core.stages.stage import StageContext
@@ -32,7 +32,7 @@ from schemas.base import JUDGING_SPLIT, Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
-__all__ = ["KIND", "LOWER_IS_BETTER", "VERSION", "compute_key", "list_metrics", "run"]
+__all__ = ["KIND", "VERSION", "compute_key", "list_metrics", "run"]
 
 KIND = "evaluation"
 VERSION = 3

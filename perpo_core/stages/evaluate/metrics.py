@@ -9,46 +9,31 @@ reward 0, since leaving it out would compare the policies on different samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.evaluate.statistics import compare_paired
 from schemas.artifact import Metric
-from schemas.base import TASKS, Split, Task
+from schemas.base import Split, TaskName
 
 Values = NDArray[np.float64]
 GREEDY_INDEX = -1
 
-# Task -> metric -> from the greedy rewards [P]. IoU >= 0.5 is RefCOCO's accuracy; similarity and
-# count accuracy reach 1 exactly when text or count are right.
-GREEDY_METRICS: dict[Task, dict[str, Callable[[Values], Values]]] = {
-    "grounding": {
-        "acc_at_50": lambda iou_P: (iou_P >= 0.5).astype(np.float64),
-        "mean_iou": lambda iou_P: iou_P,
-    },
-    "ocr": {
-        "edit_distance": lambda similarity_P: 1 - similarity_P,
-        "exact": lambda similarity_P: (similarity_P == 1).astype(np.float64),
-    },
-    "counting": {"accuracy": lambda accuracy_P: (accuracy_P == 1).astype(np.float64)},
-}
 REWARD_METRICS = ("greedy_reward", "sampled_reward", "best_of_n")
 SMALLEST_HEADROOM = 1e-9  # below it the ratio would be one of rounding errors
-LOWER_IS_BETTER = frozenset({"edit_distance"})
 
 
-def list_metrics(task: Task) -> tuple[str, ...]:
+def list_metrics(task: TaskName) -> tuple[str, ...]:
     """The names of every metric a task reports."""
-    return (*GREEDY_METRICS[task], *REWARD_METRICS)
+    return (*TASKS[task].metrics, *REWARD_METRICS)
 
 
 def compute_metrics(
     predictions: pa.Table, split: Split, resamples: int, seed: int
-) -> tuple[dict[Task, dict[str, Metric]], dict[Task, float | None]]:
+) -> tuple[dict[TaskName, dict[str, Metric]], dict[TaskName, float | None]]:
     """(metrics, headroom_closed) by task, for the tasks this split has; the order of rows is free.
 
     headroom_closed is (trained - base) / (base best of n - base) of the mean greedy reward; None
@@ -56,8 +41,8 @@ def compute_metrics(
     sample, unless both policies have one greedy answer and equally many sampled ones everywhere.
     """
     of_split = predictions.filter(pc.equal(predictions["split"], split))
-    metrics: dict[Task, dict[str, Metric]] = {}
-    headroom_closed: dict[Task, float | None] = {}
+    metrics: dict[TaskName, dict[str, Metric]] = {}
+    headroom_closed: dict[TaskName, float | None] = {}
     for task in TASKS:
         rows = of_split.filter(pc.equal(of_split["task"], task))
         if not rows.num_rows:
@@ -80,7 +65,9 @@ def compute_headroom_closed(metrics: dict[str, Metric]) -> float | None:
     return greedy.delta / headroom if headroom > SMALLEST_HEADROOM else None
 
 
-def _build_values(rows: pa.Table, policy: str, task: Task) -> tuple[list[str], dict[str, Values]]:
+def _build_values(
+    rows: pa.Table, policy: str, task: TaskName
+) -> tuple[list[str], dict[str, Values]]:
     """(sample_ids in order [P], metric name -> one value a sample [P]) of one policy."""
     of_policy = rows.filter(pc.equal(rows["policy"], policy))
     ordered = of_policy.sort_by([("sample_id", "ascending"), ("index", "ascending")])
@@ -100,7 +87,7 @@ def _build_values(rows: pa.Table, policy: str, task: Task) -> tuple[list[str], d
             )
     rewards_P_N = pc.fill_null(ordered["reward"], 0.0).to_numpy().reshape(-1, width)
     greedy_P, sampled_P_N = rewards_P_N[:, 0], rewards_P_N[:, 1:]
-    values = {name: compute(greedy_P) for name, compute in GREEDY_METRICS[task].items()}
+    values = {name: metric.compute(greedy_P) for name, metric in TASKS[task].metrics.items()}
     values |= {
         "greedy_reward": greedy_P,
         "sampled_reward": sampled_P_N.mean(axis=1),
@@ -117,7 +104,7 @@ def _find_images(rows: pa.Table, sample_ids: list[str]) -> list[str]:
 
 
 def _check_same_samples(
-    base: tuple[list[str], object], trained: tuple[list[str], object], task: Task, split: Split
+    base: tuple[list[str], object], trained: tuple[list[str], object], task: TaskName, split: Split
 ) -> None:
     different = sorted(set(base[0]) ^ set(trained[0]))
     if different:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.refusals import load_refusals
 from perpo_core.stages.materialize import lists
 from perpo_core.stages.materialize.lists import Answer, ListOutcome, RankedList
@@ -28,7 +29,7 @@ from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.store import Store
 from schemas.arrow import DROPPED, PREFERENCES
 from schemas.artifact import CandidateSet, Counts, PreferenceSet, SampleSet, ScoredSet
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
@@ -82,7 +83,7 @@ def run(
         ),
         workspace.write_table("dropped.parquet", build_dropped(outcomes)),
     ]
-    num_lists: dict[Task, int] = {
+    num_lists: dict[TaskName, int] = {
         task: sum(task_of[sample_id] == task for sample_id in kept)
         for task in TASKS
         if task in task_of.values()
@@ -103,7 +104,7 @@ def run(
     )
 
 
-def load_train_tasks(store: Store, samples: SampleSet) -> dict[str, Task]:
+def load_train_tasks(store: Store, samples: SampleSet) -> dict[str, TaskName]:
     """sample_id -> task of every training sample, in order of sample_id."""
     table = pq.read_table(
         store.path(samples, "samples.parquet"),
@@ -115,7 +116,7 @@ def load_train_tasks(store: Store, samples: SampleSet) -> dict[str, Task]:
 
 def build_outcomes(
     context: StageContext,
-    task_of: dict[str, Task],
+    task_of: dict[str, TaskName],
     samples: SampleSet,
     candidates: CandidateSet,
     scores: ScoredSet,
@@ -206,10 +207,10 @@ def _build_answer(score: dict[str, Any], candidate: dict[str, Any]) -> Answer:
 
 
 def apply_max_lists(
-    outcomes: dict[str, ListOutcome], task_of: dict[str, Task], max_lists: int | None
+    outcomes: dict[str, ListOutcome], task_of: dict[str, TaskName], max_lists: int | None
 ) -> dict[str, ListOutcome]:
     """The outcomes with every list beyond the widest max_lists of its task turned into a drop."""
-    gaps: dict[Task, dict[str, float]] = {}
+    gaps: dict[TaskName, dict[str, float]] = {}
     for sample_id, outcome in outcomes.items():
         if outcome.ranked is not None:
             gaps.setdefault(task_of[sample_id], {})[sample_id] = outcome.ranked.gap
@@ -225,7 +226,7 @@ def apply_max_lists(
 
 
 def build_preferences(
-    store: Store, samples: SampleSet, task_of: dict[str, Task], kept: dict[str, RankedList]
+    store: Store, samples: SampleSet, task_of: dict[str, TaskName], kept: dict[str, RankedList]
 ) -> pa.Table:
     """One row of PREFERENCES a kept list, in order of sample_id; images are copied as bytes."""
     sample_ids = sorted(kept)
@@ -246,7 +247,7 @@ def build_preferences(
     return table.select(PREFERENCES.names).cast(PREFERENCES)
 
 
-def _build_list_columns(task: Task, ranked: RankedList) -> dict[str, Any]:
+def _build_list_columns(task: TaskName, ranked: RankedList) -> dict[str, Any]:
     return {
         "task": task,
         "chosen": _as_message(ranked.answers[0].text),
@@ -286,7 +287,7 @@ def build_dropped(outcomes: dict[str, ListOutcome]) -> pa.Table:
 
 
 def _log_drops(
-    context: StageContext, task_of: dict[str, Task], outcomes: dict[str, ListOutcome]
+    context: StageContext, task_of: dict[str, TaskName], outcomes: dict[str, ListOutcome]
 ) -> None:
     """How many samples of each task gave a list, and why others gave none."""
     for task in (task for task in TASKS if task in task_of.values()):

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.base import Task
+from schemas.base import TaskName
 from schemas.config import ListsConfig
 
 # Reasons for candidates.
@@ -83,7 +83,7 @@ class ListOutcome:
     dropped: tuple[DroppedAnswer, ...] = ()
 
 
-def build_list(answers: Iterable[Answer], task: Task, config: ListsConfig) -> ListOutcome:
+def build_list(answers: Iterable[Answer], task: TaskName, config: ListsConfig) -> ListOutcome:
     """The ranked list of one sample's answers, and which answers did not enter it and why.
 
     A task without an entry in config.min_gap has no threshold beyond two different rewards.

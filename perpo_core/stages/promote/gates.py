@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
-from perpo_core.stages.evaluate import LOWER_IS_BETTER, list_metrics
+from perpo_core.perception.tasks import LOWER_IS_BETTER
+from perpo_core.stages.evaluate import list_metrics
 from schemas.artifact import Counts, Gate, Metric, Opponent
-from schemas.base import Task
+from schemas.base import TaskName
 from schemas.config import PromoteConfig
 
 FAILED, NOT_MEASURED = "gate failed", "not measured"
-Validation = dict[Task, dict[str, Metric]]
+Validation = dict[TaskName, dict[str, Metric]]
 Kind = Literal["min_gain", "max_loss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -45,9 +46,9 @@ def compute_gates(
     return gates
 
 
-def list_gated(config: PromoteConfig, kind: Kind) -> list[Task]:
+def list_gated(config: PromoteConfig, kind: Kind) -> list[TaskName]:
     """The tasks that a kind of gate names a metric of; "ocr = {}" names none."""
-    gates: dict[Task, dict[str, float]] = getattr(config, kind)
+    gates: dict[TaskName, dict[str, float]] = getattr(config, kind)
     return sorted(task for task, limits in gates.items() if limits)
 
 
@@ -109,8 +110,8 @@ def _get_kind(gate: Gate) -> tuple[Opponent, str]:
     return gate.against, gate.rule.partition(":")[0]
 
 
-def _iterate(config: PromoteConfig, kind: Kind) -> Iterator[tuple[Task, str, float]]:
-    gates: dict[Task, dict[str, float]] = getattr(config, kind)
+def _iterate(config: PromoteConfig, kind: Kind) -> Iterator[tuple[TaskName, str, float]]:
+    gates: dict[TaskName, dict[str, float]] = getattr(config, kind)
     for task, limits in sorted(gates.items()):
         for metric, limit in sorted(limits.items()):
             if metric not in list_metrics(task):
@@ -123,7 +124,7 @@ def _iterate(config: PromoteConfig, kind: Kind) -> Iterator[tuple[Task, str, flo
 
 def _measure(
     validation: Validation,
-    task: Task,
+    task: TaskName,
     metric: str,
     compute: Callable[[str, Metric], float],
 ) -> float | None:
@@ -131,7 +132,7 @@ def _measure(
 
 
 def _build_gate(
-    task: Task, metric: str, rule: str, measured: float | None, passed: bool, against: Opponent
+    task: TaskName, metric: str, rule: str, measured: float | None, passed: bool, against: Opponent
 ) -> Gate:
     if against == "champion":
         rule += ", against the policy promoted until now"

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.judging import describe_judging, score_text
+from perpo_core.perception.judging import describe_judging, name_reward, score_text
 from perpo_core.policy.refusals import load_refusals
 from perpo_core.stages.samples import ScorableSample, load_scorable_samples
 from perpo_core.stages.score.check import check_candidates, list_shards
@@ -34,7 +34,7 @@ from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import Workspace
 from schemas.arrow import SCORES
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
-from schemas.base import Split, Task
+from schemas.base import Split, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
@@ -173,7 +173,7 @@ def _score_candidate(
         "candidate_hash": candidate["candidate_hash"],
         "task": sample.task,
         "reward": reward,
-        "rewards": [] if reward is None else [(getattr(config.score, sample.task), reward)],
+        "rewards": [] if reward is None else [(name_reward(config.score, sample.task), reward)],
         "parsed": None if result.error else json.dumps(result.parsed, ensure_ascii=False),
         "error": result.error,
     }
@@ -220,7 +220,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     )
 
 
-def _compute_mean_reward(scores: pa.Table) -> dict[Task, float]:
+def _compute_mean_reward(scores: pa.Table) -> dict[TaskName, float]:
     """Task -> mean over the answers that have a reward; a task without any is left out."""
     means = scores.group_by("task").aggregate([("reward", "mean")]).sort_by("task")
     return {

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import score_text
+from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
 from perpo_core.policy.prompts import Prompt, clean_messages
@@ -24,7 +25,7 @@ from perpo_core.stages.samples import ScorableSample
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.ranks import gather_turns, take_turns
-from schemas.base import CHOOSING_SPLIT, TASKS, Task
+from schemas.base import CHOOSING_SPLIT, TaskName
 from schemas.config import RefreshConfig
 
 COLUMNS = [
@@ -37,7 +38,7 @@ class Reading:
     """Mean greedy reward: over tasks, and of each."""
 
     mean_reward: float
-    per_task: dict[Task, float]
+    per_task: dict[TaskName, float]
 
 
 class SelectionReward:
@@ -83,7 +84,7 @@ class SelectionReward:
         model.train(was_training)
         if shared:
             texts = gather_turns(texts)
-        rewards: dict[Task, list[float]] = defaultdict(list)
+        rewards: dict[TaskName, list[float]] = defaultdict(list)
         for sample, text in zip(self._samples, texts, strict=True):
             rewards[sample.task].append(self._score(sample, text))
         per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}

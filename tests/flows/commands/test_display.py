@@ -18,7 +18,7 @@ from flows.commands.display import (
 from flows.commands.tables import build_metrics_table, build_stages_table, describe_promotion
 from perpo_core.store.provenance import describe_producer, utc_now
 from schemas.artifact import Counts, Gate, Promotion
-from schemas.base import Task
+from schemas.base import TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord, StageRecord
 from tests.flows.toy import TOY_STAGES
@@ -121,7 +121,7 @@ def build_promotion(*gates: Gate) -> Promotion:
     )  # fmt: skip
 
 
-def build_gate(task: Task, measured: float | None) -> Gate:
+def build_gate(task: TaskName, measured: float | None) -> Gate:
     return Gate(task=task, metric="greedy_reward", rule="a rule", measured=measured, passed=False)
 
 

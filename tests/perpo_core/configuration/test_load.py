@@ -87,8 +87,8 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("beta = 1", "unknown key beta (value 1); did you mean train.beta?"),
         ("[lists.min_gap]\nocr = 2", "lists.min_gap.ocr = 2 is not allowed; allowed: a number >= 0 "
          "and <= 1"),
-        ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; allowed: "
-         '"grounding" or "ocr" or "counting"'),
+        ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; known "
+         "here: counting, grounding, ocr"),
         ("[source]\nseed = 1", 'source.kind is missing; allowed: "digits" or "jsonl"'),
         (
             '[source]\nkind = "csv"',

@@ -62,9 +62,9 @@ def test_the_format_the_answers_are_written_in_comes_first(tmp_path, policy, mon
     assert {result.num_answers for result in results} == {8}
     best = results[0]
     assert (best.box_format, best.share_parsed) == (written, 0.5)
-    assert best.mean_iou == pytest.approx(0.5, abs=0.02)
-    assert [result.mean_iou for result in results] == sorted(
-        (result.mean_iou for result in results), reverse=True
+    assert best.mean_reward == pytest.approx(0.5, abs=0.02)
+    assert [result.mean_reward for result in results] == sorted(
+        (result.mean_reward for result in results), reverse=True
     )
     assert any("pixels_resized is left out" in message for message in messages)
     *lines, advice = describe_probe(results)
@@ -99,7 +99,7 @@ def test_answers_are_sampled_from_grounding_training_prompts(tmp_path, policy):
 def test_a_source_without_boxes_is_refused(tmp_path, policy):
     source = SOURCE | {"train": {"ocr": 2}}
     config = RefreshConfig.model_validate({"store": tmp_path / "store", "source": source})
-    with pytest.raises(ValueError, match="no grounding prompt"):
+    with pytest.raises(ValueError, match="no prompt to train on is of a task with coordinates"):
         probe_policy(config, policy)
 
 

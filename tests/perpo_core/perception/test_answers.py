@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import BOX_FORMATS, Frame, parse_box
-from perpo_core.perception.rewards import REWARDS, Reading, Target
+from perpo_core.perception.rewards import Reading, Target
 from perpo_core.perception.rewards.counts import parse_count
 from perpo_core.perception.rewards.edit_similarity import normalize_text
+from perpo_core.perception.tasks import REWARDS
 from schemas.config import CountReading
 from tests.perpo_core.perception import answers
 

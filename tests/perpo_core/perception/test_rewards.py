@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import Frame
-from perpo_core.perception.rewards import REWARDS, Reading, RewardResult, Target
+from perpo_core.perception.rewards import Reading, RewardResult, Target
 from perpo_core.perception.rewards.counts import parse_count
 from perpo_core.perception.rewards.edit_similarity import normalize_text
+from perpo_core.perception.tasks import REWARDS
 
 READING = Reading(Frame(100, 100), "norm1")
 LITERAL = Reading(Frame(100, 100), "norm1", collapse_whitespace=False)

@@ -15,15 +15,14 @@ import functools
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from perpo_core.perception.boxes import Box
 from schemas.base import Split
+from schemas.config import DIGITS_TASKS, DigitsTask
 
-Task = Literal["grounding", "ocr", "counting"]
 SPLIT_SHARES = {"train": 0.6, "selection": 0.075, "validation": 0.075, "test": 0.25}
 SPLIT_CODES = {"train": 0, "validation": 1, "test": 2, "selection": 3}  # seeds of scenes: they stay
 SIDE = 96  # pixels of a scene's edge
@@ -69,7 +68,7 @@ EXTREMES: dict[str, Callable[[Placed], float]] = {
 class Question:
     """One prompt about a scene with its truth: a box (0-1), a text or a count."""
 
-    task: Task
+    task: DigitsTask
     prompt: str
     target: Box | str | int
 
@@ -99,7 +98,7 @@ def load_digits_by_split() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def compose_scenes(
-    split: Split, task: Task, count: int, seed: int, questions_per_scene: int = 1
+    split: Split, task: DigitsTask, count: int, seed: int, questions_per_scene: int = 1
 ) -> Iterator[Scene]:
     """Scenes 0..count-1 of one split and task, each with up to `questions_per_scene` questions."""
     for index in range(count):
@@ -107,10 +106,10 @@ def compose_scenes(
 
 
 def compose_scene(
-    split: Split, task: Task, index: int, seed: int, questions_per_scene: int = 1
+    split: Split, task: DigitsTask, index: int, seed: int, questions_per_scene: int = 1
 ) -> Scene:
     """Scene `index` of one split and task; the same arguments always give the same scene."""
-    task_code = ("grounding", "ocr", "counting").index(task)
+    task_code = DIGITS_TASKS.index(task)
     rng = np.random.default_rng([seed, SPLIT_CODES[split], task_code, index])
     canvas, ink = _draw_background(rng)
     if task == "ocr":

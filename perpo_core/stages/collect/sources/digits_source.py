@@ -11,8 +11,8 @@ from typing import Any
 from perpo_core.stages.collect.sources.digits import SIDE, compose_scene, encode_png
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside, build_sample
 from perpo_core.vision.images import hash_pixels
-from schemas.base import SPLITS, TASKS, Split, Task
-from schemas.config import DigitsSource
+from schemas.base import SPLITS, Split
+from schemas.config import DIGITS_TASKS, DigitsSource, DigitsTask
 
 SOURCE = "UCI optical recognition of handwritten digits (scikit-learn)"
 LICENCE = "CC BY 4.0"
@@ -36,7 +36,7 @@ def iterate_samples(config: DigitsSource, identity: Any = None) -> Iterator[Samp
     del identity  # no file is read that could change
     seen: dict[str, str] = {}
     for split in SPLITS:
-        for task in TASKS:
+        for task in DIGITS_TASKS:
             for sample in _iterate_part(config, split, task):
                 row, first = sample["row"], seen.get(sample["prompt_id"])
                 if first is None:
@@ -49,12 +49,12 @@ def iterate_samples(config: DigitsSource, identity: Any = None) -> Iterator[Samp
 def preview_samples(config: DigitsSource) -> Iterator[SampleRow]:
     """The first scenes of every part: what the prompts are like, before any is collected."""
     for split in SPLITS:
-        for task in TASKS:
+        for task in DIGITS_TASKS:
             for index in range(min(getattr(config, split).get(task, 0), PREVIEWED)):
                 yield _compose_sample(split, task, config.seed, index)
 
 
-def _iterate_part(config: DigitsSource, split: Split, task: Task) -> Iterator[SampleRow]:
+def _iterate_part(config: DigitsSource, split: Split, task: DigitsTask) -> Iterator[SampleRow]:
     """In order, composed side by side: encoding PNG, the most of it, leaves the interpreter."""
     count = getattr(config, split).get(task, 0)
     compose = partial(_compose_sample, split, task, config.seed)
@@ -63,7 +63,7 @@ def _iterate_part(config: DigitsSource, split: Split, task: Task) -> Iterator[Sa
             yield from pool.map(compose, range(start, min(start + AT_ONCE, count)))
 
 
-def _compose_sample(split: Split, task: Task, seed: int, index: int) -> SampleRow:
+def _compose_sample(split: Split, task: DigitsTask, seed: int, index: int) -> SampleRow:
     scene = compose_scene(split, task, index, seed)
     [question] = scene.questions
     return build_sample(

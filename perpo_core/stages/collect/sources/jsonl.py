@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from perpo_core.stages.collect.sources.jsonl_boxes import find_given_box
+from perpo_core.perception.tasks import TASKS
+from perpo_core.perception.truths.boxes import GivenBox
+from perpo_core.perception.truths.row import RowError
 from perpo_core.stages.collect.sources.jsonl_content import (
     LoadedImage,
     Place,
@@ -35,15 +37,9 @@ from perpo_core.stages.collect.sources.jsonl_images import (
     load_to_check,
     remember_images,
 )
-from perpo_core.stages.collect.sources.jsonl_keys import check_keys, parse_json
+from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting, parse_json
 from perpo_core.stages.collect.sources.jsonl_row import parse_row
-from perpo_core.stages.collect.sources.rows import (
-    Noted,
-    RowError,
-    SampleRow,
-    SetAside,
-    build_sample,
-)
+from perpo_core.stages.collect.sources.rows import Noted, SampleRow, SetAside, build_sample
 from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.vision.images import ImageError
 from schemas.base import SPLITS
@@ -122,12 +118,13 @@ def _build(
     noted: Noted,
 ) -> SampleRow:
     raw = parse_json(line, str(place))
-    image = load_known(find_known(raw, place), place, load, raw["image"])
-    stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
-    names.note(stored.pixels_hash, raw, str(place))
-    check_keys(raw, str(place))
-    noted.brightness, noted.box = image.brightness, find_given_box(raw, size)
-    parsed = parse_row(raw, str(place), size)
+    with hinting(raw):
+        image = load_known(find_known(raw, place), place, load, raw["image"])
+        stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
+        names.note(stored.pixels_hash, raw, str(place))
+        check_keys(raw, str(place))
+        noted.brightness, noted.box = image.brightness, _find_given_box(raw, size)
+        parsed = parse_row(raw, str(place), size)
     return build_sample(
         task=parsed.task,
         split=parsed.split,
@@ -140,6 +137,11 @@ def _build(
         licence=parsed.licence,
         row=place.row,
     )
+
+
+def _find_given_box(raw: dict[str, Any], size: tuple[int, int]) -> GivenBox | None:
+    task = TASKS.get(str(raw.get("task")))
+    return task.find_given_box(raw, size) if task and task.find_given_box else None
 
 
 def _settle(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from perpo_core.perception.truths.row import RowError
 from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
 from perpo_core.stages.collect.sources.jsonl_row import find_image
-from perpo_core.stages.collect.sources.rows import RowError
 from perpo_core.store.keys import hash_file
 from perpo_core.vision.brightness import Brightness
 from perpo_core.vision.images import ImageError, StoredImage

@@ -7,15 +7,16 @@ from __future__ import annotations
 import difflib
 import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from perpo_core.stages.collect.sources.rows import RowError, show_value
+from perpo_core.perception.tasks import TASKS
+from perpo_core.perception.truths.row import MissingKey, RowError, show_value
 
-KNOWN = (
-    "task", "image", "prompt", "answer", "box", "box_norm", "box_format",
-    "split", "width", "height", "source", "licence",
-)  # fmt: skip
+OF_ALL_TASKS = ("task", "image", "prompt", "split", "width", "height", "source", "licence")
+KNOWN = frozenset(OF_ALL_TASKS).union(*(task.keys for task in TASKS.values()))
 
 _ONE_IMAGE = "a row is about one still image; name it as image"
 _ONE_QUESTION = "a row is one question; write it as prompt and its truth as answer or box"
@@ -49,7 +50,6 @@ INEXPRESSIBLE = {
     "segmentation": _ONE_BOX,
     "mask": _ONE_BOX,
     "masks": _ONE_BOX,
-    "point": _ONE_BOX,
     "points": _ONE_BOX,
     "keypoints": _ONE_BOX,
     "chosen": _SAMPLED,
@@ -64,12 +64,8 @@ OTHER_NAMES = {
     "task": ("type", "task_type"),
     "image": ("image_path", "img", "img_path", "image_file", "file_name", "filename", "path"),
     "prompt": ("question", "query", "instruction", "expression", "text", "input"),
-    "answer": (
-        "label", "text", "ground_truth", "gt", "solution", "target", "truth", "transcription",
-        "output", "response", "count",
-    ),
-    "box": ("bbox", "bbox_2d", "bounding_box", "answer"),
-}  # fmt: skip
+    **{key: names for task in TASKS.values() for key, names in task.other_names.items()},
+}
 CLOSE = 0.75  # of difflib: one letter wrong in a short word
 
 
@@ -110,16 +106,31 @@ def check_keys(raw: dict[str, Any], where: str) -> None:
         if key in KNOWN or value in (None, "", [], {}):
             continue
         known = _SPELLINGS.get(_spell(key))
+        if known is None or is_note(known, value):
+            continue
         if known in KNOWN:
             raise RowError(
                 "unknown key",
                 f"{where}: key {show_value(key)} is not read; write {show_value(known)}",
             )
-        if known is not None and not (known in OFTEN_NOTES and not isinstance(value, list | dict)):
-            raise RowError(
-                "key that cannot be expressed",
-                f"{where}: {show_value(key)[1:-1]} cannot be expressed: {INEXPRESSIBLE[known]}",
-            )
+        raise RowError(
+            "key that cannot be expressed",
+            f"{where}: {show_value(key)[1:-1]} cannot be expressed: {INEXPRESSIBLE[known]}",
+        )
+
+
+def is_note(key: str, value: object) -> bool:
+    """Whether a key that could mean something holds somebody's own words."""
+    return key in OFTEN_NOTES and not isinstance(value, list | dict)
+
+
+@contextmanager
+def hinting(raw: dict[str, Any]) -> Iterator[None]:
+    """Where the block finds a key missing, say which key of the row was probably meant."""
+    try:
+        yield
+    except MissingKey as missing:
+        raise RowError(missing.reason, f"{missing}{hint_at(raw, missing.key)}") from None
 
 
 def hint_at(raw: dict[str, Any], key: str) -> str:

@@ -1,9 +1,8 @@
 """One row of a JSON Lines source: what it must say, and one sentence for everything it may not.
 
-Keys: image, task, prompt; box (with box_format) or box_norm for grounding, answer for ocr and
-counting; optional split, width, height, source, licence. Further keys are the user's own, unless
-they would change what is asked or true (jsonl_keys.py). Boxes leave here in the internal form: 0-1
-of the upright original image.
+Keys: image, task, prompt; the task's truth (perpo_core/perception/tasks); optional split, width,
+height, source, licence. Further keys are the user's own, unless they would change what is asked or
+true (jsonl_keys.py). Boxes leave here in the internal form: 0-1 of the upright original image.
 """
 
 from __future__ import annotations
@@ -13,29 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from perpo_core.perception.boxes import Box
+from perpo_core.perception.tasks import TASKS, Truth
+from perpo_core.perception.truths.row import RowError, get_text, show_value
 from perpo_core.perception.visible import has_visible
-from perpo_core.stages.collect.sources.jsonl_boxes import parse_box, refuse_box
-from perpo_core.stages.collect.sources.jsonl_texts import (
-    get_note,
-    get_text,
-    parse_choice,
-    parse_count,
-    parse_prompt,
-    parse_text_answer,
-)
-from perpo_core.stages.collect.sources.rows import RowError, show_value
-from schemas.base import SPLITS, TASKS, Split, Task
+from perpo_core.stages.collect.sources.jsonl_keys import is_note
+from perpo_core.stages.collect.sources.jsonl_texts import get_note, parse_choice, parse_prompt
+from schemas.base import SPLITS, Split, TaskName
 
 
 @dataclass(frozen=True)
 class ParsedRow:
     """What a row says, checked."""
 
-    task: Task
+    task: TaskName
     split: Split | None
     prompt: str
-    truth: Box | str | int
+    truth: Truth
     source: str
     licence: str
 
@@ -63,24 +55,33 @@ def find_image(raw: dict[str, Any], folder: Path, where: str) -> Path:
 
 def parse_row(raw: dict[str, Any], where: str, size: tuple[int, int]) -> ParsedRow:
     """The row, checked against its image's (width, height) in pixels. Raises RowError."""
-    task = cast(Task, parse_choice(raw, "task", TASKS, where, "unknown task"))
+    task = parse_choice(raw, "task", tuple(TASKS), where, "unknown task")
     split = None
     if raw.get("split") is not None:
         split = parse_choice(raw, "split", SPLITS, where, "unknown split")
+    prompt = parse_prompt(raw, where)
     return ParsedRow(
         task=task,
         split=cast(Split | None, split),
-        prompt=parse_prompt(raw, where),
+        prompt=prompt,
         truth=_parse_truth(task, raw, where, size),
         source=get_note(raw, "source", where),
         licence=get_note(raw, "licence", where),
     )
 
 
-def _parse_truth(
-    task: Task, raw: dict[str, Any], where: str, size: tuple[int, int]
-) -> Box | str | int:
-    if task == "grounding":
-        return parse_box(raw, where, size)
-    refuse_box(raw, task, where)
-    return parse_count(raw, where) if task == "counting" else parse_text_answer(raw, where)
+def _parse_truth(task: str, raw: dict[str, Any], where: str, size: tuple[int, int]) -> Truth:
+    _refuse_truths_of_others(task, raw, where)
+    return TASKS[task].parse_truth(raw, where, size)
+
+
+def _refuse_truths_of_others(task: str, raw: dict[str, Any], where: str) -> None:
+    for other in TASKS.values():
+        for key in other.truth_keys:
+            value = raw.get(key)
+            if value is not None and key not in TASKS[task].keys and not is_note(key, value):
+                raise RowError(
+                    "key of another task",
+                    f"{where}: {key} beside task {task} is not read: it is the truth of task "
+                    f"{other.name}; {other.beside_others}remove {key}",
+                )

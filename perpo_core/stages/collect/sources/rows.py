@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from perpo_core.perception.boxes import Box
+from perpo_core.perception.tasks import Truth
+from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.store.keys import compute_prompt_id, compute_sample_id
 from perpo_core.vision.brightness import Brightness
-from schemas.base import Split, Task
+from schemas.base import Split, TaskName
 
 SampleRow = dict[str, Any]
-MAX_SHOWN_CHARACTERS = 60
-
-
-@dataclass(frozen=True)
-class GivenBox:
-    """Four numbers as a row gives them, whatever they mean."""
-
-    key: str
-    """box or box_norm."""
-    numbers: Box
-    size: tuple[int, int]
-    """Width and height of the upright image in pixels."""
 
 
 @dataclass
@@ -48,21 +36,13 @@ class SetAside:
     """As far as the row could be read."""
 
 
-class RowError(ValueError):
-    """A row that cannot become a sample: one sentence, and the reason it is counted under."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
 def build_messages(prompt: str) -> list[dict[str, Any]]:
     """The chat messages of one image and one question."""
     parts = [{"type": "image", "text": None}, {"type": "text", "text": prompt}]
     return [{"role": "user", "content": parts}]
 
 
-def build_target(truth: Box | str | int) -> dict[str, Any]:
+def build_target(truth: Truth) -> dict[str, Any]:
     """The truth in the column of its task: a box (0-1), a text or a count."""
     return {
         "box": [float(value) for value in truth] if isinstance(truth, tuple) else None,
@@ -72,13 +52,13 @@ def build_target(truth: Box | str | int) -> dict[str, Any]:
 
 
 def build_sample(
-    task: Task,
+    task: TaskName,
     split: Split | None,
     image: bytes,
     image_id: str,
     size: tuple[int, int],
     prompt: str,
-    truth: Box | str | int,
+    truth: Truth,
     source: str,
     licence: str,
     row: str,
@@ -105,9 +85,3 @@ def build_sample(
         "licence": licence,
         "row": row,
     }
-
-
-def show_value(value: object) -> str:
-    """A value for an error sentence: JSON, one line, ASCII, not too long."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."

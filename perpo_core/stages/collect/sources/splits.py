@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from perpo_core.stages.collect.sources.rows import RowError
+from perpo_core.perception.truths.row import RowError
 from perpo_core.store.keys import compute_hash
 from schemas.base import SPLITS, Split
 from schemas.config import JsonlSource

@@ -8,16 +8,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from perpo_core.stages.evaluate.metrics import LOWER_IS_BETTER, compute_metrics, list_metrics
+from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
+from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import Metric
-from schemas.base import TASKS, Task
+from schemas.base import TaskName
 
 Rows = list[dict[str, Any]]
 
 
 def answers(
-    sample_id: str, task: Task, policy: str, rewards: list[float | None], split: str = "test"
+    sample_id: str, task: TaskName, policy: str, rewards: list[float | None], split: str = "test"
 ) -> Rows:
     """The greedy reward first, then the sampled ones."""
     return [
@@ -73,7 +74,7 @@ def test_grounding_by_hand() -> None:
 @pytest.mark.parametrize("policy", ["base", "trained"])
 @pytest.mark.parametrize("task", TASKS)
 def test_unreadable_answers_count_as_zero_in_every_mean(
-    task: Task, policy: str, unreadable: float | None
+    task: TaskName, policy: str, unreadable: float | None
 ) -> None:
     """One right answer, one unreadable, greedy and sampled: left out, the means would be 1."""
     other = "trained" if policy == "base" else "base"

@@ -7,19 +7,17 @@ which of the two is right.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame
 from perpo_core.perception.boxes import parse_box as parse_stated_box
-from perpo_core.stages.collect.sources.rows import RowError, show_value
+from perpo_core.perception.truths.row import Raw, RowError, Size, show_value
 
 BOX_FORMAT = "xyxy_pixels"  # pixels of the upright image, x2 and y2 exclusive
 TOLERANCE_PIXELS = 1.0  # rounding of whoever wrote the box; more is another image's box
 TOLERANCE_SHARE = 0.01  # of a side: 0-1 numbers are written with two decimals at least
-Size = tuple[int, int]
 
 
-def check_pixel_frame(raw: dict[str, Any], box: Box, where: str, size: Size) -> None:
+def check_pixel_frame(raw: Raw, box: Box, where: str, size: Size) -> None:
     """Pixels of this very image? The commonest silent mistake is a box of another convention."""
     box_format = raw.get("box_format", BOX_FORMAT)
     if box_format not in (None, BOX_FORMAT):
@@ -41,7 +39,7 @@ def check_pixel_frame(raw: dict[str, Any], box: Box, where: str, size: Size) -> 
         )
 
 
-def check_norm_frame(raw: dict[str, Any], where: str, size: Size) -> None:
+def check_norm_frame(raw: Raw, where: str, size: Size) -> None:
     """box_norm has one meaning, and it survives scaling but neither turning nor cutting."""
     if raw.get("box_format") is not None:
         raise RowError(
@@ -69,13 +67,13 @@ def _name_sides(size: Size) -> tuple[tuple[str, int], ...]:
     return ("width", size[0]), ("height", size[1])
 
 
-def _show_stated(raw: dict[str, Any]) -> str:
+def _show_stated(raw: Raw) -> str:
     given = [key for key in ("width", "height") if raw.get(key) is not None]
     values = "x".join(show_value(raw[key]) for key in given)
     return f"{' and '.join(given)} {'say' if len(given) > 1 else 'says'} {values}"
 
 
-def check_second_box(raw: dict[str, Any], box: Box, norm: Box, where: str, size: Size) -> None:
+def check_second_box(raw: Raw, box: Box, norm: Box, where: str, size: Size) -> None:
     """`box` and `box_norm`, both in pixels here, must be one box, as exactly as it is written."""
     slack = [max(TOLERANCE_PIXELS, TOLERANCE_SHARE * side) for side in (*size, *size)]
     if any(abs(a - b) > c for a, b, c in zip(box, norm, slack, strict=True)):
@@ -86,7 +84,7 @@ def check_second_box(raw: dict[str, Any], box: Box, norm: Box, where: str, size:
         )
 
 
-def check_answer(raw: dict[str, Any], box: Box, where: str, size: Size) -> None:
+def check_answer(raw: Raw, box: Box, where: str, size: Size) -> None:
     """An answer beside the box may only be that box, as some model would write it."""
     answer = raw.get("answer")
     if answer in (None, "", []):

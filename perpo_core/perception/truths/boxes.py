@@ -1,4 +1,4 @@
-"""The true box of a grounding row: in pixels of the upright image or in 0-1, never guessed.
+"""The true box of a row: in pixels of the upright image or in 0-1, never guessed.
 
 Whether the numbers of a whole file look like another convention is for `perpo doctor` to say
 (perpo_core/doctor/boxes.py); `find_given_box` is what it counts.
@@ -7,20 +7,18 @@ Whether the numbers of a whole file look like another convention is for `perpo d
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
 
 from perpo_core.perception.boxes import Box
-from perpo_core.stages.collect.sources.jsonl_agreement import (
+from perpo_core.perception.truths.agreement import (
     BOX_FORMAT,
     TOLERANCE_PIXELS,
-    Size,
     check_answer,
     check_norm_frame,
     check_pixel_frame,
     check_second_box,
 )
-from perpo_core.stages.collect.sources.jsonl_keys import hint_at
-from perpo_core.stages.collect.sources.rows import GivenBox, RowError, show_value
+from perpo_core.perception.truths.row import MissingKey, Raw, RowError, Size, show_value
 
 ABSENT = (
     "an object that is not there has no box and no IoU; ask for it in a counting row whose "
@@ -28,16 +26,25 @@ ABSENT = (
 )
 
 
-def find_given_box(raw: dict[str, Any], size: Size) -> GivenBox | None:
-    """The numbers of a grounding row, good or bad; None unless there are four finite ones."""
-    if raw.get("task") != "grounding":
-        return None
+@dataclass(frozen=True)
+class GivenBox:
+    """Four numbers as a row gives them, whatever they mean."""
+
+    key: str
+    """box or box_norm."""
+    numbers: Box
+    size: tuple[int, int]
+    """Width and height of the upright image in pixels."""
+
+
+def find_given_box(raw: Raw, size: Size) -> GivenBox | None:
+    """The numbers of a row that should have a box, good or bad; None unless four finite ones."""
     key = "box" if raw.get("box") is not None else "box_norm"
     numbers = _find_four_numbers(raw.get(key))
     return None if numbers is None else GivenBox(key, numbers, size)
 
 
-def parse_box(raw: dict[str, Any], where: str, size: Size) -> Box:
+def parse_box(raw: Raw, where: str, size: Size) -> Box:
     """`box` in pixels where there is one, else `box_norm`; checked in pixels, returned in 0-1.
 
     Where a row says the same thing twice (`box` and `box_norm`, an `answer` besides), both must
@@ -58,18 +65,7 @@ def parse_box(raw: dict[str, Any], where: str, size: Size) -> Box:
     return x1, y1, x2, y2
 
 
-def refuse_box(raw: dict[str, Any], task: str, where: str) -> None:
-    """Raise RowError where a row of another task has a box: only whole images are asked about."""
-    for key in ("box", "box_norm"):
-        if raw.get(key) is not None:
-            raise RowError(
-                "key of another task",
-                f"{where}: {key} beside task {task} is not read, the whole image is; cut the image "
-                f"to the box, or remove {key}",
-            )
-
-
-def _find_key(raw: dict[str, Any], where: str) -> str:
+def _find_key(raw: Raw, where: str) -> str:
     for key in ("box", "box_norm"):
         value = raw.get(key)
         if value is not None and value != [] and value != [None] * 4:
@@ -77,14 +73,11 @@ def _find_key(raw: dict[str, Any], where: str) -> str:
     if "box" in raw or "box_norm" in raw:
         key = "box" if "box" in raw else "box_norm"
         raise RowError("missing answer", f"{where}: {key} is {show_value(raw[key])}; {ABSENT}")
-    raise RowError(
-        "missing answer",
-        f"{where}: a grounding row needs box ({BOX_FORMAT}) or box_norm (0-1)"
-        + hint_at(raw, "box"),
-    )
+    said = f"{where}: a grounding row needs box ({BOX_FORMAT}) or box_norm (0-1)"
+    raise MissingKey("missing answer", said, "box")
 
 
-def _get_box_in_pixels(raw: dict[str, Any], key: str, where: str, size: Size) -> Box:
+def _get_box_in_pixels(raw: Raw, key: str, where: str, size: Size) -> Box:
     numbers = _find_four_numbers(raw[key])
     if numbers is None:
         raise RowError(

@@ -1,0 +1,30 @@
+"""Tasks by name, in the order in which they are shown. A new one is a file here and a line."""
+
+from __future__ import annotations
+
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth
+from perpo_core.perception.tasks.counting import COUNTING
+from perpo_core.perception.tasks.grounding import GROUNDING
+from perpo_core.perception.tasks.ocr import OCR
+
+TASKS: dict[str, Task] = {task.name: task for task in (GROUNDING, OCR, COUNTING)}
+
+REWARDS = {name: reward for task in TASKS.values() for name, reward in task.rewards.items()}
+LOWER_IS_BETTER = frozenset(
+    name
+    for task in TASKS.values()
+    for name, metric in task.metrics.items()
+    if metric.lower_is_better
+)
+"""Metrics of any task whose fall is an improvement; no name means two things."""
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "REWARDS",
+    "TASKS",
+    "GreedyMetric",
+    "Look",
+    "Shape",
+    "Task",
+    "Truth",
+]

@@ -1,0 +1,99 @@
+"""What a task is: all that the rest of the house asks of one, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from perpo_core.perception.boxes import Box, Frame
+from perpo_core.perception.legibility import Harm, Size
+from perpo_core.perception.rewards.base import Reward, Target
+from perpo_core.perception.truths.boxes import GivenBox
+from perpo_core.perception.truths.row import Raw
+
+if TYPE_CHECKING:  # numpy is slow to import, and the command line asks for names only
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.float64]
+Shape = Box | tuple[float, float]
+"""What is drawn over an image: a box, or a point x, y; in 0-1 of its width and height."""
+Truth = Shape | str | int
+"""A shape, a text or a count; each has a column of its own in the samples."""
+
+
+@dataclass(frozen=True)
+class GreedyMetric:
+    """A number that a task reports of its greedy answers."""
+
+    label: str
+    """As a person would say it."""
+    compute: Callable[[Values], Values]
+    """From the greedy answers' rewards [P], those of unreadable ones 0, one value a prompt [P]."""
+    lower_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a task's curves and bars are drawn in reports."""
+
+    light: str
+    """CSS colour on a light page."""
+    dark: str
+    line: Literal["-", "--", ":", "-."]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of question, and all that is particular to it."""
+
+    name: str
+    label: str
+    rewards: Mapping[str, Reward]
+    """Those that fit, by the names that `score.TASK` has for them; the first is the default."""
+    metrics: Mapping[str, GreedyMetric]
+    headline: str
+    """The metric that is told first."""
+
+    truth_keys: tuple[str, ...]
+    """Keys of a JSON Lines row that hold its truth; rows of other tasks may not have them."""
+    parse_truth: Callable[[Raw, str, Size], Truth]
+    """The truth of a row that lies at `where`, about an image of this size; raises RowError."""
+    detail_keys: tuple[str, ...] = ()
+    """Further keys that may stand beside them."""
+    beside_others: str = ""
+    """What to do where a row of another task has a truth of this one, e.g. "cut the image, or "."""
+    other_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Key -> what other formats call it: named where the key is missing."""
+    find_given_box: Callable[[Raw, Size], GivenBox | None] | None = None
+    """A row's box as it is given, for the doctor's look at conventions."""
+
+    get_words: Callable[[Target], str] = lambda target: ""
+    """The truth in words; not asked for where it is drawn."""
+    marks_differences: bool = False
+    """Whether an answer is shown with what differs from the truth marked."""
+    get_shape: Callable[[Target], Shape] | None = None
+    """The truth as it is drawn; None where nothing is."""
+    read_shape: Callable[[str, str, Frame], Shape | None] | None = None
+    """(answer, box format, frame) -> what it states, for drawing and `doctor --probe`."""
+    written_as: str = ""
+    """How answers with coordinates are written, for a model card."""
+    find_harm: Callable[[Target, Size, Size], Harm | None] = lambda target, size, small: None
+    """(truth, size, smaller size) -> what scaling the image down does to what is asked."""
+    look: Look = Look("#555555", "#aaaaaa", "-")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of a JSON Lines row."""
+        return self.truth_keys + self.detail_keys
+
+    @property
+    def default_reward(self) -> str:
+        """Used where the configuration names none."""
+        return next(iter(self.rewards))
+
+
+def as_values(is_true_P: NDArray[np.bool_]) -> Values:
+    """1 where it is true, else 0."""
+    return is_true_P.astype("float64")

@@ -1,0 +1,33 @@
+"""Counting: how many there are, 0 included."""
+
+from __future__ import annotations
+
+from perpo_core.perception.legibility import Harm, Size, find_side_harm
+from perpo_core.perception.rewards.base import Target
+from perpo_core.perception.rewards.count_accuracy import compute_count_accuracy
+from perpo_core.perception.rewards.exact_match import compute_exact_match
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.truths.counts import parse_count
+from perpo_core.perception.truths.texts import OTHER_NAMES
+
+
+def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
+    """What scaling down does to whatever is counted."""
+    del target
+    return find_side_harm(size, small)
+
+
+COUNTING = Task(
+    name="counting",
+    label="counting",
+    rewards={"count_accuracy": compute_count_accuracy, "exact_match": compute_exact_match},
+    # Both rewards reach 1 exactly where the count is right.
+    metrics={"accuracy": GreedyMetric("accuracy", lambda right_P: as_values(right_P == 1))},
+    headline="accuracy",
+    truth_keys=("answer",),
+    other_names={"answer": OTHER_NAMES},
+    parse_truth=parse_count,
+    get_words=lambda target: str(target["count"]),
+    find_harm=find_harm,
+    look=Look("#2e7d5b", "#5cc49a", ":"),
+)

@@ -1,0 +1,52 @@
+"""Grounding: one box around what the prompt names."""
+
+from __future__ import annotations
+
+from perpo_core.perception.boxes import Box, Frame, parse_box
+from perpo_core.perception.legibility import Harm, Size, find_box_harm
+from perpo_core.perception.rewards.base import Target
+from perpo_core.perception.rewards.iou import compute_iou_reward
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.truths.boxes import find_given_box
+from perpo_core.perception.truths.boxes import parse_box as parse_true_box
+
+
+def get_box(target: Target) -> Box:
+    """The true box."""
+    assert target["box"] is not None
+    x1, y1, x2, y2 = target["box"]
+    return x1, y1, x2, y2
+
+
+def read_box(text: str, box_format: str, frame: Frame) -> Box | None:
+    """The box that an answer states, if it does."""
+    return parse_box(text, box_format, frame)[0]
+
+
+def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
+    """What scaling down does to the true box."""
+    return find_box_harm(get_box(target), size, small)
+
+
+GROUNDING = Task(
+    name="grounding",
+    label="grounding",
+    rewards={"iou": compute_iou_reward},
+    metrics={
+        # IoU of at least 0.5 is RefCOCO's accuracy.
+        "acc_at_50": GreedyMetric("accuracy at IoU 0.5", lambda iou_P: as_values(iou_P >= 0.5)),
+        "mean_iou": GreedyMetric("mean IoU", lambda iou_P: iou_P),
+    },
+    headline="acc_at_50",
+    truth_keys=("box", "box_norm"),
+    detail_keys=("box_format", "answer"),  # an answer beside the box has to be that box
+    beside_others="cut the image to the box, or ",
+    other_names={"box": ("bbox", "bbox_2d", "bounding_box", "answer")},
+    parse_truth=parse_true_box,
+    find_given_box=find_given_box,
+    get_shape=get_box,
+    read_shape=read_box,
+    written_as="Boxes are written `[x1, y1, x2, y2]`",
+    find_harm=find_harm,
+    look=Look("#0072b2", "#56b4e9", "-"),
+)

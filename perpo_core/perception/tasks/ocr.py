@@ -1,0 +1,40 @@
+"""OCR: the text of the image."""
+
+from __future__ import annotations
+
+from perpo_core.perception.legibility import Harm, Size, find_text_harm
+from perpo_core.perception.rewards.base import Target
+from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
+
+
+def get_text(target: Target) -> str:
+    """The true text."""
+    assert target["text"] is not None
+    return target["text"]
+
+
+def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
+    """What scaling down does to the text."""
+    return find_text_harm(get_text(target), size, small)
+
+
+OCR = Task(
+    name="ocr",
+    label="OCR",
+    rewards={"edit_similarity": compute_edit_similarity},
+    metrics={
+        "edit_distance": GreedyMetric("edit distance", lambda similar_P: 1 - similar_P, True),
+        # Similarity reaches 1 exactly where the text is right.
+        "exact": GreedyMetric("exact match", lambda similar_P: as_values(similar_P == 1)),
+    },
+    headline="edit_distance",
+    truth_keys=("answer",),
+    other_names={"answer": OTHER_NAMES},
+    parse_truth=parse_text,
+    get_words=get_text,
+    marks_differences=True,
+    find_harm=find_harm,
+    look=Look("#b8610b", "#e69f4c", "--"),
+)
