@@ -24,7 +24,7 @@ for name in ("prefect", "vllm", "perpo", "datasets", "tensorboard", "trl"):
 for name in {[part.module for part in PARTS]} + ["tests.gpu_check.objective_steps"]:
     importlib.import_module(name)
 for name in {STAGES}:
-    importlib.import_module("perpo_core." + name)
+    importlib.import_module("perpo_core.stages." + name)
 """
 
 
