@@ -14,7 +14,11 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from schemas.base import Address, Section, TaskName, refuse_empty
 from schemas.train_config import TrainConfig
 
-BoxFormatName = Literal["norm1", "norm1_padded", "norm1000", "pixels", "pixels_resized"]
+BoxFormatName = Literal[
+    "norm1", "norm1_padded", "norm1_cxcywh", "norm100", "norm999", "norm999_padded", "norm1000",
+    "norm1000_yxyx", "pixels", "pixels_resized", "loc1024_yxyx", "loc1000", "patch32",
+    "points_percent",
+]  # fmt: skip
 CountReading = Literal["digits", "words"]
 DigitsTask = Literal["grounding", "ocr", "counting"]
 DIGITS_TASKS: tuple[DigitsTask, ...] = ("grounding", "ocr", "counting")

@@ -9,12 +9,31 @@ from perpo_core.perception.tasks import TASKS
 from perpo_core.report.markdown import build_fence
 from schemas.config import BoxFormatName
 
+BOX_FORMAT_SHAPES: dict[BoxFormatName, str] = {
+    "norm1_cxcywh": "[x, y, width, height]",
+    "norm100": "{<x1><y1><x2><y2>}",
+    "norm1000_yxyx": '{"box_2d": [y1, x1, y2, x2]}',
+    "loc1024_yxyx": "<loc0256><loc0128><loc0768><loc0512>",
+    "loc1000": "<loc_125><loc_250><loc_500><loc_750>",
+    "patch32": "<object><patch_index_0260><patch_index_0751></object>",
+    "points_percent": '<points x1="12.5" y1="25.0" x2="50.0" y2="75.0">',
+}
+"""How the numbers stand, where it is not [x1, y1, x2, y2]."""
 BOX_FORMAT_WORDS: dict[BoxFormatName, str] = {
     "norm1": "as shares (0 to 1) of the image's width and height",
     "norm1_padded": "as shares (0 to 1) of the image after it was padded, centred, to a square",
+    "norm1_cxcywh": "centre and size, as shares (0 to 1) of the image's width and height",
+    "norm100": "in hundredths (0 to 100) of the image's width and height",
+    "norm999": "as whole numbers from 0 to 999 over the image's width and height",
+    "norm999_padded": "as whole numbers from 0 to 999 over the image padded, centred, to a square",
     "norm1000": "in thousandths (0 to 1000) of the image's width and height",
+    "norm1000_yxyx": "y before x, in thousandths (0 to 1000) of the image's height and width",
     "pixels": "in pixels of the image",
     "pixels_resized": "in pixels of the image as the processor resized it",
+    "loc1024_yxyx": "y before x, each a token that counts 1/1024 of the image's height or width",
+    "loc1000": "each a token for 1/1000 of the image's width or height, meant at its centre",
+    "patch32": "as both corners' cells in a grid of 32 x 32 over the image, counted row by row",
+    "points_percent": "as the points of both corners, in percent of the image's width and height",
 }
 LOAD_MODEL = """folder = "."  # this folder, or its name on the Hub
 model = AutoModelForImageTextToText.from_pretrained(folder, dtype={dtype})
@@ -83,5 +102,7 @@ def has_more_than_adapters(facts: CardFacts) -> bool:
 
 def _describe_coordinates(facts: CardFacts) -> list[str]:
     name = facts.config.policy.box_format
-    written = [TASKS[task].written_as for task in facts.tasks if TASKS[task].written_as]
+    shape = BOX_FORMAT_SHAPES.get(name, "[x1, y1, x2, y2]")
+    writes = [TASKS[task].describe_writing for task in facts.tasks]
+    written = [describe(shape) for describe in writes if describe]
     return [f"{words}, {BOX_FORMAT_WORDS[name]} (`{name}` in perpo)." for words in written]

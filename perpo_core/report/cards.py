@@ -142,11 +142,13 @@ def _show_truth(row: Row) -> str:
 
 
 def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
+    """What was judged of an answer; all of it where nothing was."""
     task = TASKS[row["task"]]
-    if not task.marks_differences:
-        return [(show_text(text), False)]
+    stated = task.read_words(text, row["target"])
+    if not task.marks_differences or stated is None:
+        return [(show_text(stated or text), False)]
     truth = task.get_words(row["target"])
-    return mark_differences(truth, text) if text else [(EMPTY, bool(truth))]
+    return mark_differences(truth, stated) if stated else [(EMPTY, bool(truth))]
 
 
 def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:

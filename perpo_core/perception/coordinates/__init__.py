@@ -1,14 +1,16 @@
 """Four coordinates out of an answer's text, in each of the ways that models wrap them.
 
 - four numbers with commas between them, in brackets or not: [40, 60, 120, 160];
+- four numbers with blanks between them, in a box's tags: <box>40 60 120 160</box>;
+- four bin tokens: <bin_40> <bin_60> <bin_120> <bin_160>;
 - two corners, each in brackets of its own: [[40, 60], [120, 160]], (40,60),(120,160);
 - four names with a number each, in any order: {"x1": 40, "y1": 60, "x2": 120, "y2": 160}.
 
 The first in the text counts; what cannot be told to be a box of two corners or four names is passed
 over. Each way takes time linear in the text.
 
-Left out: x, y, width and height, and numbers with nothing but spaces between them: reading those
-would be a guess.
+Left out: x, y, width and height by name, and numbers with nothing but spaces between them and no
+tags around them: reading those would be a guess.
 """
 
 from __future__ import annotations
@@ -16,20 +18,36 @@ from __future__ import annotations
 from perpo_core.perception.coordinates.corners import find_corners
 from perpo_core.perception.coordinates.lists import find_list
 from perpo_core.perception.coordinates.named import find_named
-from perpo_core.perception.coordinates.plain import NOTHING, Numbers, has_digits
+from perpo_core.perception.coordinates.order import Order, keep_order
+from perpo_core.perception.coordinates.plain import NOTHING, Found, Numbers, has_digits
+from perpo_core.perception.coordinates.tagged import find_tagged
+from perpo_core.perception.coordinates.tokens import find_bins
 from perpo_core.perception.numerals import write_plainly
 
 __all__ = ["Numbers", "find_four_numbers"]
 
+ORDERED = (find_corners, find_tagged, find_bins)
+"""The ways, beside lists, in which place and not name says which coordinate a number is."""
 
-def find_four_numbers(text: str) -> tuple[Numbers | None, str | None]:
-    """The first four coordinates an answer states: (x1, y1, x2, y2), or (None, why not)."""
+
+def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | None, str | None]:
+    """The first four coordinates an answer states: (x1, y1, x2, y2), or (None, why not).
+
+    `order` brings numbers without names into that order.
+    """
     plain = write_plainly(text)
-    row = find_list(plain)
+    row = _bring(find_list(plain), order)
     if row and not has_digits(plain[: row.position]):  # then nothing was found before it
         return row.numbers, row.problem
-    found = [way for way in (row, find_corners(plain), find_named(plain)) if way]
+    ways = [row, *(_bring(find(plain), order) for find in ORDERED), find_named(plain)]
+    found = [way for way in ways if way]
     if not found:
         return None, NOTHING
     first = min(found, key=lambda way: way.position)
     return first.numbers, first.problem
+
+
+def _bring(found: Found | None, order: Order) -> Found | None:
+    if found is None or found.numbers is None:
+        return found
+    return found._replace(numbers=order(found.numbers))

@@ -38,7 +38,7 @@ def find_corners(text: str) -> Found | None:
         if len(numbers) < 2 * len(corners) or len(corners) < 2:
             continue
         between = ["".join(text[a.end : b.start].split()) for a, b in pairwise(corners)]
-        if len(corners) == 2 or _alternate(between) or _are_boxes(numbers):
+        if len(corners) == 2 or _alternate(between) or are_boxes(numbers):
             x1, y1, x2, y2 = numbers[:4]
             return Found(corners[0].start, (x1, y1, x2, y2))
         problem = problem or f"{len(corners)} corners where a box has two"
@@ -70,7 +70,7 @@ def _alternate(between: list[str]) -> bool:
     return len(between) % 2 == 1 and len(inside) == len(outside) == 1 and inside != outside
 
 
-def _are_boxes(numbers: list[float]) -> bool:
+def are_boxes(numbers: list[float]) -> bool:
     """Whether the corners are the upper left and the lower right ones of boxes, in turn."""
     boxes = [numbers[i : i + 4] for i in range(0, len(numbers), 4)]
     return all(len(box) == 4 and box[0] < box[2] and box[1] < box[3] for box in boxes)

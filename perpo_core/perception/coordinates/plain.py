@@ -1,7 +1,8 @@
-"""What is a coordinate: a sign, digits, a decimal point, and nothing else.
+"""What is a coordinate: a sign, digits, a decimal point, and an exponent as programs print it.
 
-What else has digits (20e-2, 10%, 1/2, 3-4, 1.2.3, 0x10) is no coordinate and none of its digits is
-one. It keeps its place, so that no list becomes one of four by leaving something out.
+They print one digit before the point: 1.2e2, 2.5e-01. What else has digits (20e-2, 10%, 1/2, 3-4,
+1.2.3, 0x10) is no coordinate and none of its digits is one. It keeps its place, so that no list
+becomes one of four by leaving something out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ Numbers = tuple[float, float, float, float]
 
 NOTHING = "no four numbers in the answer"
 MAX_SHOWN = 40  # characters of an answer, in a reason
-PLAIN: Final = r"[-+]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
+# An exponent has two digits at most: what is larger is no coordinate.
+PLAIN: Final = (
+    r"[-+]?(?:[0-9](?:\.[0-9]*+)?e[-+]?[0-9]{1,2}+(?![0-9])|[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)"
+)
 COMMA: Final = r"[,\uff0c\u3001\u060c]"
 # A word, or a number with all that touches it. A point before a word ends a sentence, and a hyphen
 # after a word is no sign.

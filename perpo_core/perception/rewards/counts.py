@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.numerals import GLUE, UNSPACED, compile_pattern, write_plainly
 from perpo_core.perception.rewards.number_words import MORE, PHRASE, parse_number_words
 from schemas.config import CountReading
@@ -34,7 +35,10 @@ MAX_SHOWN = 40  # characters of an answer, in a reason
 
 def parse_count(text: str, reading: CountReading = "digits") -> tuple[int | None, str | None]:
     """The count an answer states: (count, None), or (None, why there is none)."""
-    plain = write_plainly(text)
+    answer, problem = find_answer(text)
+    if answer is None:
+        return None, problem
+    plain = write_plainly(answer)
     digits, words = NUMBER.findall(plain), WORDS.findall(plain)
     stated = digits or (words if reading == "words" else [])
     if not stated:

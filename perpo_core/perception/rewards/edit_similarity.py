@@ -9,6 +9,8 @@ are spaces, and invisible characters, spaces at line ends, blank lines before an
 accent is encoded (NFC) do not count. By default runs of white space count as one space too. What
 looks alike but is another character (ligatures, full-width letters) differs.
 
+Thoughts are no part of the answer (perpo_core.perception.find_answer).
+
 Left out: word-level F1, BLEU and METEOR, which the paper reports but does not train on.
 """
 
@@ -19,6 +21,7 @@ import unicodedata
 import regex
 from rapidfuzz.distance import Levenshtein
 
+from perpo_core.perception.find_answer import find_answer, has_tags
 from perpo_core.perception.rewards.base import Reading, RewardResult, Target
 from perpo_core.perception.visible import remove_invisible
 
@@ -29,11 +32,24 @@ def compute_edit_similarity(text: str, target: Target, reading: Reading) -> Rewa
     """Similarity in [0, 1] to target["text"].
 
     A blank answer says that nothing is written there: 1 where target["text"] is blank too, else 0.
+    Thoughts without an end have no similarity but an error.
     """
     assert target["text"] is not None
-    answer = normalize_text(text, reading.collapse_whitespace)
+    stated, problem = find_text(text, target["text"])
+    if stated is None:
+        return RewardResult(None, error=problem)
+    answer = normalize_text(stated, reading.collapse_whitespace)
     truth = normalize_text(target["text"], reading.collapse_whitespace)
     return RewardResult(1 - Levenshtein.normalized_distance(answer, truth), parsed=answer)
+
+
+def find_text(text: str, truth: str) -> tuple[str | None, str | None]:
+    """The part of an answer that is compared with the truth: (part, None), or (None, why not).
+
+    Where the truth itself has tags of thoughts or answers (a page about such models), they are what
+    is to be read, and the answer is compared as a whole.
+    """
+    return (text, None) if has_tags(truth) else find_answer(text)
 
 
 def normalize_text(text: str, collapse_whitespace: bool) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from perpo_core.perception.boxes import Box, Frame
+from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.legibility import Harm, Size
 from perpo_core.perception.rewards.base import Reward, Target
 from perpo_core.perception.truths.boxes import GivenBox
@@ -71,14 +72,16 @@ class Task:
 
     get_words: Callable[[Target], str] = lambda target: ""
     """The truth in words; not asked for where it is drawn."""
+    read_words: Callable[[str, Target], str | None] = lambda text, target: find_answer(text)[0]
+    """(answer, truth) -> the part of it that is judged; None where nothing is."""
     marks_differences: bool = False
     """Whether an answer is shown with what differs from the truth marked."""
     get_shape: Callable[[Target], Shape] | None = None
     """The truth as it is drawn; None where nothing is."""
     read_shape: Callable[[str, str, Frame], Shape | None] | None = None
     """(answer, box format, frame) -> what it states, for drawing and `doctor --probe`."""
-    written_as: str = ""
-    """How answers with coordinates are written, for a model card."""
+    describe_writing: Callable[[str], str] | None = None
+    """Given how the box format writes a box, how answers are written, for a model card."""
     find_harm: Callable[[Target, Size, Size], Harm | None] = lambda target, size, small: None
     """(truth, size, smaller size) -> what scaling the image down does to what is asked."""
     look: Look = Look("#555555", "#aaaaaa", "-")

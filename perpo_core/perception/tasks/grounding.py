@@ -46,7 +46,7 @@ GROUNDING = Task(
     find_given_box=find_given_box,
     get_shape=get_box,
     read_shape=read_box,
-    written_as="Boxes are written `[x1, y1, x2, y2]`",
+    describe_writing=lambda shape: f"Boxes are written `{shape}`",
     find_harm=find_harm,
     look=Look("#0072b2", "#56b4e9", "-"),
 )

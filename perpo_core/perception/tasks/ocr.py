@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perpo_core.perception.legibility import Harm, Size, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity
+from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity, find_text
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
 
@@ -34,6 +34,7 @@ OCR = Task(
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_text,
     get_words=get_text,
+    read_words=lambda text, target: find_text(text, get_text(target))[0],
     marks_differences=True,
     find_harm=find_harm,
     look=Look("#b8610b", "#e69f4c", "--"),

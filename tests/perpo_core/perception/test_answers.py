@@ -24,7 +24,8 @@ FRAME = Frame(320, 240, 336, 252)
 ANYTHING: Target = {"box": [0.125, 0.25, 0.375, 0.625], "text": "a\nb", "count": 3}
 READINGS: tuple[CountReading, ...] = get_args(CountReading)
 EVERY_CHARACTER = "".join(map(chr, range(sys.maxunicode + 1)))
-Numbers = list[int] | list[float]
+LISTS = ["norm1", "norm1_padded", "norm999", "norm999_padded", "norm1000", "pixels"]
+"""Formats that write [x1, y1, x2, y2]."""
 
 
 def flatten(table: dict[Any, list[str]]) -> list[tuple[Any, str]]:
@@ -57,9 +58,9 @@ def write(wrap: str, numbers: list[str]) -> str:
     return "[" + ", ".join(numbers) + "]"
 
 
-@pytest.mark.parametrize("box_format", BOX_FORMATS)
+@pytest.mark.parametrize("box_format", LISTS)
 @pytest.mark.parametrize("wrap", ["list", "corners", "names"])
-def test_every_wrapping_is_read_in_every_format(wrap: str, box_format: str) -> None:
+def test_every_wrapping_is_read_in_every_format_of_lists(wrap: str, box_format: str) -> None:
     box = (0.25, 0.25, 0.5, 0.75)
     numbers = BOX_FORMATS[box_format].write(box, FRAME).strip("[]").split(", ")
     found, error = parse_box(write(wrap, numbers), box_format, FRAME)
@@ -162,7 +163,7 @@ def test_a_text_that_is_normalized_stays_as_it_is(text: str, collapse: bool) -> 
 
 def check(text: str) -> None:
     """Every reward of any text: a number in 0-1 or a reason, at once, fit for a Parquet file."""
-    started = time.monotonic()
+    started = time.process_time()
     for box_format in BOX_FORMATS:
         box, error = parse_box(text, box_format, FRAME)
         assert (box is None) == (error is not None)
@@ -172,7 +173,7 @@ def check(text: str) -> None:
             result = reward(text, ANYTHING, Reading(FRAME, "pixels", name == "iou", reading))
             json.dumps([result.parsed, result.error], ensure_ascii=False).encode()
             assert result.error is None or len(result.error) < 200
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @given(answers.mutated_answers())
@@ -181,8 +182,8 @@ def test_no_mutated_answer_breaks_a_reader(text: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(3600)
+@settings(max_examples=100_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(answers.mutated_answers())
 def test_no_mutated_answer_of_many_breaks_a_reader(text: str) -> None:
     check(text)
@@ -197,7 +198,8 @@ def test_no_character_breaks_a_reader() -> None:
 
 LONG = [
     "9", "1,", "[1,", "(1,2),", "{", '{"x1":1', "1e-", " ", "1 ", "\u53ea1", "1\u200b", "twenty-",
-    "1 hundred ", "1,000", "left: ",
+    "1 hundred ", "1,000", "left: ", "<think>", "</think>", "<answer>1", "<|", "<a", "\u25c1",
+    "<bin_1>", "<box>", "<box>1 ", '<point x="', "<points '", "<point x=1 y=", "1e1", "1e1,",
 ]  # fmt: skip
 
 
@@ -205,8 +207,9 @@ LONG = [
 def test_long_answers_take_time_in_proportion(piece: str) -> None:
     """100,000 characters of what a pattern could try in many ways: a second or so, not hours."""
     text = (piece * 100_000)[:100_000]
-    started = time.monotonic()
-    parse_box(text, "pixels", FRAME)
+    started = time.process_time()
+    for box_format in ("pixels", "norm1_cxcywh", "loc1000", "patch32", "points_percent"):
+        parse_box(text, box_format, FRAME)
     parse_count(text, "words")
     normalize_text(text, False)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20

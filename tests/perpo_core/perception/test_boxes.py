@@ -19,13 +19,23 @@ from perpo_core.perception.boxes import (
 from perpo_core.perception.frames import build_framer
 
 FRAME = Frame(width=800, height=600, resized_width=812, resized_height=588)
-# Half of the last digit each format writes, as a share of the image.
+# Half of the last digit each format writes, as a share of the image; of a centre and half a size,
+# the sum; of PaliGemma's bins, what the last one lacks at the image's edge; of cells, a whole one.
 ROUNDING = {
     "norm1": 0.005,
     "norm1_padded": 0.005 * 800 / 600,
+    "norm1_cxcywh": 0.0005 * 1.5,
+    "norm100": 0.005,
+    "norm999": 0.5 / 999,
+    "norm999_padded": 0.5 / 999 * 800 / 600,
     "norm1000": 0.0005,
+    "norm1000_yxyx": 0.0005,
     "pixels": 0.5 / 600,
     "pixels_resized": 0.5 / 588,
+    "loc1024_yxyx": 1 / 1024,
+    "loc1000": 0.0005,
+    "patch32": 1 / 32,
+    "points_percent": 0.0005,
 }
 
 
@@ -99,7 +109,7 @@ def test_ways_to_write_four_numbers(text: str) -> None:
         ("[10%, 20%, 30%, 40%]", "norm1", "no four numbers"),
         ("[1px, 2px, 3px, 4px]", "pixels", "no four numbers"),
         ("[0.1, 0.2, 0.3, 0.4.5]", "norm1", "no four numbers"),
-        ("[0.1, 0.2, 0.3, 4e-1]", "norm1", "no four numbers"),
+        ("[0.1, 0.2, 0.3, 40e-2]", "norm1", "no four numbers"),
         ("[0.1, 0.2, 0.3, 0.4, 0.5]", "norm1", "5 numbers in a row"),
         ("[0, 0, 500, 500]", "norm1", "500 is no coordinate in box format norm1 (0 to 1)"),
         ("[0.1, 0.2, 0.3, 0.4]", "norm1000", "look like 0-1"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.report.cards import Album, build_change_card, mark_differences
@@ -89,6 +92,27 @@ def test_a_blank_page_and_an_answer_that_says_nothing_are_said() -> None:
     assert [answer.pieces for answer in card.answers] == [[("1", True)], [("(empty)", False)]]
     card = build_change_card(row | {"target": {"text": "x" * 5000}}, said, silent, album)
     assert card.answers[1].pieces == [("(empty)", True)]
+
+
+def test_what_was_judged_of_an_answer_is_shown_and_drawn() -> None:
+    album = Album("norm1000", lambda width, height: Frame(width, height), 1)
+    said = {"reward": 0.5, "error": None}
+    drafts, unclosed = "<think>1, no 2</think>73", "<think>73"
+    row: dict[str, Any] = {
+        "task": "ocr", "sample_id": "a", "images": [], "prompt": [], "target": {"text": "73"}
+    }  # fmt: skip
+    card = build_change_card(row, said | {"text": drafts}, said | {"text": unclosed}, album)
+    assert [answer.pieces for answer in card.answers] == [[("73", False)], [("<think>73", False)]]
+    picture = BytesIO()
+    Image.new("RGB", (64, 32)).save(picture, "PNG")
+    row |= {"task": "grounding", "images": [{"bytes": picture.getvalue()}]}
+    row["target"] = {"text": None, "box": [0.1, 0.2, 0.6, 0.8]}
+    thought = said | {"text": "<think>[1, 2, 300, 400]</think>[100, 200, 600, 800]"}
+    card = build_change_card(row, thought, said | {"text": "<think>[1, 2, 3, 4]"}, album)
+    assert card.answers[0].pieces == [("[100, 200, 600, 800]", False)]
+    assert [box.role for box in card.shapes] == ["truth", "base"]
+    base = card.shapes[1]
+    assert (base.role, base.x, base.y, base.width, base.height) == ("base", 10, 20, 50, 60)
 
 
 def test_control_characters_are_made_visible() -> None:

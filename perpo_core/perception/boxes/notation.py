@@ -1,0 +1,88 @@
+"""How the four numbers of a box stand in a text, to and fro: a list, location tokens, points.
+
+A notation's numbers are always x1, y1, x2, y2 in the units of its format; what a family writes in
+another order is brought into this one here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from perpo_core.perception.boxes.patches import find_patches, write_patches
+from perpo_core.perception.coordinates import Numbers, find_four_numbers
+from perpo_core.perception.coordinates.order import (
+    Order,
+    from_centre,
+    keep_order,
+    swap_axes,
+    to_centre,
+)
+from perpo_core.perception.coordinates.points import find_points
+from perpo_core.perception.coordinates.tokens import LOC, LOC_, compile_row, find_token_row
+from perpo_core.perception.numerals import write_plainly
+
+
+@dataclass(frozen=True)
+class Notation:
+    """Reading and writing four numbers."""
+
+    find: Callable[[str], tuple[Numbers | None, str | None]]
+    """The numbers an answer states, or (None, why there are none)."""
+    write: Callable[[Numbers], str]
+    has_tokens: bool = False
+    """Whether its tokens occur in no other format, so that small numbers cannot be 0-1."""
+
+
+def write_list(
+    num_decimals: int,
+    order: Order = keep_order,
+    template: str = "[{}, {}, {}, {}]",
+    read_order: Order | None = None,
+) -> Notation:
+    """Numbers in digits, read in every way of perpo_core.perception.coordinates.
+
+    `order` is that of writing, and that of reading too unless `read_order` says otherwise.
+    """
+
+    def write(numbers: Numbers) -> str:
+        return template.format(*(f"{number:.{num_decimals}f}" for number in order(numbers)))
+
+    return Notation(partial(find_four_numbers, order=read_order or order), write)
+
+
+def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_order) -> Notation:
+    """Four location tokens in a row, and nothing else: the number of the bin in each.
+
+    `token` is the pattern of one, `template` its text.
+    """
+    row = compile_row(token)
+
+    def find(text: str) -> tuple[Numbers | None, str | None]:
+        _, values, problem = find_token_row(write_plainly(text), row, 4)
+        if values is None:
+            example = template.format(0)
+            return None, problem or f"no four location tokens such as {example} in the answer"
+        return order((values[0], values[1], values[2], values[3])), None
+
+    def write(numbers: Numbers) -> str:
+        bins = (min(max(math.floor(number + 0.5), 0), num_bins - 1) for number in order(numbers))
+        return "".join(map(template.format, bins))
+
+    return Notation(find, write, has_tokens=True)
+
+
+def _write_points(numbers: Numbers) -> str:
+    x1, y1, x2, y2 = numbers
+    return f'<points x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" alt="box">box</points>'
+
+
+CENTRE = write_list(3, to_centre, read_order=from_centre)
+BOX_2D = write_list(0, swap_axes, '{{"box_2d": [{}, {}, {}, {}]}}')
+BRACES = write_list(0, template="{{<{}><{}><{}><{}>}}")
+LOC_YX = write_tokens(LOC, "<loc{:04d}>", 1024, swap_axes)
+LOC_XY = write_tokens(LOC_, "<loc_{}>", 1000)
+PATCHES = Notation(find_patches, write_patches, has_tokens=True)
+POINTS = Notation(find_points, _write_points)

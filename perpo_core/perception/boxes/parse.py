@@ -1,0 +1,51 @@
+"""The box that an answer states, or why it states none."""
+
+from __future__ import annotations
+
+from perpo_core.perception.boxes.formats import BOX_FORMATS
+from perpo_core.perception.boxes.geometry import Box, Frame
+from perpo_core.perception.coordinates import Numbers
+from perpo_core.perception.find_answer import find_answer
+
+# A coordinate may overshoot the picture by this share of its side and is clamped; numbers further
+# out were written in another convention (pixels read as 0-1, say).
+MAX_OVERSHOOT = 0.5
+
+
+def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str | None]:
+    """The box an answer states, in internal form: (box, None), or (None, why there is none).
+
+    Takes the first box in that part of the text which is the answer, written as the format says:
+    tokens or points, else as perpo_core.perception.coordinates finds it. Coordinates that overshoot
+    the image a little are clamped to it. Raises ValueError where the format needs the resized size
+    and the frame lacks it.
+    """
+    answer, problem = find_answer(text)
+    if answer is None:
+        return None, problem
+    numbers, problem = BOX_FORMATS[box_format].notation.find(answer)
+    if numbers is None:
+        return None, problem
+    problem = _find_convention_problem(numbers, box_format, frame)
+    if problem:
+        return None, problem
+    box = BOX_FORMATS[box_format].to_internal(numbers, frame)
+    if box[2] <= box[0] or box[3] <= box[1]:
+        return None, "x2 must be greater than x1 and y2 greater than y1"
+    x1, y1, x2, y2 = (min(max(value, 0.0), 1.0) for value in box)
+    if x2 <= x1 or y2 <= y1:
+        return None, "the box lies outside the image"
+    return (x1, y1, x2, y2), None
+
+
+def _find_convention_problem(numbers: Numbers, box_format: str, frame: Frame) -> str | None:
+    """Why these numbers cannot be of this format, or None."""
+    canvas = BOX_FORMATS[box_format].compute_canvas(frame)
+    for number, side in zip(numbers, (*canvas, *canvas), strict=True):
+        if not -MAX_OVERSHOOT * side <= number <= (1 + MAX_OVERSHOOT) * side:
+            return f"{number:g} is no coordinate in box format {box_format} (0 to {side:g})"
+    if BOX_FORMATS[box_format].notation.has_tokens:
+        return None
+    if min(canvas) > 2 and max(abs(number) for number in numbers) <= 1:
+        return f"the numbers look like 0-1, and box format {box_format} is 0 to {canvas[0]:g}"
+    return None

@@ -1,0 +1,32 @@
+"""Four numbers with blanks between them in a box's own tags: <box>120 300 550 800</box>.
+
+The tags say that the numbers are a box, which blanks alone do not. <bbox>, <|box|> and
+<|box_start|> are read too; brackets within the tags do not matter. What has commas is a list or two
+corners, and read as those.
+"""
+
+from __future__ import annotations
+
+import re
+
+from perpo_core.perception.coordinates.plain import COMMA, Found, judge, read_numeral
+from perpo_core.perception.numerals import compile_pattern
+
+TAGGED = compile_pattern(r"<\|?b?box(?:_start)?\|?>(?P<inside>[^<]*+)")
+BRACKETS = re.compile(r"[\[\](){}]")
+HAS_COMMA = compile_pattern(COMMA)
+
+
+def find_tagged(text: str) -> Found | None:
+    """The first box in tags, of numbers with blanks, in a text that is written plainly."""
+    spoilt = None
+    for match in TAGGED.finditer(text):
+        if HAS_COMMA.search(match["inside"]):
+            continue
+        row = [read_numeral(item) for item in BRACKETS.sub(" ", match["inside"]).split()]
+        numerals = [numeral for numeral in row if numeral is not None]
+        found = judge(numerals, match.start(), len(text)) if len(numerals) == len(row) else None
+        if found and found.position < len(text):
+            return found
+        spoilt = spoilt or found
+    return spoilt
