@@ -6,8 +6,9 @@ from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Tr
 from perpo_core.perception.tasks.counting import COUNTING
 from perpo_core.perception.tasks.grounding import GROUNDING
 from perpo_core.perception.tasks.ocr import OCR
+from perpo_core.perception.tasks.pointing import POINTING
 
-TASKS: dict[str, Task] = {task.name: task for task in (GROUNDING, OCR, COUNTING)}
+TASKS: dict[str, Task] = {task.name: task for task in (GROUNDING, OCR, COUNTING, POINTING)}
 
 REWARDS = {name: reward for task in TASKS.values() for name, reward in task.rewards.items()}
 LOWER_IS_BETTER = frozenset(
