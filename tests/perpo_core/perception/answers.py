@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from tests.perpo_core.perception import families
+
 TRUE_BOX = (40.0, 60.0, 120.0, 160.0)
 """Pixels: what every answer of BOXES says."""
 
@@ -326,6 +328,7 @@ _CORPUS = [
     *(text for texts in COUNTS_IN_WORDS.values() for text in texts),
     *(text for texts in NO_COUNTS.values() for text in texts if len(text) < 100),
     *(text for pair in TEXTS for text in pair[:2]),
+    *(text for texts in families.READ.values() for text in texts),
 ]
 _PIECES = [*NOT_PLAIN, *"0123456789.,-+%eE/[](){}:='\" \n", "\u22121", "\uff0c", "\u53ea", "\u200b",
            "\ud800", "\u0661", "x1", "three", "hundred", "\x00", *TAGS, "\U0001f600"]  # fmt: skip
