@@ -10,7 +10,7 @@ from perpo_core.perception.tasks import TASKS
 from schemas.base import TaskName
 from schemas.config import RefreshConfig, ScoreConfig
 
-READING = 2  # raised when an answer is read or judged in another way than before
+READING = 3  # raised when an answer is read or judged in another way than before
 
 
 def describe_judging(config: RefreshConfig) -> dict[str, Any]:
