@@ -13,10 +13,13 @@ from schemas.config import RefreshConfig, ScoreConfig
 READING = 3  # raised when an answer is read or judged in another way than before
 
 
-def describe_judging(config: RefreshConfig) -> dict[str, Any]:
-    """How answers are read and judged: part of the key of every stage that asks for rewards."""
+def describe_judging(config: RefreshConfig, reading: int) -> dict[str, Any]:
+    """How answers are read and judged: part of the key of every stage that asks for rewards.
+
+    `reading` is READING, or an earlier one that reads a policy's answers alike.
+    """
     settings = config.score.model_dump(exclude={"workers"})
-    return {**settings, "box_format": config.policy.box_format, "reading": READING}
+    return {**settings, "box_format": config.policy.box_format, "reading": reading}
 
 
 def score_text(

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import describe_judging, score_text
+from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.stamps import refer_to
 from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
@@ -62,7 +63,7 @@ def compute_key(
     """Samples, both policies, how they are asked and how answers are judged."""
     settings = {
         "request": build_request(config).model_dump(mode="json"),
-        "judging": describe_judging(config),
+        "judging": describe_judging(config, find_reading(policy)),
         "bootstrap_resamples": config.evaluate.bootstrap_resamples,
         "seed": config.evaluate.seed,
         "policy_digest": policy.digest,

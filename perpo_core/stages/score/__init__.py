@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import needs_policy
 from perpo_core.perception.judging import describe_judging, name_reward, score_text
+from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import load_refusals
 from perpo_core.stages.samples import ScorableSample, load_scorable_samples
 from perpo_core.stages.score.check import check_candidates, list_shards
@@ -52,15 +53,15 @@ def compute_key(
 
     The candidates' digest covers the policy, whose processor tells the resized image size.
     """
-    del policy
-    parents = as_parents(samples, candidates)
-    return compute_stage_key("score", VERSION, parents, describe_judging(config))
+    judging = describe_judging(config, find_reading(policy))
+    return compute_stage_key("score", VERSION, as_parents(samples, candidates), judging)
 
 
 def compute_scoring_digest(config: RefreshConfig, policy: PolicyRef) -> str:
     """All that the score of a given answer to a given sample depends on."""
     resizer = policy.digest if needs_policy(config.policy.box_format) else None
-    return compute_hash(["scoring", VERSION, describe_judging(config), resizer])
+    judging = describe_judging(config, find_reading(policy))
+    return compute_hash(["scoring", VERSION, judging, resizer])
 
 
 def score_share(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.judging import describe_judging
+from perpo_core.policy.reading import find_reading
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.process.parent import run_child
@@ -57,7 +58,7 @@ def compute_key(
     references = sidecars.resolve(config)
     settings = {
         "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
-        "judging": describe_judging(config),
+        "judging": describe_judging(config, find_reading(policy)),
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,
         "policy_digest": policy.digest,
