@@ -88,7 +88,7 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("[lists.min_gap]\nocr = 2", "lists.min_gap.ocr = 2 is not allowed; allowed: a number >= 0 "
          "and <= 1"),
         ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; known "
-         "here: counting, grounding, ocr"),
+         "here: counting, grounding, ocr, pointing"),
         ("[source]\nseed = 1", 'source.kind is missing; allowed: "digits" or "jsonl"'),
         (
             '[source]\nkind = "csv"',

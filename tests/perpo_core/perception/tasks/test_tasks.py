@@ -69,5 +69,5 @@ def test_names_of_no_task_are_refused_with_what_was_meant(setting: str, said: st
 def test_a_reward_that_is_named_is_used_and_is_part_of_the_key() -> None:
     config = load_config(None, ["score.counting=exact_match"])
     assert score_text("4", "counting", TARGET, FRAME, "norm1", config.score).reward == 0
-    assert describe_judging(config) != describe_judging(RefreshConfig())
+    assert describe_judging(config, 3) != describe_judging(RefreshConfig(), 3)
     assert not list(find_task_problems(config))

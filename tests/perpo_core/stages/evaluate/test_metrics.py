@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -87,7 +88,11 @@ def test_unreadable_answers_count_as_zero_in_every_mean(
     for row in rows:
         row["error"] = None if row["reward"] else "unreadable"
     metrics, _ = compute(rows)
-    expected = dict.fromkeys(list_metrics(task), 0.5) | {"sampled_reward": 0.25}
+    halves = {
+        name: metric.compute(np.array([1.0, 0.0])).mean()
+        for name, metric in TASKS[task].metrics.items()
+    }
+    expected = {"greedy_reward": 0.5, "best_of_n": 0.5, "sampled_reward": 0.25, **halves}
     assert {name: getattr(m, policy) for name, m in metrics[task].items()} == expected
     assert {metric.n for metric in metrics[task].values()} == {2}
 

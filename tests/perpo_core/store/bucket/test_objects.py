@@ -92,7 +92,7 @@ def test_a_missing_package_is_said(tmp_path: Path) -> None:
 def test_a_store_in_a_folder_needs_nothing_of_this(tmp_path: Path) -> None:
     code = (
         "import sys, perpo_core.store.locks, perpo_core.doctor\n"
-        "from perpo_core.store.store import open_store\n"
+        "from perpo_core.store.open import open_store\n"
         "assert open_store('store').read('runs/a.json') is None\n"
         "found = {'s3fs', 'fsspec', 'botocore', 'aiobotocore'} & set(sys.modules)\n"
         "assert not found, found\n"
