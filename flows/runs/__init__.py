@@ -1,0 +1,1 @@
+"""What belongs to a run: its record, its state, its links, its end."""

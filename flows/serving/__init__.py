@@ -1,0 +1,1 @@
+"""Prefect's server, worker, deployments and alerts, and what a command needs of them."""

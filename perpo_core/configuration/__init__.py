@@ -1,0 +1,1 @@
+"""The settings of a run, from a file to a checked model."""

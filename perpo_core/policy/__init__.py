@@ -1,0 +1,1 @@
+"""The model in a folder: found, asked, kept unchanged."""

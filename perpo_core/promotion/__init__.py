@@ -1,0 +1,1 @@
+"""Which policy is promoted, who said so, and what was before it."""

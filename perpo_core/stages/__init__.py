@@ -1,0 +1,1 @@
+"""The method, a folder a stage; they ask each other at the door (CONTRIBUTING.md)."""

@@ -1,0 +1,1 @@
+"""Content-keyed artifacts: reuse, verification, resume, locks."""

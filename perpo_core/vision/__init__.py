@@ -1,0 +1,1 @@
+"""An image: decoded, upright, its pixels' hash, and nothing of it lost unseen."""

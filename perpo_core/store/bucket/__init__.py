@@ -1,0 +1,1 @@
+"""A store in a bucket: a working copy, conditional commits, leases."""
