@@ -20,6 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from perpo_core.doctor.findings import Finding
+from perpo_core.perception.boxes import BOX_FORMATS, Frame
+from perpo_core.perception.find_answer import has_tags
 from perpo_core.process.troubles import explain
 
 # Families whose parts we know -> the box formats their models write.
@@ -34,6 +36,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 INDEX_FILE = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100 << 20  # the safetensors format's own limit
+ANY_FRAME = Frame(100, 100, 100, 100)
+LOCATION_TOKEN = re.compile(r"<[^<>\s]*[0-9]>")
 PROBE_TEXT = "Where is the 7?"
 # Marks the trainable part for transformers, which adds it to jinja2; it prints nothing.
 GENERATION_TAG = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
@@ -53,7 +57,7 @@ def check_policy_folder(folder: Path, box_format: str | None = None) -> list[Fin
         if what:
             problems.append(Finding("error", f"policy {folder}: {what}"))
     if not problems:
-        problems += _check_box_format(folder, box_format)
+        problems += _check_box_format(folder, box_format) + _check_lost_tokens(folder, box_format)
     return problems or [Finding("ok", f"policy {folder}: {load_model_type(folder)}, complete")]
 
 
@@ -206,6 +210,24 @@ def _check_box_format(folder: Path, box_format: str | None) -> list[Finding]:
             "warning",
             f"policy {folder}: {load_model_type(folder)} models write boxes as {usual[0]}, "
             f"policy.box_format is {box_format}: unless this one was trained so, IoU stays near 0",
+        )
+    ]
+
+
+def _check_lost_tokens(folder: Path, box_format: str | None) -> list[Finding]:
+    """Special tokens are no part of an answer's text, so nothing can be read of them."""
+    special = load_special_tokens(folder)
+    box = BOX_FORMATS[box_format].write((0.25, 0.25, 0.5, 0.5), ANY_FRAME) if box_format else ""
+    lost = [token for token in LOCATION_TOKEN.findall(box) if token in special]
+    lost += sorted(filter(has_tags, special))
+    if not lost:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"policy {folder}: the tokenizer counts {lost[0]} as a special token, so answers lose "
+            'it before they are read; set "special": false for it and its like in tokenizer.json '
+            "and tokenizer_config.json",
         )
     ]
 

@@ -265,6 +265,22 @@ def test_templates_in_older_places_are_found(policy: Path, name: str) -> None:
     assert [finding.level for finding in check_policy_folder(policy)] == ["ok"]
 
 
+@pytest.mark.parametrize(
+    ("token", "box_format"), [("<loc_250>", "loc1000"), ("[THINK]", None), ("</think>", "norm1")]
+)
+def test_tokens_that_answers_lose_are_named(
+    policy: Path, token: str, box_format: str | None
+) -> None:
+    (policy / "config.json").write_text('{"model_type": "idefics3"}')
+    config = {"added_tokens_decoder": {"9": {"content": token, "special": True}}}
+    (policy / "tokenizer_config.json").write_text(json.dumps(config))
+    [finding] = check_policy_folder(policy, box_format)
+    assert finding.level == "warning" and token in finding.what
+    config["added_tokens_decoder"]["9"]["special"] = False
+    (policy / "tokenizer_config.json").write_text(json.dumps(config))
+    assert [found.level for found in check_policy_folder(policy, box_format)] == ["ok"]
+
+
 def test_an_unusual_box_format_is_doubted(tmp_path: Path, policy: Path) -> None:
     (policy / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
     config = _build(tmp_path, policy=PolicyConfig(box_format="norm1"))
