@@ -192,8 +192,10 @@ def test_no_mutated_answer_of_many_breaks_a_reader(text: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_no_character_breaks_a_reader() -> None:
-    for character in regex.findall(r"[^\p{Unassigned}\p{Private_Use}]", EVERY_CHARACTER):
-        check(f"{character} 1{character}2 [{character}, 0.{character}, 3{character}, 4]")
+    known = regex.findall(r"[^\p{Unassigned}\p{Private_Use}]", EVERY_CHARACTER)
+    for start in range(0, len(known), 16):
+        few = known[start : start + 16]
+        check(" ".join(f"{c} 1{c}2 [{c}, 0.{c}, 3{c}, 4]" for c in few))
 
 
 LONG = [
