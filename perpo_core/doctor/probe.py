@@ -24,15 +24,18 @@ from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import score_text
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages import collect
-from perpo_core.stages.generate.identity import compute_candidates_key
-from perpo_core.stages.generate.sampling import make_candidates
+from perpo_core.stages.generate import (
+    build_sampling_request,
+    compute_candidates_key,
+    make_candidates,
+)
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.open import open_store
 from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef, SamplingRequest
+from schemas.run import PolicyRef
 
 NUM_SAMPLES = 4  # sampled answers a prompt, beside the greedy one
 CLEARLY = 0.1  # mean reward by which another format must beat the configured one to be named
@@ -131,19 +134,7 @@ def _sample_texts(
     single = config.model_copy(
         update={"generate": config.generate.model_copy(update={"processes": 1})}
     )
-    request = SamplingRequest(
-        splits=["train"],
-        num_candidates=NUM_SAMPLES,
-        greedy=True,
-        temperature=config.generate.temperature,
-        top_p=config.generate.top_p,
-        max_tokens=config.generate.max_tokens,
-        seed=config.generate.seed,
-        shard_prompts=config.generate.shard_prompts,
-        engine=config.generate.engine,
-        dtype=config.policy.dtype,
-        max_model_len=config.policy.max_model_len,
-    )
+    request = build_sampling_request(config, ["train"], NUM_SAMPLES, config.generate.seed)
     key = compute_candidates_key(request, context.policy, few)
     inner = StageContext(scratch, single, context.policy, log=context.log)
     candidates = make_candidates(inner, key, request, context.policy, few)

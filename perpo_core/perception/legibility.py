@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from perpo_core.perception.truths.row import Size
+
 # A page scanned at 600 dots an inch keeps a width of 1,448 pixels; a receipt of the same length
 # keeps 91, for lines of some forty characters.
 SMALLEST_TEXT_SIDE = 256  # pixels of the shorter side, where more than half of it is lost
@@ -11,8 +13,6 @@ SMALLEST_CHARACTER = 64  # pixels of the image for each character of its text: 8
 SMALLEST_SIDE = 64  # the same where no text is read
 SMALLEST_BOX = 4  # pixels of a box's shorter side
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
 Harm = tuple[str, str]
 """Its kind, and what happens."""
 

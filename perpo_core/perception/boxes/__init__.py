@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from perpo_core.perception.boxes.formats import BOX_FORMATS, BoxFormat
 from perpo_core.perception.boxes.geometry import Box, Frame, compute_iou, find_box_problem
-from perpo_core.perception.boxes.parse import MAX_OVERSHOOT, parse_box
+from perpo_core.perception.boxes.parse import MAX_OVERSHOOT, find_convention_problem, parse_box
 
 __all__ = [
     "BOX_FORMATS",
@@ -25,5 +25,6 @@ __all__ = [
     "Frame",
     "compute_iou",
     "find_box_problem",
+    "find_convention_problem",
     "parse_box",
 ]

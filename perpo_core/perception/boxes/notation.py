@@ -34,6 +34,8 @@ class Notation:
     write: Callable[[Numbers], str]
     has_tokens: bool = False
     """Whether its tokens occur in no other format, so that small numbers cannot be 0-1."""
+    is_y_first: bool = False
+    """Whether it writes y before x."""
 
 
 def write_list(
@@ -50,7 +52,8 @@ def write_list(
     def write(numbers: Numbers) -> str:
         return template.format(*(f"{number:.{num_decimals}f}" for number in order(numbers)))
 
-    return Notation(partial(find_four_numbers, order=read_order or order), write)
+    find = partial(find_four_numbers, order=read_order or order)
+    return Notation(find, write, is_y_first=order is swap_axes)
 
 
 def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_order) -> Notation:

@@ -26,7 +26,7 @@ def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str
     numbers, problem = BOX_FORMATS[box_format].notation.find(answer)
     if numbers is None:
         return None, problem
-    problem = _find_convention_problem(numbers, box_format, frame)
+    problem = find_convention_problem(numbers, box_format, frame)
     if problem:
         return None, problem
     box = BOX_FORMATS[box_format].to_internal(numbers, frame)
@@ -38,7 +38,7 @@ def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str
     return (x1, y1, x2, y2), None
 
 
-def _find_convention_problem(numbers: Numbers, box_format: str, frame: Frame) -> str | None:
+def find_convention_problem(numbers: Numbers, box_format: str, frame: Frame) -> str | None:
     """Why these numbers cannot be of this format, or None."""
     canvas = BOX_FORMATS[box_format].compute_canvas(frame)
     for number, side in zip(numbers, (*canvas, *canvas), strict=True):

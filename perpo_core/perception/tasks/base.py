@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from perpo_core.perception.boxes import Box, Frame
 from perpo_core.perception.find_answer import find_answer
-from perpo_core.perception.legibility import Harm, Size
+from perpo_core.perception.legibility import Harm
 from perpo_core.perception.rewards.base import Reward, Target
 from perpo_core.perception.truths.boxes import GivenBox
-from perpo_core.perception.truths.row import Raw
+from perpo_core.perception.truths.row import Raw, Size
 
 if TYPE_CHECKING:  # numpy is slow to import, and the command line asks for names only
     import numpy as np

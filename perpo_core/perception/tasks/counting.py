@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.legibility import Harm, Size, find_side_harm
+from perpo_core.perception.legibility import Harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.count_accuracy import compute_count_accuracy
 from perpo_core.perception.rewards.exact_match import compute_exact_match
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.counts import parse_count
+from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES
 
 

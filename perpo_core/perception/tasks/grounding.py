@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import Box, Frame, parse_box
-from perpo_core.perception.legibility import Harm, Size, find_box_harm
+from perpo_core.perception.legibility import Harm, find_box_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.iou import compute_iou_reward
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
+from perpo_core.perception.truths.row import Size
 
 
 def get_box(target: Target) -> Box:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.legibility import Harm, Size, find_text_harm
+from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity, find_text
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
 
 

@@ -10,21 +10,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from perpo_core.perception.boxes import BOX_FORMATS, Frame, parse_box
+from perpo_core.perception.boxes import BOX_FORMATS, Frame, find_convention_problem, parse_box
 from perpo_core.perception.coordinates.plain import COMMA, PLAIN
 from perpo_core.perception.find_answer import find_answer
-from perpo_core.perception.legibility import Harm, Size, find_box_harm, find_side_harm
+from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
 from perpo_core.perception.numerals import compile_pattern, write_plainly
 from perpo_core.perception.rewards.base import Reading, RewardResult, Target
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth, as_values
+from perpo_core.perception.truths.agreement import check_same_shape, check_same_size
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
-from perpo_core.perception.truths.row import MissingKey, Raw, RowError, show_value
+from perpo_core.perception.truths.row import (
+    MissingKey,
+    Raw,
+    RowError,
+    Size,
+    is_finite_number,
+    show_value,
+)
 
 NEAR = 0.02  # of the diagonal: a point that is true is somebody's click, not a pixel
 FAR = 0.5  # of the diagonal: reward 0 from here on
-OVERSHOOT = 0.5  # of a side, as for boxes
-Y_FIRST = frozenset({"norm1000_yxyx"})
 QUOTE = r"[\"'`]?+"
 IS = rf"{QUOTE}\s*+[:=]\s*+{QUOTE}"
 BOTH = rf"\s*+({PLAIN})\s*+{COMMA}\s*+({PLAIN})\s*+"
@@ -55,9 +61,15 @@ def parse_truth(raw: Raw, where: str, size: Size) -> Truth:
 
 def _parse_point(raw: Raw, key: str, where: str, size: Size) -> Point:
     value, sides = raw[key], size if key == "point" else (1, 1)
-    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+    for beside in DETAIL_KEYS:
+        if raw.get(beside) not in (None, "", []):
+            said = f"{where}: {beside} beside {key} is not read; remove {beside}"
+            raise RowError("two truths", said)
+    if not isinstance(value, list) or len(value) != 2 or not all(map(is_finite_number, value)):
         said = f"{where}: {key} {show_value(value)} is not two finite numbers, x and y"
         raise RowError("bad point", said)
+    check = check_same_size if key == "point" else check_same_shape
+    check(raw, key, where, size)
     if not all(0 <= number <= side for number, side in zip(value, sides, strict=True)):
         said = f"{where}: {key} {show_value(value)} lies outside the {size[0]}x{size[1]} image"
         raise RowError("point outside the image", said)
@@ -65,11 +77,6 @@ def _parse_point(raw: Raw, key: str, where: str, size: Size) -> Point:
         said = f"{where}: point {show_value(value)} looks like 0-1 numbers; name it point_norm"
         raise RowError("unknown point format", said)
     return float(value[0]) / sides[0], float(value[1]) / sides[1]
-
-
-def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)  # type: ignore[arg-type]  # is_number says so
 
 
 def parse_point(text: str, box_format: str, frame: Frame) -> tuple[Point | None, str | None]:
@@ -87,20 +94,16 @@ def parse_point(text: str, box_format: str, frame: Frame) -> tuple[Point | None,
     plain = write_plainly(answer)
     lone = LONE.fullmatch(plain)
     pairs = [lone] if lone else list(PAIR.finditer(plain))
-    if len(pairs) != 1 or BOX_FORMATS[box_format].notation.has_tokens:
+    convention = BOX_FORMATS[box_format]
+    if len(pairs) != 1 or convention.notation.has_tokens:
         return None, f"{len(pairs) or 'no'} points in the answer where one was expected"
     x, y = (float(number) for number in pairs[0].groups() if number is not None)
-    return _to_internal((y, x) if box_format in Y_FIRST else (x, y), box_format, frame)
-
-
-def _to_internal(numbers: Point, box_format: str, frame: Frame) -> tuple[Point | None, str | None]:
-    left, top, right, bottom = BOX_FORMATS[box_format].compute_window(frame)
-    x, y = (numbers[0] - left) / (right - left), (numbers[1] - top) / (bottom - top)
-    if not all(-OVERSHOOT <= number <= 1 + OVERSHOOT for number in (x, y)):
-        return None, f"{numbers[0]:g}, {numbers[1]:g} is no point in box format {box_format}"
-    if min(right, bottom) > 2 and max(map(abs, numbers)) <= 1:
-        return None, f"the numbers look like 0-1, and box format {box_format} is not"
-    return (min(max(x, 0.0), 1.0), min(max(y, 0.0), 1.0)), None
+    numbers = (y, x, y, x) if convention.notation.is_y_first else (x, y, x, y)
+    problem = find_convention_problem(numbers, box_format, frame)
+    if problem:
+        return None, problem
+    x, y, *_ = (min(max(v, 0.0), 1.0) for v in convention.to_internal(numbers, frame))
+    return (x, y), None
 
 
 def compute_pointing_reward(text: str, target: Target, reading: Reading) -> RewardResult:
@@ -148,6 +151,7 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 
 POINT_KEYS = ("point", "point_norm")
 TRUTH_KEYS = ("box", "box_norm", *POINT_KEYS)
+DETAIL_KEYS = ("box_format", "answer")  # of a box, as in grounding
 POINTING = Task(
     name="pointing",
     label="pointing",
@@ -160,7 +164,7 @@ POINTING = Task(
     },
     headline="hits",
     truth_keys=TRUTH_KEYS,
-    detail_keys=("box_format", "answer"),
+    detail_keys=DETAIL_KEYS,
     other_names={"point": ("point_2d", "points", "click", "coordinate", "xy")},
     parse_truth=parse_truth,
     find_given_box=find_given_box,

@@ -31,11 +31,16 @@ def check_pixel_frame(raw: Raw, box: Box, where: str, size: Size) -> None:
             "unknown box format",
             f"{where}: box {show_value(raw['box'])} looks like 0-1 numbers; name it box_norm",
         )
+    check_same_size(raw, "box", where, size)
+
+
+def check_same_size(raw: Raw, truth_key: str, where: str, size: Size) -> None:
+    """A truth in pixels is of an image of the size that the row states, if it states one."""
     if any(raw.get(key) not in (None, side) for key, side in _name_sides(size)):
         raise RowError(
             "wrong image size",
-            f"{where}: {_show_stated(raw)} but the image is {size[0]}x{size[1]} (upright), so box "
-            f"{show_value(raw['box'])} may be of another image",
+            f"{where}: {_show_stated(raw)} but the image is {size[0]}x{size[1]} (upright), so "
+            f"{truth_key} {show_value(raw[truth_key])} may be of another image",
         )
 
 
@@ -47,6 +52,11 @@ def check_norm_frame(raw: Raw, where: str, size: Size) -> None:
             f"{where}: box_format beside box_norm: box_norm is always x1, y1, x2, y2 in 0-1 of the "
             "image; remove box_format, or give box in pixels",
         )
+    check_same_shape(raw, "box_norm", where, size)
+
+
+def check_same_shape(raw: Raw, truth_key: str, where: str, size: Size) -> None:
+    """A truth in 0-1 survives scaling, so that an image of another size may have it."""
     stated = (raw.get("width"), raw.get("height"))
     scales = [
         side / actual
@@ -59,7 +69,7 @@ def check_norm_frame(raw: Raw, where: str, size: Size) -> None:
         raise RowError(
             "wrong image size",
             f"{where}: {_show_stated(raw)} but the image is {size[0]}x{size[1]} (upright), of "
-            f"another shape, so box_norm {show_value(raw['box_norm'])} may be of another image",
+            f"another shape, so {truth_key} {show_value(raw[truth_key])} may be of another image",
         )
 
 

@@ -6,7 +6,6 @@ Whether the numbers of a whole file look like another convention is for `perpo d
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from perpo_core.perception.boxes import Box
@@ -18,7 +17,14 @@ from perpo_core.perception.truths.agreement import (
     check_pixel_frame,
     check_second_box,
 )
-from perpo_core.perception.truths.row import MissingKey, Raw, RowError, Size, show_value
+from perpo_core.perception.truths.row import (
+    MissingKey,
+    Raw,
+    RowError,
+    Size,
+    is_finite_number,
+    show_value,
+)
 
 ABSENT = (
     "an object that is not there has no box and no IoU; ask for it in a counting row whose "
@@ -111,13 +117,7 @@ def _clamp(box: Box, shown: str, size: Size) -> list[float]:
 
 
 def _find_four_numbers(value: object) -> Box | None:
-    if not isinstance(value, list) or len(value) != 4 or not all(map(_is_finite_number, value)):
+    if not isinstance(value, list) or len(value) != 4 or not all(map(is_finite_number, value)):
         return None
     x1, y1, x2, y2 = (float(item) for item in value)
     return x1, y1, x2, y2
-
-
-def _is_finite_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < 1e12 and math.isfinite(value)  # 1e12: beyond any image, within a float

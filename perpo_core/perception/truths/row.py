@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 Raw = dict[str, Any]
@@ -28,7 +29,7 @@ class MissingKey(RowError):
         self.key = key
 
 
-def get_text(raw: dict[str, Any], key: str, where: str, reason: str) -> str:
+def get_text(raw: Raw, key: str, where: str, reason: str) -> str:
     """A text that UTF-8 can hold, as it is. Raises RowError."""
     value = raw.get(key)
     if value is None:
@@ -45,6 +46,13 @@ def check_unicode(text: str, key: str, where: str) -> str:
             "malformed row", f"{where}: {key} {show_value(text)} contains half a surrogate pair"
         )
     return text
+
+
+def is_finite_number(value: object) -> bool:
+    """Whether a value is a number that could be a coordinate."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) < 1e12 and math.isfinite(value)  # 1e12: beyond any image, within a float
 
 
 def show_value(value: object) -> str:

@@ -21,7 +21,11 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.stamps import refer_to
 from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
-from perpo_core.stages.generate import compute_candidates_key, make_candidates
+from perpo_core.stages.generate import (
+    build_sampling_request,
+    compute_candidates_key,
+    make_candidates,
+)
 from perpo_core.stages.samples import SAMPLE_COLUMNS
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
@@ -42,19 +46,8 @@ SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
     """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
-    return SamplingRequest(
-        splits=SPLITS,
-        num_candidates=config.evaluate.num_samples,
-        greedy=True,
-        temperature=config.generate.temperature,
-        top_p=config.generate.top_p,
-        max_tokens=config.generate.max_tokens,
-        seed=config.evaluate.seed,
-        shard_prompts=config.generate.shard_prompts,
-        engine=config.generate.engine,
-        dtype=config.policy.dtype,
-        max_model_len=config.policy.max_model_len,
-    )
+    evaluate = config.evaluate
+    return build_sampling_request(config, SPLITS, evaluate.num_samples, evaluate.seed)
 
 
 def compute_key(

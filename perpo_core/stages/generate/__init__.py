@@ -10,31 +10,50 @@ from perpo_core.stages.generate.sampling import make_candidates
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.open import open_store
 from schemas.artifact import CandidateSet, SampleSet
+from schemas.base import Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 __all__ = [
-    "KIND", "VERSION", "build_own_request", "compute_candidates_key", "compute_key",
-    "make_candidates", "run",
+    "KIND", "VERSION", "build_own_request", "build_sampling_request", "compute_candidates_key",
+    "compute_key", "make_candidates", "run",
 ]  # fmt: skip
 
 
-def build_request(config: RefreshConfig, older_policies: Sequence[str] = ()) -> SamplingRequest:
-    """What the generate stage samples; answers of these older policies are as good."""
+def build_sampling_request(
+    config: RefreshConfig,
+    splits: list[Split],
+    num_candidates: int,
+    seed: int,
+    greedy: bool = True,
+    older_policies: Sequence[str] = (),
+) -> SamplingRequest:
+    """Answers to the prompts of these splits, sampled as [generate] says.
+
+    `greedy`: the greedy answer too; answers of `older_policies` are as good.
+    """
     generate = config.generate
     return SamplingRequest(
-        splits=["train"],
-        num_candidates=generate.num_candidates,
-        greedy=False,
+        splits=splits,
+        num_candidates=num_candidates,
+        greedy=greedy,
         temperature=generate.temperature,
         top_p=generate.top_p,
         max_tokens=generate.max_tokens,
-        seed=generate.seed,
+        seed=seed,
         shard_prompts=generate.shard_prompts,
         engine=generate.engine,
         dtype=config.policy.dtype,
         max_model_len=config.policy.max_model_len,
         older_policies=list(older_policies),
+    )
+
+
+def build_request(config: RefreshConfig, older_policies: Sequence[str] = ()) -> SamplingRequest:
+    """What the generate stage samples; answers of these older policies are as good."""
+    generate = config.generate
+    return build_sampling_request(
+        config, ["train"], generate.num_candidates, generate.seed, False, older_policies
     )
 
 

@@ -57,12 +57,18 @@ def test_ways_to_write_a_point(answer: str) -> None:
     assert error is None and point == pytest.approx((0.1, 0.2))
 
 
+def test_a_point_is_written_in_the_order_of_its_format() -> None:
+    """Gemini writes y before x, in thousandths of each side."""
+    point, _ = parse_point('{"point": [200, 100]}', "norm1000_yxyx", FRAME)
+    assert point == pytest.approx((0.1, 0.2))
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
         ("", "no points"), ("nowhere", "no points"), ("[30]", "no points"),
         ("[30, 80, 90]", "no points"), ("[1, 2] or [3, 4] or [5, 6]", "3 points"),
-        ("[30, 8000]", "is no point in box format pixels"), ("[0.1, 0.2]", "look like 0-1"),
+        ("[30, 8000]", "is no coordinate in box format pixels"), ("[0.1, 0.2]", "look like 0-1"),
         ("<think>[30, 80]", "thought"), ("[30, 8O]", "no points"), ("x30, y80", "no points"),
     ],
 )  # fmt: skip
@@ -132,6 +138,11 @@ def test_truths_of_a_row(row: dict[str, Any], truth: tuple[float, ...]) -> None:
         ({"point": [0.1, 0.2]}, "unknown point format", "point_norm"),
         ({"point": [30, 80], "box": [30, 80, 60, 120]}, "two truths", "keep one"),
         ({"box": [30, 80, 20, 120]}, "empty box", "x1 < x2"),
+        ({"point": [10**400, 1]}, "bad point", "two finite numbers"),
+        ({"point": [30, 80], "width": 640, "height": 480}, "wrong image size", "point [30, 80]"),
+        ({"point_norm": [0.1, 0.2], "width": 640, "height": 480}, "wrong image size", "shape"),
+        ({"point": [30, 80], "answer": "[30, 80]"}, "two truths", "remove answer"),
+        ({"point": [30, 80], "box_format": "xyxy_pixels"}, "two truths", "remove box_format"),
     ],
 )
 def test_rows_that_are_refused(row: dict[str, Any], reason: str, words: str) -> None:
