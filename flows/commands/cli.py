@@ -79,12 +79,17 @@ def refresh(
     with explaining_errors():
         resolved = load(config, overrides)
 
+        def check() -> None:
+            from flows.runs.checks import check_ahead
+
+            check_ahead(resolved)
+
         def run() -> RunRecord:
             from flows.recipes.refresh import refresh as refresh_flow
 
             return refresh_flow(resolved, force_from)
 
-        run_and_tell(resolved.store, run)
+        run_and_tell(resolved.store, run, check)
 
 
 @app.command()
@@ -286,7 +291,9 @@ def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
     return load_config(config, overrides or [])
 
 
-def run_and_tell(store: Place, run: Callable[[], RunRecord]) -> None:
+def run_and_tell(
+    store: Place, run: Callable[[], RunRecord], meanwhile: Callable[[], None] = lambda: None
+) -> None:
     """Run a flow with the display on, then print what came of it; the report's path comes last."""
     from flows.commands.display import RunConsole, showing
     from flows.commands.tables import print_run
@@ -296,7 +303,7 @@ def run_and_tell(store: Place, run: Callable[[], RunRecord]) -> None:
 
     require_writable(store)
     console = build_console(RunConsole)
-    with showing(console), prefect_for(store, console=OPTIONS.debug):
+    with showing(console), prefect_for(store, OPTIONS.debug, meanwhile):
         record = run()
     opened = open_store(store)
     print_run(console, opened, record)

@@ -9,7 +9,7 @@ Of a store in a bucket that is the working copy of this machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,8 +60,12 @@ def refuse_unusable_proxies() -> None:
 
 
 @contextmanager
-def prefect_for(store: Place, console: bool) -> Iterator[None]:
+def prefect_for(
+    store: Place, console: bool, meanwhile: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Flows called inside talk to the user's server, or to one of their own.
+
+    `meanwhile`: what to do while their own starts, which takes seconds.
 
     Raises ServerEnded, one sentence, if it is gone for longer than a restart takes;
     KeyboardInterrupt, one sentence, if the flow was cancelled.
@@ -69,7 +73,7 @@ def prefect_for(store: Place, console: bool) -> Iterator[None]:
     set_environment(console)
     from prefect.exceptions import CancelledRun
 
-    with connected_to_server(store):
+    with connected_to_server(store, meanwhile):
         try:
             yield
         except CancelledRun as end:
@@ -77,14 +81,14 @@ def prefect_for(store: Place, console: bool) -> Iterator[None]:
 
 
 @contextmanager
-def connected_to_server(store: Place) -> Iterator[None]:
+def connected_to_server(store: Place, meanwhile: Callable[[], None]) -> Iterator[None]:
     """The user's server, that of `perpo serve` for the store, or one for this block."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     served = find_served(store)
     address = PREFECT_API_URL.value() or served
     if address is None:
-        with own_server(store):
+        with own_server(store, meanwhile):
             yield
         return
     with temporary_settings(build_settings(store, address, served)):
@@ -124,7 +128,7 @@ def explaining_silence(server: str, advice: str) -> Iterator[None]:
 
 
 @contextmanager
-def own_server(store: Place) -> Iterator[None]:
+def own_server(store: Place, meanwhile: Callable[[], None]) -> Iterator[None]:
     """A server for this block, and a password for as long."""
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
@@ -139,6 +143,7 @@ def own_server(store: Place) -> Iterator[None]:
         import flows.recipes.refresh  # noqa: F401  # while the server starts
         import perpo_core.report  # noqa: F401
 
+        meanwhile()
         server.wait()
         settings = {
             PREFECT_API_URL: server.url,
