@@ -96,7 +96,8 @@ class Progress:
         self._word = self._loop.call_at(now_s + self._patience.tell_s, self._say)
 
     def _say(self) -> None:
-        self._tell(self.error, self.left_s)
+        if self.left_s > 0:  # a busy loop may come here late
+            self._tell(self.error, self.left_s)
 
 
 async def persist(
