@@ -10,7 +10,7 @@ PORT ?= 4200
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train bench-overhead \
+.PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train bench-overhead bench-scale \
         gpu-check gpu-wheels lint format types audit lock clean
 
 help:  ## this list
@@ -60,6 +60,9 @@ bench-train: $(READY)  ## speed and memory of training against separate sequence
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
+
+bench-scale: $(READY)  ## nights over 100,000 photos: memory, bytes, time (20 GB of disk; ARGS=--help)
+	@$(BIN)/python -m tests.benchmarks.scale $(ARGS)
 
 # Not $(READY): a machine without network has no .venv, and its own Python does.
 gpu-check:  ## what only a CUDA machine can prove, in 8 minutes (ARGS=--cpu: in miniature)

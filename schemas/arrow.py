@@ -11,8 +11,6 @@ import json
 
 import pyarrow as pa
 
-# datasets' Image feature: encoded bytes as received, decoded lazily.
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 CONTENT_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(CONTENT_PART))])
 TARGET = pa.struct(
@@ -33,7 +31,7 @@ SAMPLES = pa.schema(
             "image_id",
             pa.string(),
         ),  # sha256 of the upright pixels, whatever file holds them
-        ("images", pa.list_(IMAGE)),
+        ("images", pa.list_(pa.string())),  # image_hash of each, in PACKS
         ("width", pa.int32()),  # of the first image, after EXIF orientation
         ("height", pa.int32()),
         ("prompt", pa.list_(MESSAGE)),
@@ -41,6 +39,20 @@ SAMPLES = pa.schema(
         ("source", pa.string()),
         ("licence", pa.string()),
         ("row", pa.string()),  # where it came from: file and row, for error messages
+    ]
+)
+
+# Images, each once, whatever asks about it and however often.
+PACKS = pa.schema(
+    [
+        ("image_hash", pa.string()),  # sha256 of bytes
+        ("file_hash", pa.string()),  # sha256 of the file that it was read from
+        ("image_id", pa.string()),  # as in SAMPLES
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("read_width", pa.int32()),  # of the file's image, after EXIF orientation
+        ("read_height", pa.int32()),
+        ("bytes", pa.binary()),  # encoded
     ]
 )
 
@@ -85,19 +97,35 @@ RESPONSE = pa.struct(
     ]
 )
 
-# One row a list. prompt, chosen, rejected and images are TRL's names and types, so that
-# datasets.load_dataset("parquet") gives what DPOTrainer takes.
+# One row a list.
 PREFERENCES = pa.schema(
     [
         ("sample_id", pa.string()),
         ("prompt_id", pa.string()),
         ("task", pa.string()),
+        ("images", pa.list_(pa.string())),  # image_hash of each, in PACKS
+        ("prompt", pa.list_(MESSAGE)),
+        ("responses", pa.list_(RESPONSE)),  # by reward, best first
+        ("reward_gap", pa.float64()),  # best minus worst
+        ("target", TARGET),
+    ]
+)
+
+# datasets' Image feature: encoded bytes as received, decoded lazily.
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+# A list as it leaves the house. prompt, chosen, rejected and images are TRL's names and types, so
+# that datasets.load_dataset("parquet") gives what DPOTrainer takes.
+EXPORTED_LISTS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("task", pa.string()),
         ("images", pa.list_(IMAGE)),
         ("prompt", pa.list_(MESSAGE)),
         ("chosen", pa.list_(MESSAGE)),
         ("rejected", pa.list_(MESSAGE)),
-        ("responses", pa.list_(RESPONSE)),  # by reward, best first
-        ("reward_gap", pa.float64()),  # best minus worst
+        ("responses", pa.list_(RESPONSE)),
+        ("reward_gap", pa.float64()),
         ("target", TARGET),
     ]
 ).with_metadata(

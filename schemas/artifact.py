@@ -27,6 +27,11 @@ class FileRef(Frozen):
     """Rows of a Parquet file; None for anything else."""
     num_reused: int = Field(default=0, ge=0)
     """Rows of it that were taken over from earlier artifacts of the same kind."""
+    made_of: Digest | None = None
+    """What a part was asked for: two parts of a kind that were made of the same hold the same."""
+    home: str | None = None
+    """Where it lies below the folder of its kind, KEY/part-00000.parquet, if an earlier artifact
+    wrote it and this one shares it; None: in its own artifact's folder."""
 
 
 class Counts(Frozen):
@@ -90,9 +95,16 @@ class Artifact(Frozen):
 
 
 class SampleSet(Artifact):
-    """samples.parquet: prompts with images and truth, in every split (schemas.arrow.SAMPLES)."""
+    """part-*.parquet: prompts with truth, in every split (schemas.arrow.SAMPLES).
+
+    pack-*.parquet: the images that they name by their content (schemas.arrow.PACKS), new ones and
+    those of earlier sets. Which packs hold them is no part of the digest.
+    """
 
     kind: Literal["samples"] = "samples"
+    looking_digest: Digest | None = None
+    """How images were read and encoded: what was found of a file so read holds in later sets.
+    None: of none."""
     per_split: dict[str, int]
     """"task/split" -> rows."""
 
@@ -150,7 +162,10 @@ class ScoredSet(Artifact):
 
 
 class PreferenceSet(Artifact):
-    """preferences.parquet: one ranked list a row, and dropped.parquet with reasons."""
+    """part-*.parquet: one ranked list a row, a part for each of the candidates.
+
+    dropped-*.parquet besides: what is in no list, with reasons.
+    """
 
     kind: Literal["preferences"] = "preferences"
     num_lists: dict[TaskName, int]

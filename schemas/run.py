@@ -99,12 +99,21 @@ class SamplingRequest(Frozen):
     """Policies whose answers may be taken over besides the policy's own, newest first."""
 
 
+class SampleFiles(Frozen):
+    """The files of a sample set, where they can be read now."""
+
+    parts: list[Path]
+    """Rows of schemas.arrow.SAMPLES, in order."""
+    packs: list[Path]
+    """The images that the rows name."""
+
+
 class SamplingJob(Frozen):
     """One generation child process: a request, a policy, and how to use this machine."""
 
     request: SamplingRequest
     policy: PolicyRef
-    samples_file: Path
+    samples: SampleFiles
     key: Digest
     attempt: int
     folder: Path
@@ -173,7 +182,8 @@ class TrainJob(Frozen):
     policy: PolicyRef
     references: list[ReferenceJob]
     """Those the objective may ask for; further ones in the order of the configuration."""
-    samples_file: Path
-    preferences_file: Path
+    samples: SampleFiles
+    lists: list[Path]
+    """Rows of schemas.arrow.PREFERENCES, in order."""
     folder: Path
     """The workspace; model/ in it is the result, work/ holds resumable checkpoints."""

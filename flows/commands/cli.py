@@ -201,6 +201,22 @@ def export(
         print(export_run(opened, record, load_records(opened), folder, adapter, log=print))
 
 
+@app.command("export-lists")
+def export_lists(
+    run: RunArgument,
+    folder: Annotated[
+        Path, typer.Argument(help="Where they are written; must not exist, or be empty.")
+    ],
+    store: StoreOption = STORE,
+) -> None:
+    """Write a run's ranked lists as Parquet with their images, for datasets and TRL."""
+    with explaining_errors():
+        from perpo_core.export import export_lists as write_lists
+
+        opened, record = find_run(run, store, to_act=True)
+        print(f"{write_lists(opened, record, folder)} lists are in {folder}")
+
+
 @app.command()
 def doctor(
     config: ConfigArgument = None,

@@ -12,14 +12,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
-from perpo_core.stages.collect import SAMPLES_FILE
 from perpo_core.stages.collect.sources import SOURCES
 from perpo_core.stages.collect.sources.rows import SetAside
 from perpo_core.stages.generate import build_own_request
 from perpo_core.stages.generate.identity import list_policies
 from perpo_core.stages.generate.reuse import find_reusable_files, index_candidates
+from perpo_core.stages.samples import read_samples
 from perpo_core.stages.score import SPLIT, compute_scoring_digest
 from perpo_core.stages.score.earlier import EarlierScores
 from perpo_core.stages.stage import StageContext
@@ -79,7 +77,7 @@ def list_samples(context: StageContext, samples: SampleSet | None) -> dict[str, 
 
 def _read_ids(context: StageContext, samples: SampleSet) -> Iterator[Ids]:
     columns = ["prompt_id", "sample_id", "split"]
-    table = pq.read_table(context.store.path(samples, SAMPLES_FILE), columns=columns)
+    table = read_samples(context.store, samples, columns)
     return zip(*(table[name].to_pylist() for name in columns), strict=True)
 
 

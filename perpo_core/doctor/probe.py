@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import BOX_FORMATS
@@ -29,10 +30,13 @@ from perpo_core.stages.generate import (
     compute_candidates_key,
     make_candidates,
 )
+from perpo_core.stages.samples import list_sample_files, read_samples
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.open import open_store
+from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.store import Store
+from schemas.arrow import PACKS, SAMPLES
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
@@ -110,17 +114,15 @@ def _advise(results: Sequence[ProbeResult]) -> str:
 def _pick_rows(context: StageContext, samples: SampleSet, num_prompts: int) -> pa.Table:
     """The samples of the first training prompts that ask for coordinates."""
     located = [name for name, task in TASKS.items() if task.read_shape]
-    table = pq.read_table(
-        context.store.path(samples, "samples.parquet"),
-        filters=[("task", "in", located), ("split", "==", "train")],
-    )
+    table = read_samples(context.store, samples, SAMPLES.names, ["train"])
+    table = table.filter(pc.is_in(table["task"], pa.array(located)))
     if table.num_rows == 0:
         raise ValueError(
             "no prompt to train on is of a task with coordinates "
             f"({', '.join(located)}), so there is nothing to probe"
         )
     prompt_ids = list(dict.fromkeys(table["prompt_id"].to_pylist()))[:num_prompts]
-    return table.filter(pa.compute.is_in(table["prompt_id"], value_set=pa.array(prompt_ids)))
+    return table.filter(pc.is_in(table["prompt_id"], value_set=pa.array(prompt_ids)))
 
 
 def _sample_texts(
@@ -128,7 +130,13 @@ def _sample_texts(
 ) -> dict[str, list[str]]:
     """prompt_id -> the greedy answer and NUM_SAMPLES sampled ones."""
     workspace = scratch.open_workspace(samples.kind, samples.key)
-    files = [workspace.write_table("samples.parquet", table)]
+    images = Images(list_sample_files(context.store, samples).packs)
+    names = dict.fromkeys(name for names in table["images"].to_pylist() for name in names)
+    packed = [{"image_hash": name, "bytes": images.read(name)} for name in names]
+    files = [
+        workspace.write_table("part-00000.parquet", table),
+        workspace.write_table(f"{PREFIX}few.parquet", pa.Table.from_pylist(packed, PACKS)),
+    ]
     few = samples.model_copy(update={"files": files, "digest": compute_digest(files), "attempt": 0})
     config = context.config
     single = config.model_copy(

@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.lengths import check_lengths
 from perpo_core.doctor.texts import check_texts
 from perpo_core.stages import generate
-from perpo_core.stages.collect import SAMPLES_FILE
 from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.stages.samples import read_samples
 from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
@@ -44,9 +43,10 @@ def check_collected(
     ):
         yield Finding("ok", "prompts: this policy has answered them under these settings")
         return
-    path = open_store(config.store).path(samples, SAMPLES_FILE)
+    store = open_store(config.store)
     try:
-        rows = pq.read_table(path, columns=COLUMNS).to_pylist() if path.is_file() else []
+        there = all(path.is_file() for path in store.paths(samples))
+        rows = read_samples(store, samples, COLUMNS).to_pylist() if there else []
     except (OSError, pa.ArrowException):  # damaged, which the refresh will find and mend
         rows = []
     if not rows:

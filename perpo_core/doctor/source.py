@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from perpo_core.doctor.boxes import check_boxes
 from perpo_core.doctor.brightness import check_brightness
 from perpo_core.doctor.findings import Finding, Level
@@ -16,10 +14,11 @@ from perpo_core.doctor.prompts import check_collected, check_prompts
 from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
 from perpo_core.process.troubles import explain
-from perpo_core.stages.collect import SAMPLES_FILE, compute_samples_key
+from perpo_core.stages.collect import compute_samples_key
 from perpo_core.stages.collect.sources import jsonl
 from perpo_core.stages.collect.sources.digits_source import preview_samples
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.samples import read_samples
 from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
 from schemas.config import DigitsSource, JsonlSource, RefreshConfig
@@ -90,12 +89,13 @@ def _find_collected(config: RefreshConfig) -> SampleSet | None:
 
 def _count_collected(config: RefreshConfig, samples: SampleSet) -> NumImages:
     """The parts of the source's samples in the store."""
-    path = open_store(config.store).path(samples, SAMPLES_FILE)
-    if not path.is_file():  # in a bucket: a look fetches no images, and rows stand for them
+    store = open_store(config.store)
+    if not all(path.is_file() for path in store.paths(samples)):
+        # In a bucket: a look fetches nothing, and rows stand for images.
         parts = {name.partition("/"): rows for name, rows in samples.per_split.items()}
         return {(task, split): rows for (task, _, split), rows in parts.items() if rows}
     columns = ["task", "split", "image_id"]
-    return count_images(pq.read_table(path, columns=columns).to_pylist())
+    return count_images(read_samples(store, samples, columns).to_pylist())
 
 
 def _report_bad_rows(source: JsonlSource, bad: list[SetAside]) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,16 +39,26 @@ def write_folder(folder: Path, copies: Sequence[FileCopy], texts: dict[str, str]
     Raises ValueError, one sentence, where the folder cannot be made or a file is not as recorded.
     """
     wanted = [copy for copy in copies if copy.name not in texts]
-    check_target(folder, sum(copy.expected.num_bytes for copy in wanted))
+    with appearing(folder, sum(copy.expected.num_bytes for copy in wanted)) as temporary:
+        for copy in wanted:
+            _copy_checked(copy, temporary / copy.name)
+        for name, text in texts.items():
+            _write_synced(temporary / name, text.encode())
+
+
+@contextmanager
+def appearing(folder: Path, num_bytes: int) -> Iterator[Path]:
+    """A hidden folder that takes its place when the block ends well.
+
+    Raises ValueError, one sentence, where a folder of that size cannot be put there.
+    """
+    check_target(folder, num_bytes)
     prefix = f"{TEMPORARY_PREFIX}{folder.name}-"
     _remove_leftovers(folder.parent, prefix)
     temporary = folder.parent / f"{prefix}{secrets.token_hex(8)}"
     temporary.mkdir()
     try:
-        for copy in wanted:
-            _copy_checked(copy, temporary / copy.name)
-        for name, text in texts.items():
-            _write_synced(temporary / name, text.encode())
+        yield temporary
         temporary.rename(folder)  # onto nothing, or onto an empty folder
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

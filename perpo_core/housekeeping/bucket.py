@@ -39,17 +39,30 @@ def find_remote_garbage(
     store.prefetch(name for name in objects if Path(name).name == ARTIFACT_FILE)
     runs = choose_runs(records, num_keep)
     kept, known = find_kept(store, runs), find_kept(store, records)
+    lent = kept.lent | _list_lent_objects(store, kept)
     garbage: list[Garbage] = []
     staying: set[str] = set()
-    for (kind, key), listed in _group(objects).items():
+    for (kind, key), everything in _group(objects).items():
+        listed = {name: found for name, found in everything.items() if name not in lent}
         if kept.holds(kind, key):
             garbage += _find_stale(store, kind, key, listed, kept, now_s)
-        elif known.holds(kind, key) or not _is_young(listed, now_s):
+        elif listed and (known.holds(kind, key) or not _is_young(listed, now_s)):
             garbage.append(_describe(store, kind, key[:12], listed))
             continue
         staying |= {key[:12]} if kind == "checkpoint" else set()
     garbage += _find_pages(store, objects, records, {run.run_id for run in runs})
     return garbage + list(_find_curves(store, objects, staying))
+
+
+def _list_lent_objects(store: RemoteStore, kept: Kept) -> set[str]:
+    """The objects of files that kept artifacts share with others."""
+    loaded = [artifact for name in kept.artifacts if (artifact := store.load(*name)) is not None]
+    return {
+        name_object(artifact.kind, artifact.key, file)
+        for artifact in loaded
+        for file in artifact.files
+        if file.home is not None
+    }
 
 
 def remove_remote_garbage(store: RemoteStore, garbage: Sequence[Garbage]) -> None:

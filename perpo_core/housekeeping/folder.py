@@ -42,8 +42,19 @@ def _check_artifact(
     folder = store.folder(kind, key)
     if kept.holds(kind, key):
         yield from _find_stale_attempts(store, kind, key, kept, now_s)
-    elif known.holds(kind, key) or not is_young((folder,), now_s):
-        yield _describe(kind, key[:12], (folder,))
+    elif (known.holds(kind, key) or not is_young((folder,), now_s)) and (
+        paths := _list_unlent(store, folder, kept)
+    ):
+        yield _describe(kind, key[:12], paths)
+
+
+def _list_unlent(store: Store, place: Path, kept: Kept) -> tuple[Path, ...]:
+    """A folder or file, or what of it no kept artifact shares; the commit first."""
+    lent = {store.root / name for name in kept.lent}
+    if not any(path.is_relative_to(place) for path in lent):
+        return (place,)
+    paths = [path for path in _walk(place) if not path.is_dir() and path not in lent]
+    return tuple(sorted(paths, key=lambda path: path.name != ARTIFACT_FILE))
 
 
 def _find_stale_attempts(
@@ -60,7 +71,9 @@ def _find_stale_attempts(
     for number, paths in sorted(_list_attempts(store.folder(kind, key)).items()):
         unfinished = number > committed.attempt
         if number not in used and not (unfinished and is_young(paths, now_s)):
-            yield _describe(kind, f"{key[:12]}, attempt {number}", paths)
+            going = [each for path in paths for each in _list_unlent(store, path, kept)]
+            if going:
+                yield _describe(kind, f"{key[:12]}, attempt {number}", tuple(going))
 
 
 def _list_attempts(folder: Path) -> dict[int, tuple[Path, ...]]:
@@ -98,8 +111,8 @@ def remove_folder_garbage(store: Store, garbage: Sequence[Garbage]) -> None:
     trash.mkdir(parents=True, exist_ok=True)
     for found in garbage:
         place = Path(tempfile.mkdtemp(dir=trash, prefix=f"{found.kind}-"))
-        for path in found.paths:
-            path.rename(place / path.name)
+        for number, path in enumerate(found.paths):  # attempts have files of the same names
+            path.rename(place / f"{number}-{path.name}")
         shutil.rmtree(place)
     shutil.rmtree(trash)
 

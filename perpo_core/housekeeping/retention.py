@@ -20,6 +20,7 @@ from pathlib import Path
 
 from perpo_core.promotion.pointer import CURRENT, Pointer, find_previous, is_lost, load_promoted
 from perpo_core.store.store import KEY, KINDS, Store, name_artifact, parse_artifact
+from perpo_core.store.workspace import SIDECAR_SUFFIX
 from schemas.run import RunRecord
 
 ATTEMPT = re.compile(r"attempt-(\d+)")
@@ -35,6 +36,9 @@ class Kept:
     """With the attempt that artifact.json points at."""
     attempts: set[tuple[str, str, int]] = field(default_factory=set)
     """Attempts whose folder something names, whatever artifact.json points at."""
+
+    lent: set[str] = field(default_factory=set)
+    """Files, below the store, of whatever artifact, that a kept one shares."""
 
     def holds(self, kind: str, key: str) -> bool:
         return (kind, key) in self.artifacts or any(a[:2] == (kind, key) for a in self.attempts)
@@ -62,7 +66,19 @@ def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:
     folders = [folder for run in runs for folder in _list_policies(run)]
     folders += [store.root / pointer.folder for pointer in _list_pointers(store) if pointer.folder]
     attempts = {found for folder in folders if (found := find_attempt(store, folder))}
-    return Kept(artifacts, attempts)
+    return Kept(artifacts, attempts, _find_lent(store, artifacts))
+
+
+def _find_lent(store: Store, kept: set[Name]) -> set[str]:
+    """With their sidecars: who makes the artifact again finds the part and leaves it as it is."""
+    loaded = [artifact for name in kept if (artifact := store.load(*name)) is not None]
+    return {
+        f"{artifact.kind}/{file.home}{suffix}"
+        for artifact in loaded
+        for file in artifact.files
+        if file.home is not None
+        for suffix in ("", SIDECAR_SUFFIX)
+    }
 
 
 def list_unknown(store: Store, runs: Sequence[RunRecord]) -> list[str]:

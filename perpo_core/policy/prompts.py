@@ -1,20 +1,22 @@
-"""Prompts as the engines want them, read lazily from samples.parquet."""
+"""Prompts as the engines want them, read lazily from the files of a sample set."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
+from perpo_core.store.packs import Images
 from perpo_core.vision.images import open_stored
+from schemas.run import SampleFiles
 
 COLUMNS = ["prompt_id", "split", "images", "prompt"]
-READ_ROWS = 128  # rows of encoded images held at a time beside the shard in hand
+READ_ROWS = 512  # turned into Python objects at a time
 
 
 @dataclass(frozen=True)
@@ -30,34 +32,34 @@ class Prompt:
         return [open_stored(data) for data in self.images]
 
 
-def list_prompt_ids(samples_file: Path, splits: Sequence[str]) -> list[str]:
-    """Distinct prompts of the splits in the file's order, without reading their images."""
-    table = pq.read_table(samples_file, columns=["prompt_id", "split"])
-    rows = zip(table["prompt_id"].to_pylist(), table["split"].to_pylist(), strict=True)
-    return list(dict.fromkeys(prompt_id for prompt_id, split in rows if split in splits))
+def list_prompt_ids(samples: SampleFiles, splits: Sequence[str]) -> list[str]:
+    """Distinct prompts of the splits in the files' order."""
+    found: dict[str, None] = {}
+    for part in samples.parts:
+        table = pq.read_table(part, columns=["prompt_id", "split"])
+        chosen = table.filter(pc.is_in(table["split"], pa.array(splits, pa.string())))
+        found |= dict.fromkeys(chosen["prompt_id"].to_pylist())
+    return list(found)
 
 
 def iter_prompts(
-    samples_file: Path, splits: Sequence[str], wanted: Collection[str] | None = None
+    samples: SampleFiles, splits: Sequence[str], wanted: Collection[str] | None = None
 ) -> Iterator[Prompt]:
     """Every distinct prompt of the splits, or the wanted ones of them, in order and lazily."""
-    seen: set[str] = set()
-    parquet = pq.ParquetFile(samples_file)
-    for group in range(parquet.num_row_groups):
-        if wanted is not None and not _has_any(parquet, group, wanted):
-            continue
-        for batch in parquet.iter_batches(READ_ROWS, row_groups=[group], columns=COLUMNS):
-            for row in _select(batch, splits, wanted).to_pylist():
-                if row["prompt_id"] not in seen:
-                    seen.add(row["prompt_id"])
-                    images = [image["bytes"] for image in row["images"]]
-                    yield Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+    images, seen = Images(samples.packs), set[str]()
+    for part in samples.parts:
+        with pq.ParquetFile(part, memory_map=True, pre_buffer=False) as file:
+            for batch in file.iter_batches(READ_ROWS, columns=COLUMNS):
+                for row in _select(batch, splits, wanted).to_pylist():
+                    if row["prompt_id"] not in seen:
+                        seen.add(row["prompt_id"])
+                        yield read_prompt(row, images)
 
 
-def _has_any(parquet: pq.ParquetFile, group: int, wanted: Collection[str]) -> bool:
-    """Whether a row group has any of the prompts; its images stay on disk."""
-    ids = parquet.read_row_group(group, columns=["prompt_id"])["prompt_id"].to_pylist()
-    return any(prompt_id in wanted for prompt_id in ids)
+def read_prompt(row: dict[str, Any], images: Images) -> Prompt:
+    """The prompt of a row that names its images."""
+    data = [images.read(image_hash) for image_hash in row["images"]]
+    return Prompt(row["prompt_id"], clean_messages(row["prompt"]), data)
 
 
 def _select(

@@ -11,6 +11,7 @@ from perpo_core.perception.frames import Framer
 from perpo_core.perception.tasks import TASKS, Shape
 from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
 from perpo_core.stages.materialize.lists import spread_evenly
+from perpo_core.store.packs import Images
 from schemas.config import BoxFormatName
 
 NUM_DRAWN_SHOWN = 2  # the ones that are drawn
@@ -28,6 +29,8 @@ class Album:
     box_format: BoxFormatName
     build_frame: Framer
     max_megapixels: float
+    images: Images | None = None
+    """None where the samples are gone: then no card has a picture."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,10 @@ def _build_card(
     gap: float,
 ) -> Card:
     picture = None
-    if row["images"]:
+    if row["images"] and album.images is not None:
         where = f"the report, sample {row['sample_id']}"
-        picture = build_picture(row["images"][0]["bytes"], where, album.max_megapixels)
+        data = album.images.read(row["images"][0])
+        picture = build_picture(data, where, album.max_megapixels)
     return Card(
         task=row["task"],
         sample_id=row["sample_id"],

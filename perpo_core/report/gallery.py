@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card, build_change_card, build_list_card
-from perpo_core.report.rows import load_rows
+from perpo_core.store.row_reader import RowReader
 from schemas.base import TaskName
 
 LIST_COLUMNS = ("sample_id", "task", "images", "prompt", "responses", "reward_gap", "target")
@@ -46,12 +46,16 @@ def choose_in_turns(rows: Sequence[Position], size: int) -> list[Position]:
     return [row for task in TASKS for row in queues[task][: taken[task]]]
 
 
-def load_list_cards(path: Path, size: int, album: Album) -> list[Card]:
+def load_list_cards(parts: Sequence[Path], size: int, album: Album) -> list[Card]:
     """Ranked lists with their images, answers and rewards."""
-    light = pq.read_table(path, columns=["sample_id", "task"]).to_pylist()
-    rows = [(row["task"], row["sample_id"], index) for index, row in enumerate(light)]
-    chosen = [position for _, _, position in choose_in_turns(rows, size)]
-    return [build_list_card(row, album) for row in load_rows(path, chosen, LIST_COLUMNS)]
+    rows = RowReader(parts, LIST_COLUMNS)
+    chosen = [position for _, _, position in choose_in_turns(_list_positions(rows), size)]
+    return [build_list_card(row, album) for row in rows.read_many(chosen)]
+
+
+def _list_positions(rows: RowReader) -> list[Position]:
+    columns = zip(rows.iterate_column("task"), rows.iterate_column("sample_id"), strict=True)
+    return [(task, sample_id, number) for number, (task, sample_id) in enumerate(columns)]
 
 
 def load_greedy_pairs(predictions: Path) -> dict[str, tuple[Prediction, Prediction]]:
@@ -65,19 +69,18 @@ def load_greedy_pairs(predictions: Path) -> dict[str, tuple[Prediction, Predicti
 
 
 def load_change_cards(
-    pairs: dict[str, tuple[Prediction, Prediction]], samples: Path, size: int, album: Album
+    pairs: dict[str, tuple[Prediction, Prediction]],
+    parts: Sequence[Path],
+    size: int,
+    album: Album,
 ) -> list[Card]:
     """Test prompts whose greedy answer changed."""
-    light = pq.read_table(samples, columns=["sample_id", "task"]).to_pylist()
-    rows = [
-        (row["task"], row["sample_id"], index)
-        for index, row in enumerate(light)
-        if row["sample_id"] in pairs and _is_changed(*pairs[row["sample_id"]])
-    ]
-    chosen = [position for _, _, position in choose_in_turns(rows, size)]
+    rows = RowReader(parts, SAMPLE_COLUMNS)
+    changed = {name for name, pair in pairs.items() if _is_changed(*pair)}
+    positions = [each for each in _list_positions(rows) if each[1] in changed]
+    chosen = [position for _, _, position in choose_in_turns(positions, size)]
     return [
-        build_change_card(row, *pairs[row["sample_id"]], album)
-        for row in load_rows(samples, chosen, SAMPLE_COLUMNS)
+        build_change_card(row, *pairs[row["sample_id"]], album) for row in rows.read_many(chosen)
     ]
 
 

@@ -23,9 +23,9 @@ from perpo_core.report.gallery import (
     load_greedy_pairs,
     load_list_cards,
 )
+from perpo_core.report.histograms import load_histograms
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
-from perpo_core.report.rows import load_histograms
 from perpo_core.report.summary import TASK_LABELS
 from perpo_core.report.tables import (
     build_count_rows,
@@ -36,7 +36,9 @@ from perpo_core.report.tables import (
     format_duration,
     format_time,
 )
+from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.store import Store
+from schemas.artifact import SampleSet
 from schemas.base import CHOOSING_SPLIT
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.report import Report
@@ -138,26 +140,27 @@ def _load_cards(
     store: Store, run: RunRecord, artifacts: RunArtifacts
 ) -> tuple[list[Card], list[Card], list[Changes]]:
     """Cards of lists, cards of changed test answers, and counts of those."""
-    album, size = _build_album(store, run), run.config.evaluate.gallery_size
     samples, preferences = artifacts.samples, artifacts.preferences
+    album, size = _build_album(store, run, samples), run.config.evaluate.gallery_size
     list_cards: list[Card] = []
     change_cards: list[Card] = []
     changes: list[Changes] = []
     if preferences is not None:
-        list_cards = load_list_cards(store.path(preferences, "preferences.parquet"), size, album)
+        list_cards = load_list_cards(store.paths(preferences), size, album)
     if artifacts.evaluation is not None:
         pairs = load_greedy_pairs(store.path(artifacts.evaluation, "predictions.parquet"))
         changes = count_changes(pairs)
         if samples is not None:
-            path = store.path(samples, "samples.parquet")
-            change_cards = load_change_cards(pairs, path, size, album)
+            change_cards = load_change_cards(pairs, store.paths(samples), size, album)
     return list_cards, change_cards, changes
 
 
-def _build_album(store: Store, run: RunRecord) -> Album:
+def _build_album(store: Store, run: RunRecord, samples: SampleSet | None) -> Album:
     source, box_format = run.config.source, run.config.policy.box_format
     limit = source.max_image_megapixels if isinstance(source, JsonlSource) else MAX_MEGAPIXELS
-    return Album(box_format, build_framer(box_format, store.resolve(run.policy_folder)), limit)
+    build_frame = build_framer(box_format, store.resolve(run.policy_folder))
+    images = Images(store.paths(samples, PREFIX)) if samples else None
+    return Album(box_format, build_frame, limit, images)
 
 
 def _build_reward_plots(store: Store, artifacts: RunArtifacts) -> list[Plot]:
@@ -179,8 +182,7 @@ def _build_gap_plots(store: Store, artifacts: RunArtifacts, config: RefreshConfi
     """Best minus worst reward of the lists that were kept, by task."""
     if artifacts.preferences is None:
         return []
-    path = store.path(artifacts.preferences, "preferences.parquet")
-    histograms = load_histograms([path], "reward_gap")
+    histograms = load_histograms(store.paths(artifacts.preferences), "reward_gap")
     plots = []
     for task in [task for task in TASKS if task in histograms]:
         least = config.lists.min_gap.get(task, 0.0)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from perpo_core.perception.tasks import TASKS
-from perpo_core.report.rows import NUM_BINS, Histogram
+from perpo_core.report.histograms import NUM_BINS, Histogram
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, TASK_COLOURS, draw_svg
 from schemas.artifact import Checkpoint, TrainPoint
 from schemas.base import TaskName

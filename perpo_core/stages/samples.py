@@ -1,20 +1,26 @@
-"""Samples as scoring wants them: truth and frame, without their images."""
+"""Samples in their files, and as scoring wants them: truth and frame, without their images."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Container
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.rewards import Target
 from perpo_core.stages.stage import StageContext
+from perpo_core.store.packs import PREFIX
+from perpo_core.store.row_reader import RowReader
+from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.base import Split, TaskName
+from schemas.run import SampleFiles
 
+ID_COLUMNS = ["sample_id", "prompt_id", "split"]
 SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
 
 
@@ -28,25 +34,71 @@ class ScorableSample:
     frame: Frame
 
 
-def load_scorable_samples(
-    context: StageContext, samples: SampleSet, split: Split, refused: Container[str] = ()
-) -> dict[str, list[ScorableSample]]:
-    """prompt_id -> its samples of the split, in order of sample_id; image bytes stay on disk.
-
-    Without refused prompts: the policy's processor has no frame for an image that it refuses.
-    """
-    table = pq.read_table(
-        context.store.path(samples, "samples.parquet"),
-        columns=SAMPLE_COLUMNS,
-        filters=[("split", "==", split)],
-    )
-    build_frame = build_framer(context.config.policy.box_format, context.policy.folder)
-    by_prompt: dict[str, list[ScorableSample]] = defaultdict(list)
-    for row in sorted(table.to_pylist(), key=lambda row: row["sample_id"]):
-        if row["prompt_id"] in refused:
-            continue
-        frame = build_frame(row["width"], row["height"])
-        by_prompt[row["prompt_id"]].append(
-            ScorableSample(row["sample_id"], row["task"], row["target"], frame)
+def list_sample_files(store: Store, samples: SampleSet) -> SampleFiles:
+    """Where a sample set lies. Raises ValueError for one of an earlier version of the program."""
+    parts, packs = store.paths(samples), store.paths(samples, PREFIX)
+    if not parts:
+        raise ValueError(
+            f"the samples {samples.key[:12]} were collected by an earlier version of perpo; run "
+            "again from collect"
         )
-    return dict(by_prompt)
+    return SampleFiles(parts=parts, packs=packs)
+
+
+def read_samples(
+    store: Store, samples: SampleSet, columns: list[str], splits: Sequence[str] = ()
+) -> pa.Table:
+    """Columns of a sample set, of all splits or some, in the files' order."""
+    filters = [("split", "in", list(splits))] if splits else None
+    parts = list_sample_files(store, samples).parts
+    return pa.concat_tables(pq.read_table(part, columns=columns, filters=filters) for part in parts)
+
+
+class SamplesByPrompt:
+    """The samples of a split by their prompt; rows are read when they are asked for."""
+
+    def __init__(
+        self, store: Store, samples: SampleSet, split: Split, columns: Sequence[str]
+    ) -> None:
+        self._rows = RowReader(list_sample_files(store, samples).parts, columns)
+        self._numbers_of: dict[str, list[tuple[str, int]]] = {}
+        ids = zip(*map(self._rows.iterate_column, ID_COLUMNS), strict=True)
+        for number, (sample_id, prompt_id, found) in enumerate(ids):
+            if found == split:
+                self._numbers_of.setdefault(prompt_id, []).append((sample_id, number))
+
+    def __contains__(self, prompt_id: object) -> bool:
+        return prompt_id in self._numbers_of
+
+    def list_ids(self, prompt_ids: Iterable[str] | None = None) -> list[str]:
+        """The sample_ids of some prompts or all, of one prompt ascending."""
+        wanted = self._numbers_of if prompt_ids is None else prompt_ids
+        return [i for prompt_id in wanted for i, _ in sorted(self._numbers_of[prompt_id])]
+
+    def load(self, prompt_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """prompt_id -> the rows of its samples, in order of sample_id."""
+        numbers = {prompt_id: sorted(self._numbers_of[prompt_id]) for prompt_id in prompt_ids}
+        rows = iter(self._rows.read_many([n for found in numbers.values() for _, n in found]))
+        return {prompt_id: [next(rows) for _ in found] for prompt_id, found in numbers.items()}
+
+
+class ScorableSamples(SamplesByPrompt):
+    """The same as scoring wants them, with the frames of the policy's box format."""
+
+    def __init__(self, context: StageContext, samples: SampleSet, split: Split) -> None:
+        super().__init__(context.store, samples, split, SAMPLE_COLUMNS)
+        self._build_frame = build_framer(context.config.policy.box_format, context.policy.folder)
+
+    def build(self, prompt_ids: Iterable[str]) -> dict[str, list[ScorableSample]]:
+        """prompt_id -> its samples, in order of sample_id.
+
+        Not for a prompt that the policy refused: its processor has no frame for such an image.
+        """
+        return {
+            prompt_id: [self._build(row) for row in rows]
+            for prompt_id, rows in self.load(prompt_ids).items()
+        }
+
+    def _build(self, row: dict[str, Any]) -> ScorableSample:
+        frame = self._build_frame(row["width"], row["height"])
+        return ScorableSample(row["sample_id"], row["task"], row["target"], frame)

@@ -51,9 +51,9 @@ def hash_folder(folder: Path) -> str:
     return compute_hash([[path.relative_to(folder).as_posix(), hash_file(path)] for path in files])
 
 
-def compute_prompt_id(images: Sequence[bytes], messages: Sequence[dict[str, Any]]) -> str:
-    """Identity of a prompt: image bytes and messages, never its position in a file."""
-    return compute_hash([[hashlib.sha256(image).hexdigest() for image in images], list(messages)])
+def compute_prompt_id(image_hashes: Sequence[str], messages: Sequence[dict[str, Any]]) -> str:
+    """Identity of a prompt: its images, by the sha256 of their bytes, and its messages."""
+    return compute_hash([list(image_hashes), list(messages)])
 
 
 def compute_sample_id(prompt_id: str, target: dict[str, Any]) -> str:

@@ -71,12 +71,18 @@ class Store:
         return base / f"attempt-{attempt}" if attempt else base
 
     def path(self, artifact: AnyArtifact, name: str) -> Path:
-        """Where a file of an artifact lies."""
+        """Where a file or folder in an artifact's own folder lies."""
         return self.folder(artifact.kind, artifact.key, artifact.attempt) / name
+
+    def locate_file(self, artifact: AnyArtifact, file: FileRef) -> Path:
+        """Where a file of an artifact lies, its own or one that it shares."""
+        if file.home is not None:
+            return self.root / artifact.kind / file.home
+        return self.path(artifact, file.path)
 
     def paths(self, artifact: AnyArtifact, prefix: str = "part-") -> list[Path]:
         """The artifact's files whose name starts with `prefix`, in order."""
-        return [self.path(artifact, f.path) for f in artifact.files if f.path.startswith(prefix)]
+        return [self.locate_file(artifact, f) for f in artifact.files if f.path.startswith(prefix)]
 
     def read(self, name: str) -> bytes | None:
         """A small file, such as runs/<run-id>.json; None if there is none."""
@@ -219,7 +225,7 @@ class Store:
     def verify(self, artifact: AnyArtifact) -> None:
         """Raise DamagedArtifact, naming the file, unless every file is as committed."""
         for file in artifact.files:
-            self.verify_file(artifact.kind, artifact.key, file, self.path(artifact, file.path))
+            self.verify_file(artifact.kind, artifact.key, file, self.locate_file(artifact, file))
 
     def verify_file(self, kind: str, key: str, file: FileRef, path: Path) -> None:
         """Raise DamagedArtifact, naming it, unless a file below a key is as it was written."""

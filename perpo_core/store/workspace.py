@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,10 @@ class Sidecar(Frozen):
     rows_made_of: Digest | None = None
     """All that a row depends on besides its ids; None where rows are of no use elsewhere."""
 
+    def as_file(self) -> FileRef:
+        """The part as its artifact names it."""
+        return self.file.model_copy(update={"made_of": self.made_of})
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -52,7 +56,7 @@ class Workspace:
             return None
         if recorded.made_of != compute_hash(made_of):
             return None
-        return recorded.file if hash_file(path) == recorded.file.sha256 else None
+        return recorded.as_file() if hash_file(path) == recorded.file.sha256 else None
 
     def write_part(
         self,
@@ -61,6 +65,7 @@ class Workspace:
         made_of: object,
         num_reused: int = 0,
         rows_made_of: Digest | None = None,
+        group_rows: int = ROW_GROUP_ROWS,
     ) -> FileRef:
         """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input.
 
@@ -68,33 +73,56 @@ class Workspace:
         stage still counts them. With `rows_made_of` the rows can be taken over where the part as a
         whole is not asked for any more (perpo_core/stages/earlier.py).
         """
-        file = self.write_table(name, table).model_copy(update={"num_reused": num_reused})
-        made = compute_hash(made_of)
-        sidecar = Sidecar(file=file, made_of=made, rows_made_of=rows_made_of)
-        write_atomic(self.folder / (name + SIDECAR_SUFFIX), sidecar.model_dump_json().encode())
-        return file
+        file = self.write_table(name, table, group_rows)
+        file = file.model_copy(update={"num_reused": num_reused})
+        return self.finish_part(file, made_of, rows_made_of)
 
-    def write_table(self, name: str, table: pa.Table) -> FileRef:
+    def finish_part(
+        self, file: FileRef, made_of: object, rows_made_of: Digest | None = None
+    ) -> FileRef:
+        """Write the sidecar of a part that is there: from now on a restart finds it."""
+        sidecar = Sidecar(file=file, made_of=compute_hash(made_of), rows_made_of=rows_made_of)
+        path = self.folder / (file.path + SIDECAR_SUFFIX)
+        write_atomic(path, sidecar.model_dump_json().encode())
+        return sidecar.as_file()
+
+    def write_table(self, name: str, table: pa.Table, group_rows: int = ROW_GROUP_ROWS) -> FileRef:
         """Write one Parquet file atomically."""
         path = self.folder / name
         with temporary_beside(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+            pq.write_table(table, temporary, compression="zstd", row_group_size=group_rows)
         return describe_file(path, name, num_rows=table.num_rows)
 
     def write_batches(
         self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
     ) -> FileRef:
         """write_table for rows that do not fit into memory together: a row group a batch."""
-        path = self.folder / name
-        num_rows = 0
-        with (
-            temporary_beside(path) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
+        with self.writing(name, schema) as writer:
             for batch in batches:
                 writer.write_batch(batch)
-                num_rows += batch.num_rows
-        return describe_file(path, name, num_rows)
+        return self.describe_table(name)
+
+    @contextmanager
+    def writing(
+        self, name: str, schema: pa.Schema, compression: str = "zstd"
+    ) -> Iterator[pq.ParquetWriter]:
+        """A Parquet file that is there when the block ends well."""
+        with (
+            temporary_beside(self.folder / name) as temporary,
+            pq.ParquetWriter(temporary, schema, compression=compression) as writer,
+        ):
+            yield writer
+
+    def describe_table(self, name: str) -> FileRef:
+        """The reference of a Parquet file that is there."""
+        path = self.folder / name
+        return describe_file(path, name, pq.read_metadata(path).num_rows)
+
+    def locate_file(self, file: FileRef) -> Path:
+        """Where a file is that was written here, or that is shared with an earlier artifact."""
+        if file.home is None:
+            return self.folder / file.path
+        return self.folder.parents[1 if self.attempt else 0] / file.home
 
     @property
     def scratch(self) -> Path:

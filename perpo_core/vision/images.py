@@ -21,8 +21,8 @@ from perpo_core.vision.brightness import Brightness, measure_brightness
 from perpo_core.vision.decoding import STORED_FORMATS, ImageError, decode, strict_pillow
 
 __all__ = [
-    "ImageError", "StoredImage", "compute_scaled_size", "encode_for_store", "hash_pixels",
-    "load_bytes", "measure_image", "open_stored", "read_image", "scale_down",
+    "ImageError", "StoredImage", "build_stored", "compute_scaled_size", "encode_for_store",
+    "hash_pixels", "load_bytes", "measure_image", "open_stored", "read_image", "scale_down",
 ]  # fmt: skip
 
 JPEG_QUALITY = 95
@@ -36,6 +36,9 @@ class StoredImage:
     """Encoded bytes as they go into the store, and the size in pixels they decode to."""
 
     data: bytes
+    """Empty where the store has them."""
+    image_hash: str
+    """sha256 of these bytes."""
     width: int
     height: int
     read_width: int
@@ -70,19 +73,23 @@ def encode_for_store(
     are. Raises ImageError as read_image does.
     """
     decoded = decode(load_bytes(data, where, max_megapixels), where, max_megapixels)
-    read_width, read_height = decoded.image.size
     pixels_hash = hash_pixels(decoded.image)
     if decoded.is_as_is and max(decoded.image.size) <= max_side:
-        return StoredImage(
-            decoded.data, read_width, read_height, read_width, read_height, pixels_hash
-        )
+        return build_stored(decoded.data, decoded.image.size, decoded.image.size, pixels_hash)
     image = scale_down(decoded.image, max_side)
     buffer = io.BytesIO()
     if decoded.format == "JPEG":
         image.save(buffer, format="JPEG", quality=JPEG_QUALITY)
     else:
         image.save(buffer, format="PNG", compress_level=6)
-    return StoredImage(buffer.getvalue(), *image.size, read_width, read_height, pixels_hash)
+    return build_stored(buffer.getvalue(), image.size, decoded.image.size, pixels_hash)
+
+
+def build_stored(
+    data: bytes, size: tuple[int, int], read_size: tuple[int, int], pixels_hash: str
+) -> StoredImage:
+    """Bytes for the store with what is known of them."""
+    return StoredImage(data, hashlib.sha256(data).hexdigest(), *size, *read_size, pixels_hash)
 
 
 def hash_pixels(image: Image.Image) -> str:

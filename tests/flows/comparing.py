@@ -38,7 +38,7 @@ def find_differences(store: Path, expected: Path, name: str | None = None) -> li
         stage: digest == list_digests(wanted)[stage]
         for stage, digest in list_digests(report).items()
     }
-    same["preferences.parquet"] = hash_preferences(store, name) == hash_preferences(expected, name)
+    same["lists"] = hash_lists(store, name) == hash_lists(expected, name)
     return [part for part, equal in same.items() if not equal]
 
 
@@ -47,15 +47,14 @@ def read_keys(
 ) -> Counter[tuple[Any, ...]]:
     """How often each row is there."""
     artifact = load_artifact(store, stage, name)
-    files = [f.path for f in artifact.files if not f.path.startswith("dropped")]
     rows: Counter[tuple[Any, ...]] = Counter()
-    for file in files:
-        table = pq.read_table(Store(store).path(artifact, file), columns=list(key)).to_pydict()
+    for path in Store(store).paths(artifact):
+        table = pq.read_table(path, columns=list(key)).to_pydict()
         rows.update(zip(*(table[column] for column in key), strict=True))
     return rows
 
 
-def hash_preferences(store: Path, name: str | None = None) -> str:
-    """Of the file that trainers load."""
+def hash_lists(store: Path, name: str | None = None) -> list[str]:
+    """Of the files that are trained on."""
     artifact = load_artifact(store, "materialize", name)
-    return hash_file(Store(store).path(artifact, "preferences.parquet"))
+    return [hash_file(path) for path in Store(store).paths(artifact)]

@@ -48,9 +48,10 @@ from tasks.modules import STAGE_MODULES
 from tests.flows.toy_child import run_toy_child
 
 SCHEMAS = {
-    "samples.parquet": SAMPLES,
-    "preferences.parquet": PREFERENCES,
-    "predictions.parquet": PREDICTIONS,
+    "collect": SAMPLES,
+    "score": SCORES,
+    "materialize": PREFERENCES,
+    "evaluate": PREDICTIONS,
 }
 TEMPLATE = """
 {%- for message in messages %}{% for part in message.content -%}
@@ -87,7 +88,7 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
 
     def write_part(context: StageContext, key: str, part: str) -> FileRef:
         workspace = context.open_workspace(kind, key)
-        schema = SCHEMAS.get(part, SCORES if name == "score" else CANDIDATES)
+        schema = SCHEMAS.get(name, CANDIDATES)
         table = schema.empty_table().replace_schema_metadata({"made of": key + part})
         return workspace.find_part(part, key) or workspace.write_part(part, table, key)
 
@@ -204,7 +205,7 @@ DIGEST = "a" * 64
 
 TOY_STAGES: dict[StageName, Any] = {
     "collect": build_stage(
-        "collect", SampleSet, ("samples.parquet",), per_split={"grounding/train": NUM_PROMPTS}
+        "collect", SampleSet, ("part-00000.parquet",), per_split={"grounding/train": NUM_PROMPTS}
     ),
     "generate": build_stage(
         "generate", CandidateSet, tuple(f"part-{n:05}.parquet" for n in range(NUM_SHARDS)),
@@ -212,7 +213,7 @@ TOY_STAGES: dict[StageName, Any] = {
     ),
     "score": build_score(),
     "materialize": build_stage(
-        "materialize", PreferenceSet, ("preferences.parquet",),
+        "materialize", PreferenceSet, ("part-00000.parquet",),
         num_lists={"grounding": 11}, mean_list_size=4,
     ),
     "train": build_stage(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from perpo_core.stages.stage import StageContext
@@ -17,11 +18,13 @@ from perpo_core.store.keys import (
     compute_prompt_id,
     compute_sample_id,
 )
+from perpo_core.store.packs import PackWriter
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.store import Store
-from perpo_core.vision.images import hash_pixels
+from perpo_core.store.workspace import Workspace
+from perpo_core.vision.images import build_stored, hash_pixels
 from schemas.arrow import CANDIDATES, SAMPLES
-from schemas.artifact import CandidateSet, Counts, SampleSet
+from schemas.artifact import AnyArtifact, CandidateSet, Counts, FileRef, SampleSet
 from schemas.base import StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
@@ -54,7 +57,7 @@ def common_fields(stage: StageName, kind: str, rows: int, files: list[Any]) -> d
 def build_sample_row(
     number: int, task: TaskName, target: Any, split: str = "train"
 ) -> dict[str, Any]:
-    """A sample whose picture is `number` in every pixel, 20 x 10."""
+    """A sample whose picture is `number` in every pixel, 20 x 10; as sources yield them."""
     buffer = io.BytesIO()
     image = Image.new("RGB", (20, 10), (number, number, number))
     image.save(buffer, format="PNG")
@@ -62,14 +65,15 @@ def build_sample_row(
     prompt = [{"role": "user", "content": content}]
     targets = {"box": None, "text": None, "count": None}
     targets[{"grounding": "box", "ocr": "text", "counting": "count"}[task]] = target
-    prompt_id = compute_prompt_id([buffer.getvalue()], prompt)
+    stored = build_stored(buffer.getvalue(), image.size, image.size, hash_pixels(image))
+    prompt_id = compute_prompt_id([stored.image_hash], prompt)
     return {
         "sample_id": compute_sample_id(prompt_id, targets),
-        "image_id": hash_pixels(image),
+        "image_id": stored.pixels_hash,
         "prompt_id": prompt_id,
         "task": task,
         "split": split,
-        "images": [{"bytes": buffer.getvalue(), "path": None}],
+        "images": [stored.image_hash],
         "width": 20,
         "height": 10,
         "prompt": prompt,
@@ -77,6 +81,8 @@ def build_sample_row(
         "source": "test",
         "licence": "none",
         "row": f"test:{number}",
+        "image": stored,
+        "file_hash": stored.image_hash,
     }
 
 
@@ -109,9 +115,23 @@ def commit_samples(store: Store, rows: list[dict[str, Any]], name: str = "key") 
     key = compute_hash(["samples", name])
     workspace = store.open_workspace("samples", key)
     table = pa.Table.from_pylist(rows, schema=SAMPLES)
-    files = [workspace.write_table("samples.parquet", table)]
+    files = [workspace.write_table("part-00000.parquet", table), *write_packs(workspace, rows)]
     fields = common_fields("collect", "samples", len(rows), files) | {"key": key}
     return store.commit(SampleSet(**fields, per_split={}))
+
+
+def write_packs(workspace: Workspace, rows: list[dict[str, Any]]) -> list[FileRef]:
+    """The images of rows as sources yield them."""
+    with PackWriter(workspace, compute_hash("looking")) as writer:
+        for row in {row["images"][0]: row for row in rows}.values():
+            writer.add(row["image"], row["file_hash"])
+    return writer.files
+
+
+def read_rows(store: Store, artifact: AnyArtifact) -> list[dict[str, Any]]:
+    """The rows of all parts of an artifact."""
+    rows: list[dict[str, Any]] = pq.read_table(store.paths(artifact)).to_pylist()
+    return rows
 
 
 def commit_candidates(

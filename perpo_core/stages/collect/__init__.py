@@ -1,8 +1,13 @@
-"""Stage 1: prompts with images and truth, from any source, into samples.parquet.
+"""Stage 1: prompts with truth and their images, from any source.
+
+    part-00000.parquet     rows (schemas.arrow.SAMPLES), PART_ROWS a part
+    pack-*.parquet         the images that rows name (perpo_core/store/packs.py)
+    dropped.parquet        rows that did not become a sample
 
 The key is the content of the source (files and every image they name) and its settings; the policy
-is no part of it, so that a promotion never collects again. Rows are written as they come, in
-batches, so that memory holds one batch of encoded images. Equal input gives equal bytes.
+is no part of it, so that a promotion never collects again. Rows and images are written as they
+come, so that memory holds a row group of each. Images that an earlier set has are neither opened
+nor written again. Equal input gives equal rows and an equal digest, whoever wrote the packs.
 """
 
 from __future__ import annotations
@@ -11,27 +16,30 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
+from perpo_core.stages.collect.known import Packed, find_packed
 from perpo_core.stages.collect.sources import SOURCES
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
 from perpo_core.stages.stage import Asked, StageContext
 from perpo_core.store import keys
+from perpo_core.store.packs import PackWriter
 from perpo_core.store.provenance import describe_producer, utc_now
-from perpo_core.store.workspace import ROW_GROUP_ROWS
+from perpo_core.store.workspace import Workspace
 from schemas.arrow import DROPPED, SAMPLES
-from schemas.artifact import Counts, SampleSet
+from schemas.artifact import Counts, FileRef, SampleSet
 from schemas.base import Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "samples"
-VERSION = 3
-SAMPLES_FILE = "samples.parquet"
+VERSION = 4
+LOOKING_VERSION = 1  # raised when a file's image in the store becomes another
 DROPPED_FILE = "dropped.parquet"
-BATCH_BYTES = 64 << 20  # of encoded images: what a reader of one row group must hold
+PART_ROWS, GROUP_ROWS = 1 << 16, 1 << 12
 PROGRESS_EVERY_ROWS = 64
 WHERE_EMPTY: dict[Split, str] = {
     "train": "it is measured but not trained on",
@@ -54,6 +62,12 @@ def compute_samples_key(config: RefreshConfig) -> Asked:
     return Asked(key, identity)
 
 
+def compute_looking_digest(config: RefreshConfig) -> str:
+    """How image files are read and encoded."""
+    looking = SOURCES[config.source.kind].describe_looking(config.source)
+    return keys.compute_hash(["looking", LOOKING_VERSION, looking])
+
+
 def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     """Read the source to its end; raises ValueError, one sentence, where it cannot be used.
 
@@ -63,19 +77,23 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     started = time.monotonic()
     asked = key if isinstance(key, Asked) else compute_samples_key(context.config)
     workspace = context.open_workspace(KIND, key)
-    tally = Tally()
-    rows = _read(context, tally, asked.inputs)
-    samples = workspace.write_batches(SAMPLES_FILE, SAMPLES, _batch(rows))
+    looking_digest, tally = compute_looking_digest(context.config), Tally()
+    packed = find_packed(context, workspace, looking_digest)
+    with PackWriter(workspace, looking_digest) as writer:
+        rows = _read(context, tally, asked.inputs, packed)
+        parts = _write_parts(workspace, _pack(rows, packed, writer))
     _check_splits(context, tally.per_split)
     dropped = workspace.write_table(DROPPED_FILE, pa.Table.from_pylist(tally.dropped, DROPPED))
+    packs = packed.list_used(writer.files)
     reasons = Counter(row["reason"] for row in tally.dropped)
     num_kept = sum(tally.per_split.values())
     context.log(f"collected {num_kept} samples {_list(tally.per_split)}, dropped {_list(reasons)}")
+    context.log(f"images: {packed.num_new} new, {packed.num_found} in the store already")
     return SampleSet(
         stage="collect",
         key=key,
-        digest=keys.compute_digest([samples, dropped]),
-        files=[samples, dropped],
+        digest=keys.compute_digest([*parts, dropped]),
+        files=[*parts, dropped, *packs],
         counts=Counts(
             num_in=num_kept + len(tally.dropped), num_kept=num_kept, dropped=dict(reasons)
         ),
@@ -84,6 +102,7 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
         created_at=utc_now(),
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
+        looking_digest=looking_digest,
         per_split=dict(tally.per_split),
     )
 
@@ -98,12 +117,15 @@ class Tally:
     """Rows of DROPPED."""
 
 
-def _read(context: StageContext, tally: Tally, identity: Any) -> Iterator[SampleRow]:
+def _read(
+    context: StageContext, tally: Tally, identity: Any, packed: Packed
+) -> Iterator[SampleRow]:
     """The source's samples; rows set aside go to the tally, and progress is shown."""
     source = context.config.source
     module = SOURCES[source.kind]
     total = module.count_rows(source)
-    for done, item in enumerate(module.iterate_samples(source, identity), start=1):
+    items = module.iterate_samples(source, identity, packed.by_file)
+    for done, item in enumerate(items, start=1):
         if done % PROGRESS_EVERY_ROWS == 0 or done == total:
             context.progress(done, total, "rows")
         if isinstance(item, SetAside):
@@ -115,19 +137,29 @@ def _read(context: StageContext, tally: Tally, identity: Any) -> Iterator[Sample
             yield item
 
 
-def _batch(rows: Iterable[SampleRow]) -> Iterator[pa.RecordBatch]:
-    """Rows by the row group: at most ROW_GROUP_ROWS, and no more images than BATCH_BYTES."""
-    held: list[SampleRow] = []
-    num_bytes = 0
+def _pack(rows: Iterable[SampleRow], packed: Packed, writer: PackWriter) -> Iterator[SampleRow]:
+    """The rows, each image of theirs in a pack and no longer in memory."""
     for row in rows:
-        size = sum(len(image["bytes"]) for image in row["images"])
-        if held and (len(held) == ROW_GROUP_ROWS or num_bytes + size > BATCH_BYTES):
-            yield pa.RecordBatch.from_pylist(held, SAMPLES)
-            held, num_bytes = [], 0
-        held.append(row)
-        num_bytes += size
-    if held:
+        packed.place(row.pop("image"), row.pop("file_hash"), writer)
+        yield row
+
+
+def _write_parts(workspace: Workspace, rows: Iterator[SampleRow]) -> list[FileRef]:
+    parts: list[FileRef] = []
+    while first := list(islice(rows, 1)):
+        held = islice(rows, PART_ROWS - 1)
+        name = f"part-{len(parts):05d}.parquet"
+        parts.append(workspace.write_batches(name, SAMPLES, _batch(first, held)))
+    return parts
+
+
+def _batch(first: list[SampleRow], rows: Iterator[SampleRow]) -> Iterator[pa.RecordBatch]:
+    """Rows by the row group."""
+    held = first
+    while held:
+        held += islice(rows, GROUP_ROWS - len(held))
         yield pa.RecordBatch.from_pylist(held, SAMPLES)
+        held = list(islice(rows, 1))
 
 
 def _check_splits(context: StageContext, per_split: Counter[str]) -> None:

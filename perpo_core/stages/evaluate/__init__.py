@@ -26,7 +26,7 @@ from perpo_core.stages.generate import (
     compute_candidates_key,
     make_candidates,
 )
-from perpo_core.stages.samples import SAMPLE_COLUMNS
+from perpo_core.stages.samples import SAMPLE_COLUMNS, read_samples
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -135,11 +135,7 @@ def _count(num_kept: int, left_out: Refusals, config: RefreshConfig) -> Counts:
 
 def _load_samples(context: StageContext, samples: SampleSet) -> dict[str, list[dict[str, Any]]]:
     """prompt_id -> its held-out samples, without their images."""
-    table = pq.read_table(
-        context.store.path(samples, "samples.parquet"),
-        columns=[*SAMPLE_COLUMNS, "image_id"],
-        filters=[("split", "in", SPLITS)],
-    )
+    table = read_samples(context.store, samples, [*SAMPLE_COLUMNS, "image_id"], SPLITS)
     by_prompt: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         by_prompt.setdefault(row["prompt_id"], []).append(row)

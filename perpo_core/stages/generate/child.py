@@ -35,7 +35,7 @@ def main() -> None:
 
 def make_units(job: SamplingJob) -> None:
     """Sample unit by unit and write every shard as soon as its unit is sampled."""
-    shards = list_shards(job.samples_file, job.request, job.policy, job.key)
+    shards = list_shards(job.samples, job.request, job.policy)
     units = [[shards[number] for number in unit] for unit in job.units]
     prompt_ids = {i for unit in units for shard in unit for i in shard.prompt_ids}
     policies = list_policies(job.request, job.policy)
@@ -43,7 +43,7 @@ def make_units(job: SamplingJob) -> None:
         job.reused_files, policies, prompt_ids, lambda message: emit("log", message=message)
     )
     new_ids = prompt_ids - reusable.file_of.keys()
-    prompts = iter_prompts(job.samples_file, job.request.splits, new_ids)
+    prompts = iter_prompts(job.samples, job.request.splits, new_ids)
     engine = build_engine(job)
     require_unchanged(job.policy)  # what was loaded is what was hashed; no answer before that
     for unit in units:

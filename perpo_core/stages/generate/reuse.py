@@ -33,7 +33,7 @@ def find_reusable_files(
     earlier = [] if context.force or not prompt_ids else _list_files(context, key, request, policy)
     policies = list_policies(request, policy)
     while True:
-        files = [path for each in earlier for path in each.paths]
+        files = list(dict.fromkeys(path for each in earlier for path in each.paths))
         index = index_candidates(files, policies, prompt_ids, context.log)
         used = set(index.file_of.values())
         sound = [each for each in earlier if used.isdisjoint(each.paths) or each.is_sound]

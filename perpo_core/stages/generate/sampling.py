@@ -15,6 +15,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core.policy.refusals import (
@@ -26,17 +27,19 @@ from perpo_core.policy.refusals import (
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import build_child_env
 from perpo_core.process.parent import run_child
+from perpo_core.stages.earlier import find_shared_parts
 from perpo_core.stages.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.stages.generate.identity import KIND, compute_sampling_digest, list_policies
 from perpo_core.stages.generate.reuse import find_reusable_files, index_candidates
 from perpo_core.stages.generate.shards import Shard, group_units, list_shards, name_part
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef, SamplingJob, SamplingRequest
+from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
 
 CHILD = "perpo_core.stages.generate.child"
 MEMORY_ADVICE = (
@@ -55,14 +58,14 @@ def make_candidates(
     """
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
-    samples_file = context.store.path(samples, "samples.parquet")
-    shards = list_shards(samples_file, request, policy, key)
+    sample_files = list_sample_files(context.store, samples)
+    shards = list_shards(sample_files, request, policy)
     if not shards:
         raise ValueError(f"no prompts in split {', '.join(request.splits)}; nothing to sample")
     with unchanged(policy):
-        _make_missing(context, workspace, request, policy, samples_file, shards)
-    files = [_expect_part(workspace, shard) for shard in shards]
-    refusals = read_all_refusals(workspace.folder / file.path for file in files)
+        shared = _make_missing(context, workspace, request, policy, sample_files, shards)
+    files = [shared.get(shard.name) or _expect_part(workspace, shard) for shard in shards]
+    refusals = read_all_refusals(workspace.locate_file(file) for file in files)
     num_prompts, num_rows = (
         sum(len(shard.prompt_ids) for shard in shards),
         sum(file.num_rows or 0 for file in files),
@@ -115,11 +118,16 @@ def _make_missing(
     workspace: Workspace,
     request: SamplingRequest,
     policy: PolicyRef,
-    samples_file: Path,
+    sample_files: SampleFiles,
     shards: Sequence[Shard],
-) -> None:
-    """Write every shard that is not there: copied if all its answers are, else by the engines."""
+) -> dict[str, FileRef]:
+    """Write every shard that is not there: copied if all its answers are, else by the engines.
+
+    Returns those that an earlier set has, by name.
+    """
     missing = [shard for shard in shards if not shard.find(workspace)]
+    shared = _share(context, workspace, request, missing)
+    missing = [shard for shard in missing if shard.name not in shared]
     if len(missing) < len(shards):
         context.log(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
     prompt_ids = {prompt_id for shard in missing for prompt_id in shard.prompt_ids}
@@ -135,19 +143,35 @@ def _make_missing(
     if to_sample:
         units = group_units(to_sample, reusable.file_of, request.shard_prompts)
         jobs = _build_jobs(
-            context.config, request, policy, samples_file, workspace, units, reused_files
+            context.config, request, policy, sample_files, workspace, units, reused_files
         )
         num_prompts, num_left = (
             sum(len(shard.prompt_ids) for shard in which) for which in (shards, to_sample)
         )
         _run_jobs(context, workspace, jobs, num_prompts - num_left, num_prompts)
+    return shared
+
+
+def _share(
+    context: StageContext, workspace: Workspace, request: SamplingRequest, missing: list[Shard]
+) -> dict[str, FileRef]:
+    """Whole shards that an earlier set has, by name.
+
+    None where older policies' answers are as good: each prompt is then looked up by itself, since
+    the present policy may have answered it meanwhile.
+    """
+    if request.older_policies:
+        return {}
+    earlier = find_shared_parts(context, KIND, workspace.key)
+    found = {shard.name: earlier.find(shard.name, shard.made_of) for shard in missing}
+    return {name: file for name, file in found.items() if file is not None}
 
 
 def _build_jobs(
     config: RefreshConfig,
     request: SamplingRequest,
     policy: PolicyRef,
-    samples_file: Path,
+    sample_files: SampleFiles,
     workspace: Workspace,
     units: list[list[int]],
     reused_files: list[Path],
@@ -160,7 +184,7 @@ def _build_jobs(
         SamplingJob(
             request=request,
             policy=policy,
-            samples_file=samples_file,
+            samples=sample_files,
             key=workspace.key,
             attempt=workspace.attempt,
             folder=workspace.folder,
@@ -240,12 +264,13 @@ def _count_policies(workspace: Workspace, files: Sequence[FileRef]) -> dict[str,
     """Policy -> prompts that it answered, in order of digest."""
     prompts: Counter[str] = Counter()
     for file in files:
-        table = pq.read_table(workspace.folder / file.path, columns=["prompt_id", "policy_digest"])
+        columns = ["prompt_id", "policy_digest"]
+        table = pq.read_table(workspace.locate_file(file), columns=columns)
         pairs = table.group_by(["prompt_id", "policy_digest"]).aggregate([])
         prompts.update(pairs["policy_digest"].to_pylist())
     return dict(sorted(prompts.items()))
 
 
 def _count_tokens(workspace: Workspace, file: FileRef) -> int:
-    column = pq.read_table(workspace.folder / file.path, columns=["token_ids"]).column(0)
-    return sum(len(ids) for ids in column.to_pylist())
+    column = pq.read_table(workspace.locate_file(file), columns=["token_ids"]).column(0)
+    return int(pc.sum(pc.list_value_length(column)).as_py() or 0)

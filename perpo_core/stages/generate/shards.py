@@ -9,19 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
 from perpo_core.policy.prompts import list_prompt_ids
 from perpo_core.policy.refusals import get_refusals, put_refusals, read_all_refusals
-from perpo_core.stages.generate.identity import compute_sampling_digest
+from perpo_core.stages.generate.identity import compute_sampling_digest, list_policies
 from perpo_core.store.row_index import RowIndex, sort_by_ids
 from perpo_core.store.workspace import Workspace
 from schemas.arrow import CANDIDATES
 from schemas.artifact import FileRef
 from schemas.base import Digest
-from schemas.run import PolicyRef, SamplingRequest
+from schemas.run import PolicyRef, SampleFiles, SamplingRequest
 
 
 @dataclass(frozen=True)
@@ -29,10 +28,10 @@ class Shard:
     """One part of a candidate set."""
 
     number: int
-    key: str
-    """Of the set."""
     sampling_digest: Digest
     """Of its answers."""
+    policies: list[Digest]
+    """Whose answers it may hold, the one that is asked first."""
     prompt_ids: list[str]
 
     @property
@@ -41,8 +40,8 @@ class Shard:
 
     @property
     def made_of(self) -> list[object]:
-        """The request (by key) and its prompts."""
-        return [self.key, self.prompt_ids]
+        """Who is asked what, and how; of whatever set."""
+        return [self.sampling_digest, self.policies, self.prompt_ids]
 
     def find(self, workspace: Workspace) -> FileRef | None:
         """The finished part, if it is there."""
@@ -76,14 +75,13 @@ def name_part(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
-def list_shards(
-    samples_file: Path, request: SamplingRequest, policy: PolicyRef, key: str
-) -> list[Shard]:
+def list_shards(samples: SampleFiles, request: SamplingRequest, policy: PolicyRef) -> list[Shard]:
     """All shards of a request; images are not read."""
     digest = compute_sampling_digest(request, policy.digest)
-    ids, size = list_prompt_ids(samples_file, request.splits), request.shard_prompts
+    ids, size = list_prompt_ids(samples, request.splits), request.shard_prompts
     starts = range(0, len(ids), size)
-    return [Shard(n, key, digest, ids[start : start + size]) for n, start in enumerate(starts)]
+    policies = list_policies(request, policy)
+    return [Shard(n, digest, policies, ids[start : start + size]) for n, start in enumerate(starts)]
 
 
 def group_units(

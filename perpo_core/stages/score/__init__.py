@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from perpo_core.perception.frames import needs_policy
 from perpo_core.perception.judging import describe_judging, name_reward, score_text
 from perpo_core.policy.reading import find_reading
-from perpo_core.policy.refusals import load_refusals
-from perpo_core.stages.samples import ScorableSample, load_scorable_samples
+from perpo_core.stages.earlier import SharedParts, find_shared_parts
+from perpo_core.stages.samples import ScorableSample, ScorableSamples
 from perpo_core.stages.score.check import check_candidates, list_shards
 from perpo_core.stages.score.earlier import EarlierScores, Pair
 from perpo_core.stages.stage import StageContext
@@ -78,17 +78,15 @@ def score_share(
     whose prompt has no sample.
     """
     workspace = context.open_workspace(KIND, key)
-    scorer: Scorer | None = None
+    scorer = build_scorer(context, key, samples, candidates)
     shards = list_shards(candidates)[start::step]
     files: list[FileRef] = []
     for shard in shards:
-        made_of = [key, samples.digest, shard.sha256]
+        path = context.store.locate_file(candidates, shard)
+        made_of = scorer.identify_part(shard, path)
         file = workspace.find_part(shard.path, made_of)
-        if file is None:
-            scorer = scorer or build_scorer(context, key, samples, candidates)
-            path = context.store.path(candidates, shard.path)
-            file = _score_shard(scorer, path, workspace, shard.path, made_of)
-        files.append(file)
+        file = file or scorer.shared.find(shard.path, made_of)
+        files.append(file or _score_shard(scorer, path, workspace, shard.path, made_of))
         context.progress(len(files), len(shards), "shards")
     return files
 
@@ -98,10 +96,18 @@ class Scorer:
     """What scoring a shard needs besides the shard."""
 
     config: RefreshConfig
-    by_prompt: dict[str, list[ScorableSample]]
-    """prompt_id -> its samples."""
+    samples: ScorableSamples
+    shared: SharedParts
+    """Whole parts of earlier sets."""
     earlier: EarlierScores
+    """Single scores of theirs."""
     scoring_digest: str
+
+    def identify_part(self, shard: FileRef, path: Path) -> list[object]:
+        """What the scores of a candidate shard are made of, in whatever set."""
+        prompt_ids = pq.read_table(path, columns=["prompt_id"])["prompt_id"].unique().to_pylist()
+        known = [prompt_id for prompt_id in prompt_ids if prompt_id in self.samples]
+        return [self.scoring_digest, shard.sha256, self.samples.list_ids(known)]
 
 
 def build_scorer(
@@ -110,9 +116,9 @@ def build_scorer(
     """The samples, and the scores that earlier sets hold."""
     scoring_digest = compute_scoring_digest(context.config, context.policy)
     earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
-    refused = load_refusals(context.store, candidates)
-    by_prompt = load_scorable_samples(context, samples, SPLIT, refused)
-    return Scorer(context.config, by_prompt, earlier, scoring_digest)
+    scorable = ScorableSamples(context, samples, SPLIT)
+    shared = find_shared_parts(context, KIND, key)
+    return Scorer(context.config, scorable, shared, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -141,14 +147,17 @@ def _score_shard(
 
 def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:
     """Every candidate of a shard with every sample of its prompt."""
-    for row, candidate in enumerate(pq.read_table(path, columns=CANDIDATE_COLUMNS).to_pylist()):
-        if candidate["prompt_id"] not in scorer.by_prompt:
+    candidates = pq.read_table(path, columns=CANDIDATE_COLUMNS).to_pylist()
+    for row, candidate in enumerate(candidates):
+        if candidate["prompt_id"] not in scorer.samples:
             raise ValueError(
                 f"{path}, row {row}: no {SPLIT} sample has the prompt_id "
                 f"{candidate['prompt_id']}, so samples and candidates do not belong together; "
                 "generate the candidates again from these samples"
             )
-        for sample in scorer.by_prompt[candidate["prompt_id"]]:
+    by_prompt = scorer.samples.build(dict.fromkeys(row["prompt_id"] for row in candidates))
+    for candidate in candidates:
+        for sample in by_prompt[candidate["prompt_id"]]:
             yield sample, candidate
 
 
@@ -190,14 +199,13 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     check_candidates(context.store, samples, candidates, SPLIT)
     files = score_share(context, key, samples, candidates)
     workspace = context.open_workspace(KIND, key)
-    paths = [workspace.folder / file.path for file in files]
-    scores = pa.concat_tables(pq.read_table(p, columns=["task", "reward", "error"]) for p in paths)
-    num_without = scores["reward"].null_count
-    num_unreadable = scores.num_rows - scores["error"].null_count
+    tally = Tally()
+    for file in files:
+        tally.add(pq.read_table(workspace.locate_file(file), columns=["task", "reward", "error"]))
     num_reused = sum(file.num_reused for file in files)
     context.log(
-        f"scores of {scores.num_rows} answers, {num_unreadable} of them {UNREADABLE}s: "
-        f"{scores.num_rows - num_reused} made, {num_reused} taken over from earlier sets"
+        f"scores of {tally.num_rows} answers, {tally.num_unreadable} of them {UNREADABLE}s: "
+        f"{tally.num_rows - num_reused} made, {num_reused} taken over from earlier sets"
     )
     return ScoredSet(
         stage="score",
@@ -205,9 +213,9 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         digest=compute_digest(files),
         files=files,
         counts=Counts(
-            num_in=scores.num_rows,
-            num_kept=scores.num_rows - num_without,
-            dropped={UNREADABLE: num_without} if num_without else {},
+            num_in=tally.num_rows,
+            num_kept=tally.num_rows - tally.num_without,
+            dropped={UNREADABLE: tally.num_without} if tally.num_without else {},
             num_reused=num_reused,
         ),
         parents=as_parents(samples, candidates),
@@ -215,17 +223,33 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         created_at=utc_now(),
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
-        mean_reward=_compute_mean_reward(scores),
+        mean_reward=tally.compute_mean_reward(),
         scoring_digest=compute_scoring_digest(context.config, context.policy),
         policy_digests=list_policies(candidates),
     )
 
 
-def _compute_mean_reward(scores: pa.Table) -> dict[TaskName, float]:
-    """Task -> mean over the answers that have a reward; a task without any is left out."""
-    means = scores.group_by("task").aggregate([("reward", "mean")]).sort_by("task")
-    return {
-        row["task"]: row["reward_mean"]
-        for row in means.to_pylist()
-        if row["reward_mean"] is not None
-    }
+@dataclass
+class Tally:
+    """What is counted over all parts."""
+
+    num_rows: int = 0
+    num_without: int = 0
+    """Rows without a reward."""
+    num_unreadable: int = 0
+    rewards: dict[TaskName, tuple[float, int]] = field(default_factory=dict)
+    """Task -> sum and number of rewards."""
+
+    def add(self, scores: pa.Table) -> None:
+        self.num_rows += scores.num_rows
+        self.num_without += scores["reward"].null_count
+        self.num_unreadable += scores.num_rows - scores["error"].null_count
+        sums = scores.group_by("task").aggregate([("reward", "sum"), ("reward", "count")])
+        for row in sums.to_pylist():
+            total, num = self.rewards.get(row["task"], (0.0, 0))
+            added = row["reward_sum"] or 0.0
+            self.rewards[row["task"]] = total + added, num + row["reward_count"]
+
+    def compute_mean_reward(self) -> dict[TaskName, float]:
+        """Task -> mean over the answers that have a reward; a task without any is left out."""
+        return {task: total / num for task, (total, num) in sorted(self.rewards.items()) if num}

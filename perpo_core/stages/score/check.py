@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core.policy.refusals import load_refusals
+from perpo_core.stages.samples import read_samples
 from perpo_core.store.store import Store
 from schemas.artifact import CandidateSet, FileRef, SampleSet
 from schemas.base import Split
@@ -28,31 +29,32 @@ def check_candidates(
     """
     if not list_shards(candidates):
         raise ValueError("the candidate set has no shards; generate candidates first")
-    table = pq.read_table(
-        store.path(samples, "samples.parquet"),
-        columns=["sample_id", "prompt_id"],
-        filters=[("split", "==", split)],
-    )
+    table = read_samples(store, samples, ["sample_id", "prompt_id"], [split])
     twice = [i for i, n in Counter(table["sample_id"].to_pylist()).items() if n > 1]
     if twice:
-        raise ValueError(f"samples.parquet has sample {min(twice)} twice; collect it once")
-    keys = pa.concat_tables(
-        pq.read_table(store.path(candidates, shard.path), columns=["prompt_id", "index"])
-        for shard in list_shards(candidates)
-    )
-    counted = keys.group_by(["prompt_id", "index"]).aggregate([([], "count_all")])
-    twice_table = counted.filter(pc.greater(counted["count_all"], 1))
-    if twice_table.num_rows:
-        first = twice_table.sort_by("prompt_id").to_pylist()[0]
+        raise ValueError(f"the samples hold {min(twice)} twice; collect them once")
+    settled = set(load_refusals(store, candidates))
+    for path in store.paths(candidates):
+        settled |= _check_shard(path, settled, candidates.key)
+    without = [r["sample_id"] for r in table.to_pylist() if r["prompt_id"] not in settled]
+    if without:
+        raise ValueError(
+            f"{len(without)} of {table.num_rows} {split} samples have no candidates, the first "
+            f"is {min(without)}; generate the candidates again"
+        )
+
+
+def _check_shard(path: Path, settled: set[str], key: str) -> set[str]:
+    """The prompts of a shard, none of which may be in an earlier one."""
+    rows = pq.read_table(path, columns=["prompt_id", "index"])
+    prompt_ids = set(rows["prompt_id"].unique().to_pylist())
+    counted = rows.group_by(["prompt_id", "index"]).aggregate([([], "count_all")])
+    repeated = counted.filter(pc.greater(counted["count_all"], 1)).to_pylist()
+    repeated += [{"prompt_id": each, "index": 0, "count_all": 2} for each in prompt_ids & settled]
+    if repeated:
+        first = min(repeated, key=lambda row: (row["prompt_id"], row["index"]))
         raise ValueError(
             f"candidate {first['index']} of prompt {first['prompt_id']} is in the candidate shards "
-            f"{first['count_all']} times; remove the folder of {candidates.key} and generate again"
+            f"{first['count_all']} times; remove the folder of {key} and generate again"
         )
-    settled = [*keys["prompt_id"].unique().to_pylist(), *load_refusals(store, candidates)]
-    lacking = pc.invert(pc.is_in(table["prompt_id"], value_set=pa.array(settled, pa.string())))
-    without = table.filter(lacking)
-    if without.num_rows:
-        raise ValueError(
-            f"{without.num_rows} of {table.num_rows} {split} samples have no candidates, the first "
-            f"is {min(without['sample_id'].to_pylist())}; generate the candidates again"
-        )
+    return prompt_ids

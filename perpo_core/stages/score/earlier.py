@@ -9,7 +9,9 @@ read only after all its files have been verified.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from perpo_core.stages.earlier import EarlierFiles, list_earlier
@@ -93,5 +95,8 @@ def _list_sets(
             and not set(artifact.policy_digests).isdisjoint(policies)
         )
 
+    seen: set[Path] = set()
     for files in list_earlier(context, "scores", key, fits, {scoring_digest}):
-        yield EarlierSet(context, files)
+        paths = [path for path in files.paths if path not in seen]  # sets share most of theirs
+        seen.update(paths)
+        yield EarlierSet(context, replace(files, paths=paths))

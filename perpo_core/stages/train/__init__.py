@@ -16,6 +16,7 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.process.parent import run_child
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import Asked, StageContext
 from perpo_core.stages.train import sidecars
 from perpo_core.stages.train.finished import ADAPTER, MODEL, load_finished
@@ -84,9 +85,9 @@ def run(
     """
     started = time.monotonic()
     config = context.config.train
-    preferences_file = context.store.path(preferences, "preferences.parquet")
+    lists = context.store.paths(preferences)
     if config.reference_logps == "sampled":
-        check_sampled_by(context.policy, preferences_file)
+        check_sampled_by(context.policy, lists)
     workspace = context.open_workspace(KIND, key)
     resolved = key.inputs if isinstance(key, Asked) else sidecars.resolve(context.config)
     references = sidecars.list_jobs(
@@ -96,8 +97,8 @@ def run(
         config=context.config,
         policy=context.policy,
         references=references,
-        samples_file=context.store.path(samples, "samples.parquet"),
-        preferences_file=preferences_file,
+        samples=list_sample_files(context.store, samples),
+        lists=lists,
         folder=workspace.folder,
     )
 

@@ -47,7 +47,7 @@ def main() -> ListTrainer:
     join_processes()
     model, processor = load_model(job, job.policy)
     report_obstacle(model)
-    lists = RankedLists(job.preferences_file, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(
         processor.tokenizer.pad_token_id, job.config.policy.dtype, job.config.train
     )
@@ -112,7 +112,7 @@ def attach_references(
 
 def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) -> ListTrainer:
     """Train from the start or from where a killed process left; the best checkpoint is loaded."""
-    selection = SelectionReward(job.samples_file, processor, job.config, job.policy.folder)
+    selection = SelectionReward(job.samples, processor, job.config, job.policy.folder)
     if selection.refusals:
         emit("log", message=f"warning: {len(selection.refusals)} selection samples choose nothing: "
              f"{describe_refusals(selection.refusals)}")  # fmt: skip

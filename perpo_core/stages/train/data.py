@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from perpo_core.policy.encoding import encode_messages, encode_prompt
-from perpo_core.policy.prompts import Prompt, clean_messages
+from perpo_core.policy.prompts import Prompt, read_prompt
 from perpo_core.stages.train.crops import crop_image
 from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
+from perpo_core.store.packs import Images
+from perpo_core.store.row_reader import RowReader
+
+COLUMNS = ["sample_id", "prompt_id", "images", "prompt", "responses"]
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,23 @@ class RankedList:
 
 
 class RankedLists(Dataset[RankedList]):
-    """Rows of preferences.parquet; images are decoded when a list is asked for."""
+    """Lists in their files; a list and its images are read when it is asked for."""
 
-    def __init__(self, preferences_file: Path, processor: Any) -> None:
-        columns = ["sample_id", "prompt_id", "images", "prompt", "responses"]
-        self._table = pq.read_table(preferences_file, columns=columns)
+    def __init__(self, parts: Sequence[Path], packs: Sequence[Path], processor: Any) -> None:
+        self._rows = RowReader(parts, COLUMNS)
+        self._images = Images(packs)
+        self._ids = list(self._rows.iterate_column("sample_id"))
         self._processor = processor
         self.ref_logps_PG: list[list[float]] | None = None
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return len(self._ids)
 
     def __getitem__(self, index: int) -> RankedList:
         row = self.load_row(index)
-        prompt = _read_prompt(row)
-        prefix_ids, vision = encode_prompt(self._processor, prompt)
+        prefix_ids, vision = encode_prompt(self._processor, self.read_prompt(row))
         return RankedList(
             row["sample_id"],
             PackableList(prefix_ids, _read_branches(row["responses"]), vision),
@@ -63,16 +66,19 @@ class RankedLists(Dataset[RankedList]):
 
     def read_id(self, index: int) -> str:
         """The list's sample_id."""
-        return str(self._table["sample_id"][index])
+        return self._ids[index]
 
     def read_sampled_logps(self, index: int) -> list[float]:
         """Log-probabilities of the list's answers under the policy that sampled them, nats."""
         return [response["logp"] for response in self.load_row(index)["responses"]]
 
     def load_row(self, index: int) -> dict[str, Any]:
-        """The row of preferences.parquet."""
-        row: dict[str, Any] = self._table.slice(index, 1).to_pylist()[0]
-        return row
+        """The row of schemas.arrow.PREFERENCES."""
+        return self._rows.read(index)
+
+    def read_prompt(self, row: dict[str, Any]) -> Prompt:
+        """What was asked, with its images."""
+        return read_prompt(row, self._images)
 
 
 class CroppedLists(Dataset[RankedList]):
@@ -93,7 +99,7 @@ class CroppedLists(Dataset[RankedList]):
 
     def __getitem__(self, index: int) -> RankedList:
         row = self._lists.load_row(index)
-        prompt = _read_prompt(row)
+        prompt = self._lists.read_prompt(row)
         images = [
             crop_image(image, f"{row['sample_id']}/{number}", self._seed)
             for number, image in enumerate(prompt.open_images())
@@ -112,11 +118,6 @@ def find_best_responses(responses: Sequence[dict[str, Any]]) -> list[dict[str, A
     """Those that share the highest reward, in the list's order."""
     highest = max(response["reward"] for response in responses)
     return [response for response in responses if response["reward"] == highest]
-
-
-def _read_prompt(row: dict[str, Any]) -> Prompt:
-    images = [image["bytes"] for image in row["images"]]
-    return Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
 
 
 def _read_branches(responses: Sequence[dict[str, Any]]) -> list[Branch]:

@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import score_text
 from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
-from perpo_core.policy.prompts import Prompt, clean_messages
+from perpo_core.policy.prompts import read_prompt
 from perpo_core.policy.refusals import Refusal
 from perpo_core.stages.samples import ScorableSample
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.ranks import gather_turns, take_turns
+from perpo_core.store.packs import Images
+from perpo_core.store.row_reader import RowReader
 from schemas.base import CHOOSING_SPLIT, TaskName
 from schemas.config import RefreshConfig
+from schemas.run import SampleFiles
 
 COLUMNS = [
     "sample_id", "prompt_id", "task", "split", "images", "width", "height", "prompt", "target",
@@ -45,7 +46,7 @@ class SelectionReward:
     """Measures the mean greedy reward of a model on a fixed set of selection prompts."""
 
     def __init__(
-        self, samples_file: Path, processor: Any, config: RefreshConfig, policy_folder: Path
+        self, samples: SampleFiles, processor: Any, config: RefreshConfig, policy_folder: Path
     ) -> None:
         self._config = config
         self._tokenizer = processor.tokenizer
@@ -55,9 +56,9 @@ class SelectionReward:
         self._prompts: list[EncodedPrompt] = []
         self.refusals: dict[str, Refusal] = {}
         """sample_id -> why the policy cannot take its prompt; it chooses nothing."""
-        for row in _pick_rows(samples_file, config.train.eval_prompts):
-            images = [image["bytes"] for image in row["images"]]
-            prompt = Prompt(row["prompt_id"], clean_messages(row["prompt"]), images)
+        images = Images(samples.packs)
+        for row in _pick_rows(samples.parts, config.train.eval_prompts):
+            prompt = read_prompt(row, images)
             encoded = encode_or_refuse(processor, prompt, config.policy.max_model_len)
             if isinstance(encoded, Refusal):
                 self.refusals[row["sample_id"]] = encoded
@@ -98,15 +99,16 @@ class SelectionReward:
         return result.reward or 0.0
 
 
-def _pick_rows(samples_file: Path, num_prompts: int) -> list[dict[str, Any]]:
-    """Selection rows shared out evenly over the tasks, in the file's order."""
-    table = pq.read_table(samples_file, columns=COLUMNS, filters=[("split", "==", CHOOSING_SPLIT)])
-    by_task = {
-        task: [i for i, value in enumerate(table["task"].to_pylist()) if value == task]
-        for task in TASKS
-    }
-    present = [rows for rows in by_task.values() if rows]
-    return table.take(_share_out(present, num_prompts)).to_pylist() if present else []
+def _pick_rows(parts: Sequence[Path], num_prompts: int) -> list[dict[str, Any]]:
+    """Selection rows shared out evenly over the tasks, in the files' order."""
+    rows = RowReader(parts, COLUMNS)
+    by_task: dict[TaskName, list[int]] = {task: [] for task in TASKS}
+    names = zip(rows.iterate_column("task"), rows.iterate_column("split"), strict=True)
+    for number, (task, split) in enumerate(names):
+        if split == CHOOSING_SPLIT:
+            by_task[task].append(number)
+    present = [numbers for numbers in by_task.values() if numbers]
+    return rows.read_many(_share_out(present, num_prompts))
 
 
 def _share_out(groups: Sequence[Sequence[int]], total: int) -> list[int]:

@@ -132,7 +132,7 @@ class RemoteStore(Store):
         """Have every file in the working copy; raises DamagedArtifact for one that is not sound."""
 
         def fetch(file: FileRef) -> None:
-            self.verify_file(artifact.kind, artifact.key, file, self.path(artifact, file.path))
+            self.verify_file(artifact.kind, artifact.key, file, self.locate_file(artifact, file))
 
         self.remote.map(fetch, artifact.files)
 
@@ -161,7 +161,7 @@ class RemoteStore(Store):
         def upload(file: FileRef) -> None:
             self.bucket.upload(self.path(made, file.path), name_object(kind, key, file))
 
-        self.remote.map(upload, made.files)
+        self.remote.map(upload, [file for file in made.files if file.home is None])
         for _ in range(MAX_TRIES):
             if self._replace(made, found):
                 write_atomic(self.root / name_artifact(kind, key), _dump(made))

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
 from pydantic import ValidationError
 
 from perpo_core.store.atomic import temporary_beside, write_atomic
@@ -69,18 +68,13 @@ class RemoteWorkspace(Workspace):
         except (ValidationError, DamagedArtifact):  # what it tells of is made again
             return None
         write_atomic(self.folder / (name + SIDECAR_SUFFIX), body.content)
-        return recorded.file
+        return recorded.as_file()
 
-    def write_part(
-        self,
-        name: str,
-        table: pa.Table,
-        made_of: object,
-        num_reused: int = 0,
-        rows_made_of: Digest | None = None,
+    def finish_part(
+        self, file: FileRef, made_of: object, rows_made_of: Digest | None = None
     ) -> FileRef:
-        file = super().write_part(name, table, made_of, num_reused, rows_made_of)
-        self.publish_part(name)
+        file = super().finish_part(file, made_of, rows_made_of)
+        self.publish_part(file.path)
         return file
 
     def publish_part(self, name: str) -> None:
@@ -114,8 +108,11 @@ class RemoteWorkspace(Workspace):
 
 
 def name_object(kind: str, key: str, file: FileRef) -> str:
-    """Where a file of an artifact lies in the bucket."""
-    return f"{kind}/{key}/{file.sha256[:16]}/{file.path}"
+    """Where a file of an artifact lies in the bucket, beside its own or shared."""
+    if file.home is None:
+        return f"{kind}/{key}/{file.sha256[:16]}/{file.path}"
+    owner, name = file.home.split("/")[0], file.home.split("/")[-1]
+    return f"{kind}/{owner}/{file.sha256[:16]}/{name}"
 
 
 def _is_sound(path: Path, file: FileRef) -> bool:

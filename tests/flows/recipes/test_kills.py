@@ -11,7 +11,7 @@ from perpo_core.promotion.pointer import load_promoted
 from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint
 from schemas.base import STAGES, StageName
-from tests.flows.comparing import hash_preferences
+from tests.flows.comparing import hash_lists
 from tests.flows.whole import (
     NUM_TRAIN_SHARDS,
     identify_files,
@@ -78,7 +78,7 @@ def test_a_run_killed_in_every_stage_ends_as_an_undisturbed_one(
     report, expected = load_report(store), load_report(small_run)
     assert report["status"] == "completed"
     assert set(list_executed(report)) <= {"promote"}, said
-    assert hash_preferences(store) == hash_preferences(small_run)
+    assert hash_lists(store) == hash_lists(small_run)
     for part in ("metrics", "validation", "headroom_closed", "counts"):
         assert report[part] == expected[part], part
     assert list_digests(report) == list_digests(expected)

@@ -17,11 +17,12 @@ from perpo_core.policy.refusals import TOO_LONG, UNREADABLE, Refusal, load_refus
 from perpo_core.stages import evaluate, generate, materialize, score
 from perpo_core.stages.collect.sources.digits import encode_png
 from perpo_core.stages.generate.transformers_engine import TransformersEngine
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.stages.train.selection import SelectionReward
 from perpo_core.store.keys import hash_folder
 from schemas.artifact import CandidateSet, SampleSet
-from schemas.run import PolicyRef, SamplingJob
+from schemas.run import PolicyRef, SampleFiles, SamplingJob
 from tests.perpo_core.scripted import ScriptedEngine
 from tests.perpo_core.small_store import (
     POLICY_DIGEST,
@@ -46,7 +47,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *pictures: int, policy: str = POLICY
 
 
 def read_dropped(context: StageContext, artifact: Any) -> list[dict[str, str]]:
-    return pq.read_table(context.store.path(artifact, "dropped.parquet")).to_pylist()
+    return pq.read_table(context.store.paths(artifact, "dropped")).to_pylist()
 
 
 # What is refused
@@ -84,8 +85,8 @@ def build_job(policy: PolicyRef, folder: Path, max_model_len: int) -> SamplingJo
     changes = {"greedy": True, "max_model_len": max_model_len}
     return SamplingJob(
         request=generate.build_request(context.config).model_copy(update=changes),
-        policy=policy, samples_file=folder, key="0" * 64, attempt=0, folder=folder, threads=1,
-        kv_cache_gb=1, gpu_memory_utilization=0.5, tensor_parallel=1,
+        policy=policy, samples=SampleFiles(parts=[], packs=[]), key="0" * 64, attempt=0,
+        folder=folder, threads=1, kv_cache_gb=1, gpu_memory_utilization=0.5, tensor_parallel=1,
     )  # fmt: skip
 
 
@@ -240,12 +241,12 @@ def test_what_one_policy_refuses_is_compared_for_neither(tmp_path, policy, asked
 
 def test_a_selection_prompt_that_is_too_long_chooses_nothing(trainable, processor):
     context, samples, _ = trainable
-    samples_file = context.store.path(samples, "samples.parquet")
+    files = list_sample_files(context.store, samples)
     short = context.config.model_copy(
         update={"policy": context.config.policy.model_copy(update={"max_model_len": 80})}
     )
-    everything = SelectionReward(samples_file, processor, context.config, context.policy.folder)
-    few = SelectionReward(samples_file, processor, short, context.policy.folder)
+    everything = SelectionReward(files, processor, context.config, context.policy.folder)
+    few = SelectionReward(files, processor, short, context.policy.folder)
     assert not everything.refusals
     assert 0 < len(few.refusals) < len(everything)
     assert len(few) + len(few.refusals) == len(everything)

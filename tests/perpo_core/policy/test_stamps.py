@@ -121,7 +121,7 @@ def test_a_file_that_is_replaced_whole_is_read_as_it_was(tmp_path: Path) -> None
 
     samples = collect_while(context, change)
     assert samples.key == key != collect.compute_key(context.config, context.policy)
-    prompts = pq.read_table(context.store.path(samples, "samples.parquet"), columns=["prompt"])
+    prompts = pq.read_table(context.store.paths(samples), columns=["prompt"])
     assert "cat" in str(prompts) and "dog" not in str(prompts)
 
 

@@ -124,7 +124,7 @@ def build_record(config: RefreshConfig, root: Path, artifacts: list[AnyArtifact]
 
 def load_rows(store: Store, samples: SampleSet) -> list[dict[str, Any]]:
     columns = [*SAMPLE_COLUMNS, "image_id"]
-    return pq.read_table(store.path(samples, "samples.parquet"), columns=columns).to_pylist()
+    return pq.read_table(store.paths(samples), columns=columns).to_pylist()
 
 
 def simulate_answer(rng: np.random.Generator, row: dict[str, Any], noise: float) -> str:

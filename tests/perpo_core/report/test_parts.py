@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.report.cards import Album, build_change_card, mark_differences
 from perpo_core.report.gallery import choose_in_turns
+from perpo_core.report.histograms import Histogram
 from perpo_core.report.pictures import show_text
 from perpo_core.report.plots import compute_running_mean
-from perpo_core.report.rows import Histogram, load_rows
 from perpo_core.report.summary import compute_reading, format_signed
 from perpo_core.report.tables import build_settings
+from perpo_core.store.packs import Images
+from perpo_core.store.store import Store
 from schemas.artifact import Metric
 from schemas.config import JsonlSource, RefreshConfig
+from tests.perpo_core.small_store import build_sample_row, write_packs
 
 
 @pytest.mark.parametrize(
@@ -94,8 +93,11 @@ def test_a_blank_page_and_an_answer_that_says_nothing_are_said() -> None:
     assert card.answers[1].pieces == [("(empty)", True)]
 
 
-def test_what_was_judged_of_an_answer_is_shown_and_drawn() -> None:
-    album = Album("norm1000", lambda width, height: Frame(width, height), 1)
+def test_what_was_judged_of_an_answer_is_shown_and_drawn(tmp_path: Path) -> None:
+    sample = build_sample_row(7, "grounding", [0.1, 0.2, 0.6, 0.8])
+    workspace = Store(tmp_path).open_workspace("samples", "a" * 64)
+    packs = [workspace.locate_file(file) for file in write_packs(workspace, [sample])]
+    album = Album("norm1000", lambda width, height: Frame(width, height), 1, Images(packs))
     said = {"reward": 0.5, "error": None}
     drafts, unclosed = "<think>1, no 2</think>73", "<think>73"
     row: dict[str, Any] = {
@@ -103,10 +105,7 @@ def test_what_was_judged_of_an_answer_is_shown_and_drawn() -> None:
     }  # fmt: skip
     card = build_change_card(row, said | {"text": drafts}, said | {"text": unclosed}, album)
     assert [answer.pieces for answer in card.answers] == [[("73", False)], [("<think>73", False)]]
-    picture = BytesIO()
-    Image.new("RGB", (64, 32)).save(picture, "PNG")
-    row |= {"task": "grounding", "images": [{"bytes": picture.getvalue()}]}
-    row["target"] = {"text": None, "box": [0.1, 0.2, 0.6, 0.8]}
+    row |= {"task": "grounding", "images": sample["images"], "target": sample["target"]}
     thought = said | {"text": "<think>[1, 2, 300, 400]</think>[100, 200, 600, 800]"}
     card = build_change_card(row, thought, said | {"text": "<think>[1, 2, 3, 4]"}, album)
     assert card.answers[0].pieces == [("[100, 200, 600, 800]", False)]
@@ -118,15 +117,6 @@ def test_what_was_judged_of_an_answer_is_shown_and_drawn() -> None:
 def test_control_characters_are_made_visible() -> None:
     assert show_text("a\x00b\x1b[31m\u202e\n1\r\n2") == "a\u2400b\u241b[31m\ufffd\u21b51\u21b52"
     assert show_text("x" * 12, limit=10) == "x" * 10 + "\u2026 (+2)"
-
-
-def test_rows_are_fetched_by_position_across_row_groups(tmp_path: Path) -> None:
-    path = tmp_path / "rows.parquet"
-    pq.write_table(pa.table({"a": range(100), "b": [str(i) for i in range(100)]}), path,
-                   row_group_size=30)  # fmt: skip
-    positions = [99, 0, 31, 29, 30, 59]
-    assert load_rows(path, positions, ["a"]) == [{"a": position} for position in positions]
-    assert load_rows(path, [], ["a"]) == []
 
 
 def test_histogram_counts_what_has_no_value_apart() -> None:

@@ -254,14 +254,14 @@ def test_damaged_and_remade_artifacts_are_named_not_shown(tmp_path: Path) -> Non
     store, run = build_run(tmp_path, 8, 8)
     preferences = store.load("preferences", run.stages["materialize"].key)
     assert preferences is not None
-    store.path(preferences, "preferences.parquet").write_bytes(b"damaged")
+    store.paths(preferences)[0].write_bytes(b"damaged")
     checkpoint = store.load("checkpoint", run.stages["train"].key)
     assert checkpoint is not None
     store.commit(checkpoint.model_copy(update={"digest": "0" * 64}))
     shutil.rmtree(store.root / "promotion")
     path = write_report(store, run)
     missing = Report.model_validate_json((path.parent / "report.json").read_bytes()).missing
-    assert "preferences.parquet is damaged" in missing["materialize"]
+    assert "part-00000.parquet is damaged" in missing["materialize"]
     assert "made anew after this run" in missing["train"]
     assert "no longer in the store" in missing["promote"]
     text = Page(path.read_text(encoding="utf-8")).text

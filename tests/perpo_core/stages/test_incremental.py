@@ -144,7 +144,7 @@ def test_killed_in_the_midst_of_growing_it_resumes_with_what_it_had(tmp_path, mo
     monkeypatch.setenv(scripted.KILL_AFTER, "1")
     with pytest.raises(ChildFailed, match="SIGKILL"):
         find_or_make(context, generate, samples)
-    assert len(list(folder.glob("*.parquet"))) == 2  # one copied, one sampled
+    assert len(list(folder.glob("*.parquet"))) == 1  # sampled; the other is shared
     assert context.store.load("candidates", key) is None
     monkeypatch.delenv(scripted.KILL_AFTER)
     candidates = find_or_make(context, generate, samples).artifact
@@ -166,6 +166,7 @@ def test_samples_of_an_earlier_version_hand_their_answers_and_scores_on(
     context = build_context(tmp_path, source=source.model_dump(), generate=GENERATE)
     with monkeypatch.context() as earlier:
         earlier.setattr(collect, "VERSION", collect.VERSION - 1)
+        earlier.setattr(collect, "LOOKING_VERSION", collect.LOOKING_VERSION - 1)
         earlier.setattr(images, "hash_pixels", lambda image: compute_hash(image.tobytes().hex()))
         old, _ = _collect_and_score(context)
     asked.clear()
@@ -185,9 +186,7 @@ def _collect_and_score(context):
 
 
 def _read_training_prompts(context, samples):
-    table = pq.read_table(
-        context.store.path(samples, "samples.parquet"), filters=[("split", "==", "train")]
-    )
+    table = pq.read_table(context.store.paths(samples), filters=[("split", "==", "train")])
     return set(table["prompt_id"].to_pylist())
 
 

@@ -84,7 +84,7 @@ def test_training_refuses_samplers_log_probabilities_of_another_policy(tmp_path,
     config = build_context(tmp_path, **lists, train={"reference_logps": "sampled"}).config
     context = replace(context, config=config)
     preferences = find_or_make(context, materialize, samples, candidates, scores).artifact
-    check_sampled_by(context.policy, context.store.path(preferences, "preferences.parquet"))
+    check_sampled_by(context.policy, context.store.paths(preferences))
     other = replace(context, policy=PolicyRef(digest=compute_hash("b"), folder=tmp_path))
     with pytest.raises(ValueError, match=r"2 of 2 lists hold answers of another policy .*computed"):
         find_or_make(other, train, samples, preferences)

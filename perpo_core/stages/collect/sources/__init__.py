@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from perpo_core.stages.collect.sources import digits_source, jsonl
-from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows import NOTHING, KnownImages, SampleRow, SetAside
 
 
 class Source(Protocol):
@@ -21,10 +21,16 @@ class Source(Protocol):
     def count_rows(self, config: Any) -> int:
         """How many rows `iterate_samples` will yield."""
 
-    def iterate_samples(self, config: Any, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+    def describe_looking(self, config: Any) -> Any:
+        """JSON of the settings that a file's image in the store depends on."""
+
+    def iterate_samples(
+        self, config: Any, identity: Any = None, known: KnownImages = NOTHING
+    ) -> Iterator[SampleRow | SetAside]:
         """The rows, lazily and in a fixed order; ValueError where the configuration says fail.
 
-        Raises InputChanged as soon as something read is not what a given identity says.
+        Files that are known are not opened. Raises InputChanged as soon as something read is not
+        what a given identity says.
         """
 
 

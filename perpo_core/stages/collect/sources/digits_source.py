@@ -9,8 +9,14 @@ from functools import partial
 from typing import Any
 
 from perpo_core.stages.collect.sources.digits import SIDE, compose_scene, encode_png
-from perpo_core.stages.collect.sources.rows import SampleRow, SetAside, build_sample
-from perpo_core.vision.images import hash_pixels
+from perpo_core.stages.collect.sources.rows import (
+    NOTHING,
+    KnownImages,
+    SampleRow,
+    SetAside,
+    build_sample,
+)
+from perpo_core.vision.images import build_stored, hash_pixels
 from schemas.base import SPLITS, Split
 from schemas.config import DIGITS_TASKS, DigitsSource, DigitsTask
 
@@ -31,9 +37,17 @@ def count_rows(config: DigitsSource) -> int:
     return sum(sum(getattr(config, split).values()) for split in SPLITS)
 
 
-def iterate_samples(config: DigitsSource, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+def describe_looking(config: DigitsSource) -> Any:
+    """No setting changes a scene's encoding."""
+    del config
+    return "digits"
+
+
+def iterate_samples(
+    config: DigitsSource, identity: Any = None, known: KnownImages = NOTHING
+) -> Iterator[SampleRow | SetAside]:
     """Every scene of every split and task; a repeated prompt is set aside."""
-    del identity  # no file is read that could change
+    del identity, known  # no file is read that could change, or be known
     seen: dict[str, str] = {}
     for split in SPLITS:
         for task in DIGITS_TASKS:
@@ -66,12 +80,13 @@ def _iterate_part(config: DigitsSource, split: Split, task: DigitsTask) -> Itera
 def _compose_sample(split: Split, task: DigitsTask, seed: int, index: int) -> SampleRow:
     scene = compose_scene(split, task, index, seed)
     [question] = scene.questions
+    size = (SIDE, SIDE)
+    image = build_stored(encode_png(scene.image), size, size, hash_pixels(scene.image))
     return build_sample(
         task=task,
         split=split,
-        image=encode_png(scene.image),
-        image_id=hash_pixels(scene.image),
-        size=(SIDE, SIDE),
+        image=image,
+        file_hash=image.image_hash,
         prompt=question.prompt,
         truth=question.target,
         source=SOURCE,

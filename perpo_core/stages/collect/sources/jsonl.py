@@ -12,7 +12,7 @@ Left out: remote images, several images a prompt, polygons.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from perpo_core.perception.tasks import TASKS
 from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.perception.truths.row import RowError
 from perpo_core.stages.collect.sources.jsonl_content import (
-    LoadedImage,
+    Loading,
     Place,
     find_known,
     hash_content,
     iterate_lines,
     iterate_rows,
-    load_known,
     require_same_lines,
 )
 from perpo_core.stages.collect.sources.jsonl_images import (
@@ -39,7 +38,14 @@ from perpo_core.stages.collect.sources.jsonl_images import (
 )
 from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting, parse_json
 from perpo_core.stages.collect.sources.jsonl_row import parse_row
-from perpo_core.stages.collect.sources.rows import Noted, SampleRow, SetAside, build_sample
+from perpo_core.stages.collect.sources.rows import (
+    NOTHING,
+    KnownImages,
+    Noted,
+    SampleRow,
+    SetAside,
+    build_sample,
+)
 from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.vision.images import ImageError
 from schemas.base import SPLITS
@@ -69,16 +75,24 @@ def count_rows(config: JsonlSource) -> int:
     return sum(1 for file in config.files for _ in iterate_lines(file))
 
 
-def iterate_samples(config: JsonlSource, identity: Any = None) -> Iterator[SampleRow | SetAside]:
+def describe_looking(config: JsonlSource) -> Any:
+    """The settings that an image in the store depends on."""
+    return [config.max_image_megapixels, config.max_image_side]
+
+
+def iterate_samples(
+    config: JsonlSource, identity: Any = None, known: KnownImages = NOTHING
+) -> Iterator[SampleRow | SetAside]:
     """The samples of all files; bad rows raise ValueError or are set aside, as configured.
 
-    Raises InputChanged as soon as a file or an image is not what a given identity says.
+    Image files that are known are not opened, where an identity tells their content. Raises
+    InputChanged as soon as a file or an image is not what a given identity says.
     """
     said = _list_said_splits(config)
     names = NamedSplits(divides_itself="selection" in said)
     if _may_name_rows_before(config, said):
-        _find_names(config, names, identity)
-    drafts = _iterate_drafts(config, load_for_store, names, identity)
+        _find_names(config, names, identity, known)
+    drafts = _iterate_drafts(config, load_for_store, names, identity, known)
     yield from _settle(config, names, drafts)
 
 
@@ -97,9 +111,13 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
 
 
 def _iterate_drafts(
-    config: JsonlSource, load: Loader, names: NamedSplits, identity: Any = None
+    config: JsonlSource,
+    load: Loader,
+    names: NamedSplits,
+    identity: Any = None,
+    known: KnownImages = NOTHING,
 ) -> Iterator[Draft | SetAside]:
-    load_once = remember_images(load, config)
+    load_once = Loading(remember_images(load, config), known)
     for place, line in iterate_rows(config.files, identity):
         noted = Noted()
         try:
@@ -113,13 +131,13 @@ def _iterate_drafts(
 def _build(
     place: Place,
     line: bytes,
-    load: Callable[[Path, str], LoadedImage],
+    loading: Loading,
     names: NamedSplits,
     noted: Noted,
 ) -> SampleRow:
     raw = parse_json(line, str(place))
     with hinting(raw):
-        image = load_known(find_known(raw, place), place, load, raw["image"])
+        image = loading.load(find_known(raw, place), place, raw["image"])
         stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
         names.note(stored.pixels_hash, raw, str(place))
         check_keys(raw, str(place))
@@ -128,9 +146,8 @@ def _build(
     return build_sample(
         task=parsed.task,
         split=parsed.split,
-        image=stored.data,
-        image_id=stored.pixels_hash,
-        size=(stored.width, stored.height),
+        image=stored,
+        file_hash=image.file_hash,
         prompt=parsed.prompt,
         truth=parsed.truth,
         source=parsed.source,
@@ -203,9 +220,9 @@ def _list_said_splits(config: JsonlSource) -> set[str]:
     return said
 
 
-def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:
+def _find_names(config: JsonlSource, names: NamedSplits, identity: Any, known: KnownImages) -> None:
     """A pass over the rows that name a split; what else is wrong with them is said by the next."""
-    load = functools.partial(load_to_check, config=config)
+    loading = Loading(functools.partial(load_to_check, config=config), known)
     hashes: dict[Path, str] = {}
     for place, line in iterate_rows(config.files, identity):
         try:
@@ -214,7 +231,7 @@ def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:
                 continue
             path = find_known(raw, place)
             if path not in hashes:
-                hashes[path] = load_known(path, place, load, raw["image"]).stored.pixels_hash
+                hashes[path] = loading.load(path, place, raw["image"]).stored.pixels_hash
         except (RowError, ImageError):
             continue
         names.note(hashes[path], raw, str(place))
@@ -223,4 +240,4 @@ def _find_names(config: JsonlSource, names: NamedSplits, identity: Any) -> None:
 def _without_images(draft: Draft | SetAside) -> Draft | SetAside:
     if isinstance(draft, SetAside):
         return draft
-    return replace(draft, sample=draft.sample | {"images": [], "noted": draft.noted})
+    return replace(draft, sample=draft.sample | {"image": None, "noted": draft.noted})

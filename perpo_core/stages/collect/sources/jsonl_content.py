@@ -17,6 +17,7 @@ from perpo_core.perception.truths.row import RowError
 from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
 from perpo_core.stages.collect.sources.jsonl_row import find_image
+from perpo_core.stages.collect.sources.rows import KnownImages
 from perpo_core.store.keys import hash_file
 from perpo_core.vision.brightness import Brightness
 from perpo_core.vision.images import ImageError, StoredImage
@@ -128,19 +129,30 @@ def find_known(raw: dict[str, Any], place: Place) -> Path:
     return path
 
 
-def load_known(
-    path: Path, place: Place, load: Callable[[Path, str], LoadedImage], name: str
-) -> LoadedImage:
-    """The image; raises InputChanged unless its file is the one that the identity holds."""
+@dataclass(frozen=True)
+class Loading:
+    """Gets an image by its content: from a file that is what the identity says, or not at all."""
 
-    def require_same(found: str | None) -> None:
-        if place.content and found != place.content[1][name]:
-            raise InputChanged(path)
+    load_path: Callable[[Path, str], LoadedImage]
+    known: KnownImages
 
-    try:
-        image = load(path, str(place))
-    except (ImageError, OSError):
-        require_same(_hash_image(path))
-        raise
-    require_same(image.file_hash)
-    return image
+    def load(self, path: Path, place: Place, name: str) -> LoadedImage:
+        """The image that a row calls `name`; raises InputChanged for a file that is another now.
+
+        Raises ImageError for one that cannot be used.
+        """
+        expected = place.content[1][name] if place.content else None
+        if expected is not None and expected in self.known:
+            return LoadedImage(self.known[expected], expected)
+        try:
+            image = self.load_path(path, str(place))
+        except (ImageError, OSError):
+            _require_same(place, path, expected, _hash_image(path))
+            raise
+        _require_same(place, path, expected, image.file_hash)
+        return image
+
+
+def _require_same(place: Place, path: Path, expected: str | None, found: str | None) -> None:
+    if place.content and found != expected:
+        raise InputChanged(path)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from perpo_core.stages.collect.sources.jsonl_content import LoadedImage
 from perpo_core.vision.images import (
-    StoredImage,
+    build_stored,
     encode_for_store,
     hash_pixels,
     load_bytes,
@@ -38,7 +38,7 @@ def load_to_check(
     """The bytes as received; the decoded image is shown to `look`. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
     image, brightness = measure_image(data, where, config.max_image_megapixels)
-    stored = StoredImage(data, *image.size, *image.size, hash_pixels(image))
+    stored = build_stored(data, image.size, image.size, hash_pixels(image))
     if look is not None:
         look(stored.pixels_hash, image)
     return LoadedImage(stored, hashlib.sha256(data).hexdigest(), brightness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,13 @@ from perpo_core.perception.tasks import Truth
 from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.store.keys import compute_prompt_id, compute_sample_id
 from perpo_core.vision.brightness import Brightness
+from perpo_core.vision.images import StoredImage
 from schemas.base import Split, TaskName
 
 SampleRow = dict[str, Any]
+KnownImages = Mapping[str, StoredImage]
+"""sha256 of a file -> what the store has of its image."""
+NOTHING: KnownImages = {}
 
 
 @dataclass
@@ -54,9 +59,8 @@ def build_target(truth: Truth) -> dict[str, Any]:
 def build_sample(
     task: TaskName,
     split: Split | None,
-    image: bytes,
-    image_id: str,
-    size: tuple[int, int],
+    image: StoredImage,
+    file_hash: str,
     prompt: str,
     truth: Truth,
     source: str,
@@ -65,23 +69,25 @@ def build_sample(
 ) -> SampleRow:
     """One row of SAMPLES; a split that is None is not settled yet.
 
-    `image` are the bytes to store and `size` their (width, height) in pixels; `image_id` is
-    hash_pixels of the image as received, before it was scaled down.
+    Two keys more hand its image on: `image` is the StoredImage, `file_hash` the sha256 of the file
+    that it was read from.
     """
     messages, target = build_messages(prompt), build_target(truth)
-    prompt_id = compute_prompt_id([image], messages)
+    prompt_id = compute_prompt_id([image.image_hash], messages)
     return {
         "sample_id": compute_sample_id(prompt_id, target),
         "prompt_id": prompt_id,
         "task": task,
         "split": split,
-        "image_id": image_id,
-        "images": [{"bytes": image, "path": None}],
-        "width": size[0],
-        "height": size[1],
+        "image_id": image.pixels_hash,
+        "images": [image.image_hash],
+        "width": image.width,
+        "height": image.height,
         "prompt": messages,
         "target": target,
         "source": source,
         "licence": licence,
         "row": row,
+        "image": image,
+        "file_hash": file_hash,
     }

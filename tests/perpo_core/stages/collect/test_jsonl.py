@@ -40,7 +40,8 @@ def test_a_grounding_row(tmp_path: Path) -> None:
     assert row["target"]["box"] == [4 / WIDTH, 3 / HEIGHT, 20 / WIDTH, 15 / HEIGHT]
     assert (row["task"], row["split"]) == ("grounding", "test")
     assert (row["width"], row["height"]) == (WIDTH, HEIGHT)
-    assert row["images"] == [{"bytes": encode_noise(0), "path": None}]
+    assert row["image"].data == encode_noise(0)
+    assert row["images"] == [row["image"].image_hash] == [row["file_hash"]]
     assert row["prompt"] == [
         {
             "role": "user",
@@ -269,9 +270,9 @@ def test_one_image_is_in_one_split_and_the_shares_hold(tmp_path: Path) -> None:
     ]
     source = write_source(tmp_path, rows, num_images=200)
     samples = _read(source)
-    by_image: dict[bytes, set[str]] = {}
+    by_image: dict[str, set[str]] = {}
     for sample in samples:
-        by_image.setdefault(sample["images"][0]["bytes"], set()).add(sample["split"])
+        by_image.setdefault(sample["images"][0], set()).add(sample["split"])
     assert all(len(splits) == 1 for splits in by_image.values())
     shares = {
         name: sum(s["split"] == name for s in samples) / 400 for name in ("test", "validation")

@@ -57,7 +57,7 @@ def test_questions_on_files_of_equal_pixels_are_one_cluster_of_the_bootstrap(
     folder, rows = twins
     context = build_context(tmp_path, source=build_source(folder, rows).model_dump())
     samples = find_or_make(context, collect).artifact
-    table = pq.read_table(context.store.path(samples, "samples.parquet"))
+    table = pq.read_table(context.store.paths(samples))
     ids = table["image_id"].to_pylist()
     assert sorted(Counter(ids).values()) == [NUM_TWINS] * 40
     photo = [

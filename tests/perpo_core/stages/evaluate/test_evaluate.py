@@ -117,7 +117,7 @@ def test_what_chose_is_not_asked_again_and_decides_nothing(tmp_path, policy, ask
 
     def evaluate_with(root: Path, **changes: Any) -> EvalReport:
         context, samples = build_setting(root, policy, "transformers")
-        path = context.store.path(samples, "samples.parquet")
+        [path] = context.store.paths(samples)
         rows = pq.read_table(path).to_pylist()
         for row in rows:
             row["target"] |= changes if row["split"] == "selection" else {}
@@ -140,7 +140,7 @@ def test_what_chose_is_not_asked_again_and_decides_nothing(tmp_path, policy, ask
 def test_unreadable_answers_are_judged_and_count_as_zero(tmp_path, policy, asked, monkeypatch):
     """The greedy answer and one of two samples say nothing: none is left out of any mean."""
     context, samples = build_setting(tmp_path, policy, "transformers")
-    table = pq.read_table(context.store.path(samples, "samples.parquet"))
+    table = pq.read_table(context.store.paths(samples))
     truths = {row["prompt_id"]: row["target"]["count"] for row in table.to_pylist()}
 
     def answer(engine: scripted.ScriptedEngine, prompt: Any) -> list[Answer]:

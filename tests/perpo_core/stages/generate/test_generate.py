@@ -23,13 +23,14 @@ from perpo_core.stages.generate import sampling
 from perpo_core.stages.generate.identity import compute_candidates_key
 from perpo_core.stages.generate.sampling import make_candidates
 from perpo_core.stages.generate.transformers_engine import TransformersEngine
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.stages.train.logps import compute_token_logps
 from perpo_core.stages.train.model import load_policy
 from perpo_core.stages.train.packing import Branch, PackableList, pack_lists
 from perpo_core.store.keys import compute_candidate_hash
 from schemas.artifact import CandidateSet, SampleSet
-from schemas.run import PolicyRef, SamplingJob, SamplingRequest
+from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
 from tests.perpo_core.processes import find_children, wait_for_children
 from tests.perpo_core.recording_child import PROMPT_IDS_FILE
 from tests.perpo_core.small_store import build_context
@@ -59,7 +60,7 @@ def read_rows(context: StageContext, candidates: CandidateSet) -> list[dict[str,
 
 
 def find_prompts(context: StageContext, samples: SampleSet) -> list[Prompt]:
-    return list(iter_prompts(context.store.path(samples, "samples.parquet"), ["train"]))
+    return list(iter_prompts(list_sample_files(context.store, samples), ["train"]))
 
 
 def test_the_key_covers_what_is_sampled_and_not_how(tmp_path, policy):
@@ -147,10 +148,10 @@ def test_vllm_and_the_trainer_agree_on_log_probabilities(sampled, policy):
 
 
 def build_job(
-    request: SamplingRequest, policy: PolicyRef, samples_file: Path, key: str, folder: Path
+    request: SamplingRequest, policy: PolicyRef, files: SampleFiles, key: str, folder: Path
 ) -> SamplingJob:
     return SamplingJob(
-        request=request, policy=policy, samples_file=samples_file, key=key, attempt=0,
+        request=request, policy=policy, samples=files, key=key, attempt=0,
         folder=folder, threads=1, kv_cache_gb=1, gpu_memory_utilization=0.5, tensor_parallel=1,
     )  # fmt: skip
 
@@ -160,8 +161,8 @@ def test_vllm_and_transformers_agree_on_greedy_answers(sampled, policy, tmp_path
     request = generate.build_request(context.config).model_copy(
         update={"greedy": True, "num_candidates": 1}
     )
-    samples_file = context.store.path(samples, "samples.parquet")
-    engine = TransformersEngine(build_job(request, policy, samples_file, candidates.key, tmp_path))
+    files = list_sample_files(context.store, samples)
+    engine = TransformersEngine(build_job(request, policy, files, candidates.key, tmp_path))
     prompts = find_prompts(context, samples)[:6]
     theirs = {row["prompt_id"]: row for row in read_rows(context, candidates) if row["index"] == -1}
     for prompt, answers in zip(prompts, engine.sample(prompts), strict=True):
@@ -252,10 +253,8 @@ def test_when_one_engine_dies_the_others_end(tmp_path, policy):
 def test_a_split_without_prompts_is_refused(tmp_path, policy):
     context, samples = build_setting(tmp_path, policy)
     request = generate.build_request(context.config).model_copy(update={"splits": ["test"]})
-    rows = pq.read_table(context.store.path(samples, "samples.parquet"))
-    pq.write_table(
-        rows.filter(pa.compute.field("split") == "train"),
-        context.store.path(samples, "samples.parquet"),
-    )
+    [part] = context.store.paths(samples)
+    rows = pq.read_table(part)
+    pq.write_table(rows.filter(pa.compute.field("split") == "train"), part)
     with pytest.raises(ValueError, match="no prompts in split test"):
         make_candidates(context, "0" * 64, request, policy, samples)

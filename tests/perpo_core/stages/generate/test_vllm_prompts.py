@@ -26,6 +26,7 @@ from perpo_core.stages import generate
 from perpo_core.stages.generate import sampling
 from perpo_core.stages.generate.identity import compute_candidates_key
 from perpo_core.stages.generate.sampling import make_candidates
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.run import PolicyRef
@@ -88,7 +89,7 @@ def ids_of(sampled, begun_twice) -> dict[str, list[int]]:
     """prompt_id -> the ids that training sees."""
     context, samples, _ = sampled
     processor = AutoProcessor.from_pretrained(begun_twice.folder)
-    prompts = iter_prompts(context.store.path(samples, "samples.parquet"), ["train"])
+    prompts = iter_prompts(list_sample_files(context.store, samples), ["train"])
     return {prompt.prompt_id: encode_prompt(processor, prompt)[0] for prompt in prompts}
 
 

@@ -58,7 +58,7 @@ class SkilledEngine:
         self._job, self._asked = job, asked
         self._skill = int((job.policy.folder / SKILL).read_text())
         columns = ["prompt_id", "split", "target"]
-        rows = pq.read_table(job.samples_file, columns=columns).to_pylist()
+        rows = pq.read_table(job.samples.parts, columns=columns).to_pylist()
         self._truth = {row["prompt_id"]: row["target"]["count"] for row in rows}
         self._easy: set[str] = set()  # of more skill, the same ones and others
         for split in SPLITS:

@@ -58,7 +58,7 @@ def test_every_answer_meets_its_own_truth(tmp_path: Path) -> None:
     assert by_task["ocr"] == pytest.approx([1.0, 0.8])
     sample_of = {
         row["target"]["count"]: row["sample_id"]
-        for row in pq.read_table(context.store.path(samples, "samples.parquet")).to_pylist()
+        for row in pq.read_table(context.store.paths(samples)).to_pylist()
     }
     counted = {(r["sample_id"], r["index"]): r["reward"] for r in rows if r["task"] == "counting"}
     assert counted == {

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import nn
 
 from perpo_core.bootstrap.model import END
@@ -16,7 +15,7 @@ from perpo_core.store.keys import compute_digest
 from perpo_core.store.provenance import as_parents
 from schemas.arrow import PREFERENCES
 from schemas.artifact import PreferenceSet, SampleSet
-from tests.perpo_core.small_store import common_fields
+from tests.perpo_core.small_store import common_fields, read_rows
 
 ANSWERS = [
     "[0.25, 0.50, 0.75, 1.00]", "[0.1, 0.2, 0.3, 0.4]", "7", "no idea", "481\n20", "2 2", "9" * 12,
@@ -45,7 +44,7 @@ def build_list_rows(sample_rows: Sequence[dict[str, Any]], tokenizer: Any) -> li
         kept = ("sample_id", "prompt_id", "task", "images", "prompt", "target")
         rows.append(
             {name: sample[name] for name in kept}
-            | {"chosen": [], "rejected": [], "responses": responses}
+            | {"responses": responses}
             | {"reward_gap": rewards[0] - rewards[-1]}
         )
     return rows
@@ -55,12 +54,11 @@ def commit_lists(
     context: StageContext, samples: SampleSet, tokenizer: Any, num_lists: int
 ) -> PreferenceSet:
     """Lists over the first training samples, in the store."""
-    path = context.store.path(samples, "samples.parquet")
-    sample_rows = pq.read_table(path, filters=[("split", "==", "train")]).to_pylist()[:num_lists]
-    rows = build_list_rows(sample_rows, tokenizer)
+    sample_rows = [row for row in read_rows(context.store, samples) if row["split"] == "train"]
+    rows = build_list_rows(sample_rows[:num_lists], tokenizer)
     workspace = context.store.open_workspace("preferences", "f" * 64)
     table = pa.Table.from_pylist(rows, schema=PREFERENCES)
-    files = [workspace.write_table("preferences.parquet", table)]
+    files = [workspace.write_table("part-00000.parquet", table)]
     fields = common_fields("materialize", "preferences", len(rows), files)
     fields |= {"key": "f" * 64, "digest": compute_digest(files), "parents": as_parents(samples)}
     return context.store.commit(

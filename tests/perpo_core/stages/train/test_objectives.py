@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from perpo_core.stages import train
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import child
 from perpo_core.stages.train.budget import count_packed, split_by_tokens
 from perpo_core.stages.train.data import (
@@ -37,8 +38,9 @@ LN2 = math.log(2)
 
 @pytest.fixture(scope="module")
 def lists(trainable, processor) -> RankedLists:
-    context, _, preferences = trainable
-    return RankedLists(context.store.path(preferences, "preferences.parquet"), processor)
+    context, samples, preferences = trainable
+    packs = list_sample_files(context.store, samples).packs
+    return RankedLists(context.store.paths(preferences), packs, processor)
 
 
 # Crops
@@ -123,7 +125,7 @@ def test_without_the_term_no_crop_is_made(trainable, tmp_path):
 def test_further_references_reach_the_loss(trainable, other_policy, processor, tmp_path):
     config = TrainConfig(**TRAIN, objective="mrpo", extra_references=[str(other_policy.folder)])
     job = build_job(trainable, tmp_path, config)
-    lists = RankedLists(job.preferences_file, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor)
     start, _ = child.load_model(job, job.policy)
     references = References(processor.tokenizer.pad_token_id, "float32", config)
     child.attach_references(start, lists, processor, references, job)

@@ -115,7 +115,7 @@ def table(trainable, policy, processor, tmp_path, training_events) -> Any:
     config = TrainConfig(**TRAIN)
     job = build_job(trainable, tmp_path, config)
     model, _ = child.load_model(job, job.policy)
-    lists = RankedLists(job.preferences_file, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor)
     made = References(processor.tokenizer.pad_token_id, "float32", config)
     rows = made.compute(lists, model)
     known = ReferenceJob(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from perpo_core.policy.encoding import encode_prompt
 from perpo_core.policy.prompts import iter_prompts
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import child
 from perpo_core.stages.train.data import RankedLists
 from perpo_core.stages.train.greedy import generate_greedily
@@ -26,6 +27,7 @@ from perpo_core.stages.train.selection import SelectionReward, _share_out
 from schemas.arrow import SAMPLES
 from schemas.artifact import RewardPoint
 from schemas.base import SPLITS, Split
+from schemas.run import SampleFiles
 from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.training import NUM_STEPS, TRAIN, build_job
 
@@ -33,9 +35,9 @@ pytestmark = pytest.mark.usefixtures("training_events")
 
 
 @pytest.fixture
-def samples_file(trainable) -> Path:
+def sample_files(trainable) -> SampleFiles:
     context, samples, _ = trainable
-    return context.store.path(samples, "samples.parquet")
+    return list_sample_files(context.store, samples)
 
 
 @given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4), total=st.integers(1, 30))
@@ -52,12 +54,12 @@ def test_selection_prompts_are_shared_out_evenly(sizes, total):
         assert len(share) == len(group) or len(share) >= max(map(len, shares)) - 1
 
 
-def test_answers_are_those_of_single_prompts(trainable, processor, samples_file):
+def test_answers_are_those_of_single_prompts(trainable, processor, sample_files):
     context = trainable[0]
     model, _ = load_policy(context.policy.folder, "float32")
-    selection = SelectionReward(samples_file, processor, context.config, context.policy.folder)
+    selection = SelectionReward(sample_files, processor, context.config, context.policy.folder)
     assert len(selection) == 6
-    prompts = [encode_prompt(processor, p) for p in iter_prompts(samples_file, ["selection"])]
+    prompts = [encode_prompt(processor, p) for p in iter_prompts(sample_files, ["selection"])]
 
     def answer(some: list[Any]) -> list[str]:
         return generate_greedily(model.eval(), processor.tokenizer, some, 10, 512, [0, 1, 2, 3])
@@ -67,9 +69,9 @@ def test_answers_are_those_of_single_prompts(trainable, processor, samples_file)
     assert len(set(texts)) > 1
 
 
-def test_no_answer_goes_beyond_the_model(trainable, processor, samples_file):
+def test_no_answer_goes_beyond_the_model(trainable, processor, sample_files):
     model, _ = load_policy(trainable[0].policy.folder, "float32")
-    prompts = [encode_prompt(processor, p) for p in iter_prompts(samples_file, ["selection"])]
+    prompts = [encode_prompt(processor, p) for p in iter_prompts(sample_files, ["selection"])]
     limit = max(len(ids) for ids, _ in prompts) + 2
     counting = SimpleNamespace(batch_decode=lambda ids, **_: [len(row) for row in ids])
     lengths: list[Any] = generate_greedily(model.eval(), counting, prompts, 6, limit, [0, 1, 2, 3])
@@ -78,11 +80,11 @@ def test_no_answer_goes_beyond_the_model(trainable, processor, samples_file):
 
 
 def test_it_is_the_mean_of_the_tasks_and_leaves_the_mode(
-    trainable, processor, samples_file, monkeypatch
+    trainable, processor, sample_files, monkeypatch
 ):
     context = trainable[0]
     model, _ = load_policy(context.policy.folder, "float32")
-    selection = SelectionReward(samples_file, processor, context.config, context.policy.folder)
+    selection = SelectionReward(sample_files, processor, context.config, context.policy.folder)
     answers = {"grounding": "[0.0, 0.0, 1.0, 1.0]", "ocr": "", "counting": ""}
     texts = [answers[sample.task] for sample in selection._samples]
     texts[[s.task for s in selection._samples].index("counting")] = str(
@@ -101,12 +103,12 @@ def test_it_is_the_mean_of_the_tasks_and_leaves_the_mode(
 
 @pytest.mark.parametrize("readable", [0, 1, 2])
 def test_unreadable_answers_count_as_zero(
-    trainable, processor, samples_file, monkeypatch, readable
+    trainable, processor, sample_files, monkeypatch, readable
 ):
     """Of three boxes so many are right and the others no boxes; no count is read."""
     context = trainable[0]
     model, _ = load_policy(context.policy.folder, "float32")
-    selection = SelectionReward(samples_file, processor, context.config, context.policy.folder)
+    selection = SelectionReward(sample_files, processor, context.config, context.policy.folder)
     texts = ["no idea" for _ in selection._samples]
     boxes = [number for number, s in enumerate(selection._samples) if s.task == "grounding"]
     for number in boxes[:readable]:
@@ -121,10 +123,12 @@ def test_unreadable_answers_count_as_zero(
 # Nothing else chooses
 
 
-def write_splits(samples_file: Path, folder: Path, truths: Mapping[Split, str]) -> Path:
+def write_splits(
+    sample_files: SampleFiles, folder: Path, truths: Mapping[Split, str]
+) -> SampleFiles:
     """The OCR prompts of the selection split once in each of the splits, with its truth."""
     wanted = [("split", "==", "selection"), ("task", "==", "ocr")]
-    found = pq.read_table(samples_file, filters=wanted).to_pylist()
+    found = pq.read_table(sample_files.parts, filters=wanted).to_pylist()
     rows = [
         {**row, "split": split, "target": {"box": None, "text": truth, "count": None}}
         for split, truth in truths.items()
@@ -132,17 +136,17 @@ def write_splits(samples_file: Path, folder: Path, truths: Mapping[Split, str]) 
     ]
     path = folder / "samples.parquet"
     pq.write_table(pa.Table.from_pylist(rows, SAMPLES), path)
-    return path
+    return sample_files.model_copy(update={"parts": [path]})
 
 
 def test_no_other_split_can_change_the_choice(
-    trainable, processor, samples_file, tmp_path, monkeypatch
+    trainable, processor, sample_files, tmp_path, monkeypatch
 ):
     """Step 1 answers what is right in every split but selection, step 2 what is right there."""
     context = trainable[0]
     truths: dict[Split, str] = {**dict.fromkeys(SPLITS, "111"), "selection": "222"}
-    path = write_splits(samples_file, tmp_path, truths)
-    selection = SelectionReward(path, processor, context.config, context.policy.folder)
+    files = write_splits(sample_files, tmp_path, truths)
+    selection = SelectionReward(files, processor, context.config, context.policy.folder)
     assert len(selection) == 2
     policy = ListPolicy(load_policy(context.policy.folder, "float32")[0])
     points = []
@@ -158,14 +162,14 @@ def test_no_other_split_can_change_the_choice(
 
 
 def test_without_selection_prompts_the_last_step_is_kept(
-    trainable, samples_file, tmp_path, training_events
+    trainable, sample_files, tmp_path, training_events
 ):
     """However many validation prompts there are; and the log says so."""
     job = build_job(trainable, tmp_path, TrainConfig(**TRAIN))
-    path = write_splits(samples_file, tmp_path, {"validation": "111", "test": "111"})
-    job = job.model_copy(update={"samples_file": path})
+    files = write_splits(sample_files, tmp_path, {"validation": "111", "test": "111"})
+    job = job.model_copy(update={"samples": files})
     model, processor = child.load_model(job, job.policy)
-    lists = RankedLists(job.preferences_file, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(processor.tokenizer.pad_token_id, "float32", job.config.train)
     child.attach_references(model, lists, processor, references, job)
     result = child.save_result(job, child.train(job, model, processor, lists))

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -20,7 +19,7 @@ from perpo_core.stages.train.model import load_policy
 from perpo_core.store.keys import hash_folder
 from tests.history import keep_reproducible
 from tests.perpo_core.processes import wait_for_children
-from tests.perpo_core.small_store import build_context
+from tests.perpo_core.small_store import build_context, read_rows
 from tests.perpo_core.stages.train.small_lists import commit_lists
 from tests.perpo_core.stages.train.training import (
     LORA,
@@ -81,7 +80,7 @@ def test_micro_batches_do_not_show(trainable, tmp_path):
 def test_rewards_stay_with_their_lists_when_shuffled(trainable, tmp_path):
     """The released PerPO code gives every list the rewards of one and the same record."""
     context, _, preferences = trainable
-    table = pq.read_table(context.store.path(preferences, "preferences.parquet")).to_pylist()
+    table = read_rows(context.store, preferences)
     expected = {row["sample_id"]: row for row in table}
     trainer = build_trainer(trainable, tmp_path, micro_batch_lists=2)
     for i, row in enumerate(table):

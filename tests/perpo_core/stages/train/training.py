@@ -11,6 +11,7 @@ from transformers import (
     TrainerCallback,
 )
 
+from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import build, child, sidecars
 from perpo_core.stages.train.data import RankedLists
 from perpo_core.stages.train.history import read_history
@@ -49,7 +50,7 @@ def build_trainer(
     config = TrainConfig(**(TRAIN | changes))
     job = build_job(setting, work, config, dtype)
     model, processor = child.load_model(job, job.policy)
-    lists = RankedLists(job.preferences_file, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
     trainer = build.build_trainer(
@@ -73,8 +74,8 @@ def build_job(setting: Any, folder: Path, config: TrainConfig, dtype: str = "flo
         references=sidecars.list_jobs(
             context, preferences, folder / "references", sidecars.resolve(context.config)
         ),
-        samples_file=context.store.path(samples, "samples.parquet"),
-        preferences_file=context.store.path(preferences, "preferences.parquet"),
+        samples=list_sample_files(context.store, samples),
+        lists=context.store.paths(preferences),
         folder=folder,
     )
 

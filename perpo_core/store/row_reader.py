@@ -1,0 +1,84 @@
+"""Rows of Parquet files at random: a row is found by its number, and a few row groups stay decoded.
+
+Nothing but the files' footers is held besides, however many rows there are. A reader may be handed
+to a process that is forked from this one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+KEPT_GROUPS = 8
+
+
+class RowReader:
+    """The rows of several files, one after another, of some columns."""
+
+    def __init__(
+        self, paths: Sequence[Path], columns: Sequence[str], kept_groups: int = KEPT_GROUPS
+    ) -> None:
+        self._paths, self._columns = list(paths), list(columns)
+        self._footers = [pq.read_metadata(path) for path in paths]
+        self._groups = [
+            (number, group)
+            for number, footer in enumerate(self._footers)
+            for group in range(footer.num_row_groups)
+        ]
+        sizes = [self._footers[n].row_group(group).num_rows for n, group in self._groups]
+        self._starts = [0, *accumulate(sizes)]
+        self._read_group = lru_cache(kept_groups)(self._decode_group)
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def read(self, number: int) -> dict[str, Any]:
+        """The row of that number, from 0; raises IndexError where there is none."""
+        group, row = self._find(number)
+        found: dict[str, Any] = self._read_group(group).slice(row, 1).to_pylist()[0]
+        return found
+
+    def read_many(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of these numbers, in their order; each row group is decoded once."""
+        rows_of: dict[int, list[int]] = defaultdict(list)
+        for number in sorted(set(numbers)):
+            group, row = self._find(number)
+            rows_of[group].append(row)
+        found = {
+            self._starts[group] + row: values
+            for group, rows in rows_of.items()
+            for row, values in zip(rows, self._take(group, rows), strict=True)
+        }
+        return [found[number] for number in numbers]
+
+    def _find(self, number: int) -> tuple[int, int]:
+        """Row group and row in it."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"there are {len(self)} rows, and none of number {number}")
+        group = bisect_right(self._starts, number) - 1
+        return group, number - self._starts[group]
+
+    def _take(self, group: int, rows: list[int]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._read_group(group).take(rows).to_pylist()
+        return found
+
+    def iterate_column(self, name: str) -> Iterator[Any]:
+        """All values of a column, read for that alone, file by file."""
+        for path in self._paths:
+            yield from pq.read_table(path, columns=[name])[name].to_pylist()
+
+    def _decode_group(self, group: int) -> pa.Table:
+        number, inner = self._groups[group]
+        file = pq.ParquetFile(
+            self._paths[number], metadata=self._footers[number], memory_map=True, pre_buffer=False
+        )
+        with file:  # a descriptor for each of thousands of files would be too many
+            return file.read_row_group(inner, columns=self._columns, use_threads=False)

@@ -1,0 +1,53 @@
+"""A generation child without a model: boxes at random, as ids of the policy's own tokenizer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from transformers import AutoTokenizer
+
+from perpo_core.bootstrap.model import END
+from perpo_core.policy.prompts import Prompt
+from perpo_core.stages.generate import child
+from perpo_core.stages.generate.engine import Answer, Outcome
+from perpo_core.store.keys import derive_seed
+from schemas.run import SamplingJob
+
+MODULE = "tests.benchmarks.scale_engine"
+
+
+class BoxEngine:
+    """Some of a prompt's answers are close to the middle of the image, the others anywhere."""
+
+    def __init__(self, job: SamplingJob) -> None:
+        self._request = job.request
+        self._tokenizer = AutoTokenizer.from_pretrained(job.policy.folder)
+
+    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
+        seeds = [derive_seed(self._request.seed, prompt.prompt_id) for prompt in prompts]
+        num = self._request.num_candidates
+        texts = [text for seed in seeds for text in draw_boxes(seed, num)]
+        ids = iter(self._tokenizer([text + END for text in texts])["input_ids"])
+        drawn = iter(texts)
+        return [
+            [self._answer(g, next(drawn), next(ids), seed) for g in range(num)] for seed in seeds
+        ]
+
+    def _answer(self, index: int, text: str, ids: list[int], seed: int) -> Answer:
+        return Answer(index, text, ids, [-0.5] * len(ids), "stop", seed)
+
+
+def draw_boxes(seed: int, num: int) -> list[str]:
+    """Answers of different rewards, the first one always good."""
+    generator = random.Random(seed)
+    boxes = [(0.25, 0.25, 0.75, 0.75)]
+    while len(boxes) < num:
+        x, y = generator.uniform(0, 0.7), generator.uniform(0, 0.7)
+        boxes.append((x, y, x + 0.3, y + 0.3))
+    return ["[" + ", ".join(f"{value:.2f}" for value in box) + "]" for box in boxes]
+
+
+if __name__ == "__main__":
+    child.build_engine = BoxEngine  # type: ignore[attr-defined]
+    child.main()
