@@ -1,8 +1,8 @@
 """`make gpu-check`: what a CPU cannot prove, on one machine with CUDA, in 8 minutes at most.
 
 Parts, what matters most first:
-  parity      packed lists equal separate sequences: every model family, float32 and bfloat16, and
-              the attention kernels at real head sizes
+  parity      packed lists equal separate sequences: every model family, float32 and bfloat16
+  attention   the ways of attending side by side at real head sizes: errors, time, memory
   objectives  training steps of every objective and term: finite, moving, equal to the CPU's
   speed-0.5B  lists and tokens a second, share of the card's peak and memory, packed against
   speed-7B    separate, with random weights of these shapes, bfloat16, LoRA of rank 128

@@ -1,8 +1,7 @@
 """Part parity: on this device, packed lists give what separate sequences give.
 
-Two kinds of case. A family's tiny model: log-probabilities and gradients of packed lists against
-the family's own forward, an answer at a time. The attention alone at real head sizes, where a GPU
-takes other kernels than for tiny heads: outputs and gradients against one dense mask in float64.
+A case is a family's tiny model: log-probabilities and gradients of packed lists against the
+family's own forward, an answer at a time. Attention alone, at real head sizes, is the next part.
 
 In float32 the difference may be FLOAT32_SHARE of the largest value. In bfloat16 it may be NOISE
 times what rounding alone does to the separate sequences, which is measured: the same model in
@@ -21,18 +20,12 @@ import torch
 from torch import Tensor
 
 from perpo_core.process.child import emit, load_job
-from perpo_core.stages.train.attention import attend_packed
+from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.data import RankedList, collate_lists
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.stages.train.packing import ListLengths, PackableList
+from perpo_core.stages.train.packing import PackableList
 from tests.gpu_check.cases import Figures, judge, report_case, use_exact_float32
 from tests.gpu_check.plan import PartJob
-from tests.perpo_core.stages.train.dense_attention import (
-    Layer,
-    attend_densely,
-    compare,
-    make_inputs,
-)
 from tests.perpo_core.stages.train.separately import compute_grads, compute_reference
 from tests.perpo_core.tiny_families import FAMILIES, PAD, build_tiny, build_tiny_lists
 
@@ -41,17 +34,6 @@ NOISE = 3.0
 ANSWERS = [[3, 1, 4], [2], [5, 3, 3, 1, 7]]
 REWARDS = [[0.8, 0.1, 0.3], [0.5], [1.0, 0.4, 0.2, 0.9, 0.1]]
 DTYPES = (torch.float32, torch.bfloat16)
-# (heads, key-value heads, numbers a head): Qwen2-0.5B, LLaVA-1.5-7B, Qwen2.5-VL-7B
-HEADS = ((14, 2, 64), (32, 32, 128), (28, 4, 128))
-LAYOUTS = {
-    "G20-R20": (ListLengths(606, (20,) * 20),),
-    "unequal": (ListLengths(606, (300, 17, 1, 120)), ListLengths(77, (5, 64))),
-}
-SMALL_LAYOUTS = {
-    "G4-R5": (ListLengths(66, (5,) * 4),),
-    "unequal": (ListLengths(66, (30, 7, 1, 12)), ListLengths(17, (5, 8))),
-}
-ATTENTION_ERROR = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative
 
 
 def main() -> None:
@@ -60,12 +42,6 @@ def main() -> None:
     for dtype in DTYPES:
         for name in FAMILIES:
             report_case(f"{name} {show(dtype)}", partial(compare_family, name, dtype, job.device))
-    for dtype in DTYPES:
-        for sizes in HEADS:
-            for layout in (SMALL_LAYOUTS if job.miniature else LAYOUTS).items():
-                heads, shared, width = sizes
-                case = f"attention {heads}/{shared}x{width} {layout[0]} {show(dtype)}"
-                report_case(case, partial(compare_attention, sizes, layout[1], dtype, job.device))
     emit("result")
 
 
@@ -89,6 +65,7 @@ def compare_family(name: str, dtype: torch.dtype, device: str) -> Figures:
         "result": judge(all(gap <= limit for gap, limit in zip(gaps, allowed, strict=True))),
         "logps_difference": gaps[0], "logps_tolerance": allowed[0],
         "gradient_difference": gaps[1], "gradient_tolerance": allowed[1],
+        "way": choose_way(ListPolicy(model).heads).way,
     }  # fmt: skip
 
 
@@ -121,27 +98,6 @@ def widen(packable: PackableList) -> PackableList:
         for name, value in packable.vision.items()
     }
     return replace(packable, vision=vision)
-
-
-def compare_attention(
-    sizes: tuple[int, int, int], layout: tuple[ListLengths, ...], dtype: torch.dtype, device: str
-) -> Figures:
-    """Relative error of outputs and of the worst gradient against a dense mask in float64."""
-    heads, shared, width = sizes
-    inputs, grad = make_inputs(layout, heads, shared, dtype, width, device)
-    out, _ = attend_packed(Layer(heads, shared), *inputs, None, packed_layout=layout)
-    q, k, v = exact_inputs = [x.detach().double().requires_grad_() for x in inputs]
-    exact = attend_densely(q, k, v, layout, None)
-    grads = torch.autograd.grad(out, inputs, grad)
-    exact_grads = torch.autograd.grad(exact, exact_inputs, grad.double())
-    errors = [compare(*pair) for pair in zip(grads, exact_grads, strict=True)]
-    error, worst = compare(out, exact), max(errors)
-    limit = ATTENTION_ERROR[dtype]
-    passed = all(each <= limit for each in (error, *errors))
-    return {
-        "result": judge(passed),
-        "output_error": error, "gradient_error": worst, "error_tolerance": limit,
-    }  # fmt: skip
 
 
 if __name__ == "__main__":

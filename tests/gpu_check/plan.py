@@ -31,12 +31,13 @@ class Part:
 
 
 PARTS = (
-    Part("parity", "tests.gpu_check.parity", 70),
-    Part("objectives", "tests.gpu_check.objectives", 65, ("sklearn", "rapidfuzz")),
-    Part("speed-0.5B", "tests.gpu_check.speed", 70, size="0.5B"),
-    Part("speed-7B", "tests.gpu_check.speed", 105, size="7B"),
-    Part("refresh", "tests.gpu_check.refresh", 105, ("sklearn", "rapidfuzz")),
-    Part("memory", "tests.gpu_check.memory", 55, ("sklearn", "rapidfuzz", "psutil")),
+    Part("parity", "tests.gpu_check.parity", 50),
+    Part("attention", "tests.gpu_check.attention", 70),
+    Part("objectives", "tests.gpu_check.objectives", 60, ("sklearn", "rapidfuzz")),
+    Part("speed-0.5B", "tests.gpu_check.speed", 60, size="0.5B"),
+    Part("speed-7B", "tests.gpu_check.speed", 95, size="7B"),
+    Part("refresh", "tests.gpu_check.refresh", 90, ("sklearn", "rapidfuzz")),
+    Part("memory", "tests.gpu_check.memory", 45, ("sklearn", "rapidfuzz", "psutil")),
 )
 
 

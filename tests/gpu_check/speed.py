@@ -22,6 +22,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
 from perpo_core.process.child import emit, load_job
+from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.budget import count_apart, count_packed
 from perpo_core.stages.train.build import build_arguments
 from perpo_core.stages.train.data import RankedList, TrainBatch
@@ -157,6 +158,7 @@ def measure(
         "steps": len(watch.seconds),
         "gradient_checkpointing": config.gradient_checkpointing,
         "loss": losses[-1],
+        "way": choose_way(policy.heads).way if packed else None,
     }
 
 

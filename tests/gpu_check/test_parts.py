@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from perpo_core.stages.train import attention
+from perpo_core.stages.train.attention_ways import WAYS, Heads
 from perpo_core.stages.train.data import collate_lists
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.model import choose_trained
-from perpo_core.stages.train.packing import ListLengths
+from perpo_core.stages.train.packing import Layout
 from schemas.train_config import TrainConfig
 from tests.benchmarks.llava import PAD, PREFIX_TOKENS, Lists, Shape, build_processor
-from tests.gpu_check import flops, memory, objectives, parity, speed
+from tests.gpu_check import attention, flops, memory, objectives, parity, speed
 from tests.gpu_check.models import build_model
+from tests.perpo_core.stages.train.dense_attention import build_mask
+from tests.perpo_core.stages.train.flex_on_cpu import flex_on_cpu
 
 MIB = 1 << 20
 
@@ -25,13 +28,16 @@ MIB = 1 << 20
 @pytest.fixture
 def leaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer's attention that leaves out its prefix's first token."""
-    attend = attention.attend_by_merging
 
-    def attend_less(q: Any, k: Any, v: Any, lengths: ListLengths, scaling: Any) -> Any:
-        shorter = ListLengths(lengths.prefix - 1, lengths.answers)
-        return attend(q, k[:, :, 1:], v[:, :, 1:], shorter, scaling)
+    def attend_less(q: Any, k: Any, v: Any, layout: Layout, scaling: Any) -> Any:
+        mask_NN, start = build_mask(layout), 0
+        for lengths in layout:
+            mask_NN[start + lengths.prefix : start + lengths.total, start] = False
+            start += lengths.total
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask_NN, scale=scaling)
 
-    monkeypatch.setattr(attention, "attend_by_merging", attend_less)
+    monkeypatch.setitem(WAYS, "merging", attend_less)
 
 
 @pytest.mark.parametrize("dtype", parity.DTYPES, ids=parity.show)
@@ -44,15 +50,25 @@ def test_parity_holds(dtype: torch.dtype) -> None:
 def test_parity_fails_where_a_token_is_not_seen(dtype: torch.dtype) -> None:
     for name in ("llava", "qwen2_vl"):
         assert parity.compare_family(name, dtype, "cpu")["result"] == "failed"
-    layout = parity.SMALL_LAYOUTS["unequal"]
-    assert parity.compare_attention((4, 2, 64), layout, dtype, "cpu")["result"] == "failed"
 
 
-def test_attention_as_other_devices_compute_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "attend_by_merging", attention.attend_by_copying)
-    for layout in parity.SMALL_LAYOUTS.values():
-        for dtype in parity.DTYPES:
-            assert parity.compare_attention((14, 2, 64), layout, dtype, "cpu")["result"] == "passed"
+@pytest.mark.parametrize("dtype", parity.DTYPES, ids=parity.show)
+@pytest.mark.parametrize("layout", attention.SMALL_LAYOUTS.values(), ids=attention.SMALL_LAYOUTS)
+def test_every_way_of_attention_passes_and_is_measured(layout: Layout, dtype: torch.dtype) -> None:
+    kind = Heads(torch.device("cpu"), dtype, 14, 2, 64)
+    with flex_on_cpu():
+        rows = {way: attention.measure_way(way, kind, layout, 2) for way in attention.CPU_WAYS}
+    assert {row["result"] for row in rows.values()} == {"passed"}
+    assert all(row["step_ms"] > 0 for row in rows.values())
+
+
+@pytest.mark.usefixtures("leaking")
+@pytest.mark.parametrize("dtype", parity.DTYPES, ids=parity.show)
+def test_a_way_fails_where_a_token_is_not_seen(dtype: torch.dtype) -> None:
+    kind = Heads(torch.device("cpu"), dtype, 4, 2, 64)
+    layout = attention.SMALL_LAYOUTS["unequal"]
+    assert attention.measure_way("merging", kind, layout, 1)["result"] == "failed"
+    assert attention.measure_way("copying", kind, layout, 1)["result"] == "passed"
 
 
 def build_row(**changes: Any) -> dict[str, Any]:

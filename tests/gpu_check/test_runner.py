@@ -105,7 +105,7 @@ def test_without_a_card_it_says_so() -> None:
 def test_a_part_that_is_not_there_is_named() -> None:
     shown = ask("infra/gpu-check.sh", "--cpu", "--only", "parity,sped")
     assert shown.returncode == 2
-    assert shown.stderr.startswith("gpu-check: no part is named sped; there are parity, objectives")
+    assert shown.stderr.startswith("gpu-check: no part is named sped; there are parity, attention")
 
 
 @pytest.mark.slow

@@ -43,8 +43,8 @@ VOCABULARY_SIZE, IMAGE, PAD = 64, 60, 0
 SIDE, PATCH = 16, 8  # pixels of a tile and of a patch
 GRIDS = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
 TEXT: dict[str, Any] = {
-    "vocab_size": VOCABULARY_SIZE, "hidden_size": 32, "intermediate_size": 48,
-    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    "vocab_size": VOCABULARY_SIZE, "hidden_size": 64, "intermediate_size": 48,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
     "pad_token_id": PAD, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
 TOWER: dict[str, Any] = {
@@ -55,7 +55,7 @@ QWEN_TOWER: dict[str, Any] = {
     "depth": 2, "num_heads": 2, "patch_size": PATCH, "spatial_merge_size": 2,
 }  # fmt: skip
 QWEN_TEXT = TEXT | {
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [4, 2, 2]}
 }
 SIZE = {"height": SIDE, "width": SIDE}
 IMAGE_SIZES = [[(30, 14)], [(16, 16)], [(20, 33), (12, 15)]]  # width x height, prompt by prompt
@@ -135,18 +135,18 @@ FAMILIES = {
         lambda: LlavaOnevisionImageProcessorPil(size=SIZE, image_grid_pinpoints=GRIDS),
     ),
     "qwen2_vl": Family(
-        lambda: _qwen(Qwen2VLConfig, embed_dim=16, hidden_size=32), _build_qwen_processor
+        lambda: _qwen(Qwen2VLConfig, embed_dim=16, hidden_size=64), _build_qwen_processor
     ),
     "qwen2_5_vl": Family(
         lambda: _qwen(
-            Qwen2_5_VLConfig, hidden_size=16, intermediate_size=24, out_hidden_size=32,
+            Qwen2_5_VLConfig, hidden_size=16, intermediate_size=24, out_hidden_size=64,
             window_size=4 * PATCH, fullatt_block_indexes=[1],
         ),
         _build_qwen_processor,
     ),
     "qwen3_vl": Family(
         lambda: _qwen(
-            Qwen3VLConfig, hidden_size=16, intermediate_size=24, out_hidden_size=32,
+            Qwen3VLConfig, hidden_size=16, intermediate_size=24, out_hidden_size=64,
             deepstack_visual_indexes=[0], num_position_embeddings=16,
         ),
         _build_qwen_processor,

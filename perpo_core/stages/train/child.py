@@ -17,6 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from perpo_core.policy.refusals import describe_refusals
 from perpo_core.policy.stamps import require_unchanged
 from perpo_core.process.child import emit, load_job
+from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
 from perpo_core.stages.train.data import CroppedLists, RankedLists
@@ -46,7 +47,7 @@ def main() -> ListTrainer:
     job = load_job(TrainJob)
     join_processes()
     model, processor = load_model(job, job.policy)
-    report_obstacle(model)
+    report_attention(model)
     lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(
         processor.tokenizer.pad_token_id, job.config.policy.dtype, job.config.train
@@ -76,11 +77,15 @@ def load_model(job: TrainJob, policy: PolicyRef) -> tuple[ListPolicy, Any]:
     return choose_trained(model, config.train), processor
 
 
-def report_obstacle(model: ListPolicy) -> None:
-    """Say so when the model's answers cannot share their prompt: it costs time, nothing else."""
+def report_attention(model: ListPolicy) -> None:
+    """Say how packed answers attend, or why the model's answers cannot share their prompt: either
+    costs time, nothing else.
+    """
     if obstacle := find_obstacle(model.base):
         emit("log", message=f"answers cannot share their prompt, since {obstacle}; each is trained "
              "as a sequence of its own, image included")  # fmt: skip
+    else:
+        emit("log", message=choose_way(model.heads).describe())
 
 
 def attach_references(

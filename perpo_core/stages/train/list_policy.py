@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from perpo_core.stages.train.attention_ways import Heads
 from perpo_core.stages.train.data import TrainBatch
 from perpo_core.stages.train.logps import compute_token_logps, sum_by_answer
 from perpo_core.stages.train.objectives import ListBatch
@@ -37,6 +38,16 @@ class ListPolicy(nn.Module):
     def layer_name(self) -> str:
         """The class of the decoder's layers."""
         return type(self.base.get_decoder().layers[0]).__name__
+
+    @property
+    def heads(self) -> Heads:
+        """What the decoder's layers ask of attention."""
+        text = self.base.get_decoder().config
+        num_heads: int = text.num_attention_heads
+        num_shared = getattr(text, "num_key_value_heads", None) or num_heads
+        width = getattr(text, "head_dim", None) or text.hidden_size // num_heads
+        dtype = torch.bfloat16 if self.autocast else self.base.dtype
+        return Heads(self.device, dtype, num_heads, num_shared, width)
 
     def generate(self, **inputs: Any) -> Tensor:
         """Answers as the policy gives them; through here, so that sharded weights are gathered."""

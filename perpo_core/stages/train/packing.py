@@ -38,6 +38,10 @@ class ListLengths:
         return self.prefix + sum(self.answers)
 
 
+Layout = tuple[ListLengths, ...]
+"""The lists of a row, one after another."""
+
+
 @dataclass(frozen=True)
 class Branch:
     """What follows the shared prefix: `ids`, of which the first `num_unscored` carry no loss."""
@@ -69,7 +73,7 @@ class PackedBatch:
     """
 
     lists: Sequence[PackableList]
-    layout: tuple[ListLengths, ...]
+    layout: Layout
     input_ids_N: Tensor
     vision: dict[str, Tensor]
     sources_M: Tensor

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
 from perpo_core.stages.train import attention
-from perpo_core.stages.train.attention import attend_by_copying, attend_by_merging, attend_packed
+from perpo_core.stages.train.attention import attend_packed
+from perpo_core.stages.train.attention_ways import WAYS, Choice
 from perpo_core.stages.train.packing import ListLengths
 from tests.perpo_core.stages.train.dense_attention import (
     Layer,
@@ -16,29 +19,39 @@ from tests.perpo_core.stages.train.dense_attention import (
     compare,
     make_inputs,
 )
+from tests.perpo_core.stages.train.flex_on_cpu import flex_on_cpu
 
 LAYOUTS: dict[str, Layout] = {
     "equal answers": (ListLengths(9, (3, 3, 3)),),
     "unequal answers": (ListLengths(5, (4, 1, 7)),),
     "one answer": (ListLengths(6, (4,)),),
     "a prefix of one token": (ListLengths(1, (2, 5)),),
+    "one token each": (ListLengths(1, (1, 1)), ListLengths(1, (1,))),
     "several lists": (ListLengths(4, (2, 3)), ListLengths(7, (1,)), ListLengths(3, (5, 5))),
+    "blocks of a kernel": (ListLengths(300, (130, 1, 20)), ListLengths(5, (2,))),
 }
 SCALING = 0.3
 
 
-@pytest.mark.parametrize("attend", [attend_by_merging, attend_by_copying])
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch) -> Iterator[None]:
+    """Each way in turn, whatever would be chosen; on other devices than the CPU it is not merging.
+
+    FlexAttention's part is torch's definition of it.
+    """
+    monkeypatch.setattr(attention, "choose_way", lambda heads: Choice(request.param))
+    with flex_on_cpu():
+        yield
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(("num_heads", "num_shared"), [(4, 4), (4, 2), (6, 1)])
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize(
     ("dtype", "tolerance"),
     [(torch.float64, 1e-13), (torch.float32, 1e-5), (torch.bfloat16, 3e-2)],
 )
-def test_it_equals_a_dense_mask(
-    attend, num_heads, num_shared, layout, dtype, tolerance, monkeypatch
-):
-    """Both ways of attending; the copying one is what other devices than the CPU run."""
-    monkeypatch.setattr(attention, "attend_by_merging", attend)
+def test_it_equals_a_dense_mask(num_heads, num_shared, layout, dtype, tolerance):
     inputs, grad = make_inputs(layout, num_heads, num_shared, dtype)
     layer = Layer(num_heads, num_shared)
     out, _ = attend_packed(layer, *inputs, None, packed_layout=layout, scaling=SCALING)

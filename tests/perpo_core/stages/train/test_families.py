@@ -15,11 +15,13 @@ from peft import LoraConfig, get_peft_model
 
 from perpo_core.doctor import policy as check
 from perpo_core.stages.train import attention, child, families, logps
+from perpo_core.stages.train.attention_ways import Choice, Heads
 from perpo_core.stages.train.data import RankedList, collate_lists
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.stages.train.packing import Branch, PackableList
 from perpo_core.stages.train.parts import find_language_linears
+from tests.perpo_core.stages.train.flex_on_cpu import flex_on_cpu
 from tests.perpo_core.stages.train.separately import assert_same
 from tests.perpo_core.tiny_families import FAMILIES, IMAGE, PAD, build_tiny, build_tiny_lists
 
@@ -48,6 +50,33 @@ def test_packed_equals_separate(name):
     assert_same(model, rank(build_tiny_lists(name, model, ANSWERS)), 1e-9)
     seen = [p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters()]
     assert sum(seen) > 0.6 * len(seen)  # LLaVA leaves out its tower's last layer
+
+
+@pytest.mark.usefixtures("exact")
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_packed_equals_separate_by_flex_attention(name, checkpointing, monkeypatch):
+    """As on CUDA, where layers that are computed again in the backward pass meet it too."""
+    used = set_way("flex", monkeypatch)
+    model = build_tiny(name)
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+        model.train()
+    with flex_on_cpu():
+        assert_same(model, rank(build_tiny_lists(name, model, ANSWERS)), 1e-9)
+    assert used == {ListPolicy(model).heads}
+
+
+def set_way(way, monkeypatch) -> set[Heads]:
+    """Have all attention take a way; the heads that asked come into the set."""
+    asked: set[Heads] = set()
+
+    def choose(heads: Heads) -> Choice:
+        asked.add(heads)
+        return Choice(way)
+
+    monkeypatch.setattr(attention, "choose_way", choose)
+    return asked
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -105,7 +134,7 @@ def test_an_unknown_family_trains_on_separate_sequences(name, monkeypatch):
     model = build_tiny(name)
     lists = rank(build_tiny_lists(name, model, ANSWERS))
     monkeypatch.delitem(families.NUMBERINGS, name)
-    monkeypatch.setattr(attention, "attend_list", None)
+    monkeypatch.setattr(attention, "WAYS", {})
     assert families.find_obstacle(model) == (
         f"how {name} models number positions is not in perpo_core.stages.train.families"
     )
@@ -135,19 +164,15 @@ def test_layers_without_attention_and_dropout_are_obstacles():
     assert families.find_obstacle(model) == "it has layers of linear_attention"
 
 
-def test_a_run_says_that_answers_cannot_share_their_prompt(training_events):
+def test_a_run_says_how_answers_attend_or_that_they_cannot_share_their_prompt(training_events):
     model = build_tiny("llava")
-    child.report_obstacle(ListPolicy(model))
-    assert training_events == []
+    child.report_attention(ListPolicy(model))
     model.get_decoder().config.sliding_window = 4
-    child.report_obstacle(ListPolicy(model))
-    assert training_events == [
-        {
-            "log": {
-                "message": "answers cannot share their prompt, since its attention slides over 4 "
-                "tokens; each is trained as a sequence of its own, image included"
-            }
-        }
+    child.report_attention(ListPolicy(model))
+    assert [event["log"]["message"] for event in training_events] == [
+        "answers attend to their prompt where it lies (torch's CPU kernels, merged)",
+        "answers cannot share their prompt, since its attention slides over 4 tokens; each is "
+        "trained as a sequence of its own, image included",
     ]
 
 
