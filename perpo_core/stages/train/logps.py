@@ -3,6 +3,11 @@
 Only the hidden states that predict a scored token are projected onto the vocabulary, a chunk at a
 time; the backward pass recomputes each chunk. Peak memory is chunk x vocabulary, whatever the
 length of the list.
+
+Liger's fused linear cross entropy is left out: it needs Triton, so it would be a dependency of CUDA
+alone, and it gave wrong gradients of the head wherever tokens weigh differently, as they do under
+every loss here, until linkedin/Liger-Kernel's pull request 1298 (July 2026). What it could save
+over chunks that are computed again is a part of one chunk.
 """
 
 from __future__ import annotations
