@@ -9,8 +9,8 @@ own and without atomic sums, it takes float32 and every head size from 16, and t
 of the same operator is tried in float64 on a CPU. FlashAttention would need private kernels of the
 backward, takes 16 bits only, and nothing of it runs without a card.
 
-The trial compiles what training needs, forward and backward, for rows of any length, and compares
-it with copying: no driver, compiler or card is trusted by its name.
+The trial compiles what training needs, with gradients and without, for rows of any length, and
+compares it with copying: no driver, compiler or card is trusted by its name.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ def find_trouble(heads: Heads) -> str:
     """Why FlexAttention cannot be used for these heads; empty when it can."""
     try:
         errors = [try_flex(heads, layout) for layout in TRIAL]
+        errors.append(try_flex(heads, TRIAL[-1], training=False))
     except Exception as error:  # whatever compiler, driver and card come up with
         return f"FlexAttention fails on {heads.device} ({describe_cause(error)})"
     if not max(errors) <= TRIAL_ERROR:  # NaN as well
@@ -112,8 +113,8 @@ def describe_cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
-def try_flex(heads: Heads, layout: Layout) -> float:
-    """Largest relative error of outputs and gradients against copying.
+def try_flex(heads: Heads, layout: Layout, training: bool = True) -> float:
+    """Largest relative error of outputs and, in training, gradients against copying.
 
     The trial may come amid a step: it keeps out of its random numbers, its autocast and the tensors
     that a checkpointed layer counts.
@@ -128,7 +129,7 @@ def try_flex(heads: Heads, layout: Layout) -> float:
     inputs = [draw(heads.num_heads), draw(heads.num_shared), draw(heads.num_shared)]
     grad = draw(heads.num_heads)
     with (
-        torch.enable_grad(),
+        torch.set_grad_enabled(training),
         torch.autocast(heads.device.type, enabled=False),
         saved_tensors_hooks(_keep, _keep),
     ):
@@ -142,10 +143,10 @@ def try_flex(heads: Heads, layout: Layout) -> float:
 
 
 def _compute(attend: Attend, inputs: list[Tensor], grad: Tensor, layout: Layout) -> list[Tensor]:
-    """Output and gradients."""
+    """Output and, where they are on, gradients."""
     q, k, v = leaves = [x.detach().requires_grad_() for x in inputs]
     out = attend(q, k, v, layout, None)
-    return [out.detach(), *torch.autograd.grad(out, leaves, grad)]
+    return [out.detach(), *(torch.autograd.grad(out, leaves, grad) if out.requires_grad else ())]
 
 
 def _keep(saved: Any) -> Any:

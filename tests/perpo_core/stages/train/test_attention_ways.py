@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from perpo_core.stages.train import attention, attention_flex, attention_ways
 from perpo_core.stages.train.attention import attend_packed
+from perpo_core.stages.train.attention_lists import attend_by_copying
 from perpo_core.stages.train.attention_ways import (
     TRIAL,
     Choice,
@@ -87,6 +88,20 @@ def test_the_trial_tells_what_torch_says():
     reason = find_trouble(build_heads())
     assert reason.startswith("FlexAttention fails on cpu (")
     assert "FlexAttention does not support backward on CPU" in reason
+
+
+def test_the_trial_goes_without_gradients_too(monkeypatch):
+    """As reference log-probabilities are computed: that is another compilation."""
+
+    def attend(*inputs):
+        if not torch.is_grad_enabled():
+            raise RuntimeError("no such kernel\nand much more")
+        return attend_by_copying(*inputs)
+
+    monkeypatch.setattr(attention_ways, "attend_by_flex", attend)
+    assert find_trouble(build_heads()) == (
+        "FlexAttention fails on cpu (RuntimeError: no such kernel)"
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
