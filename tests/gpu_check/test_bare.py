@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.gpu_check import bare
+from tests.gpu_check.attention import CPU_WAYS, KINDS, SMALL_LAYOUTS
 from tests.gpu_check.bare import ROOT
 from tests.gpu_check.plan import PARTS
 from tests.gpu_check.table import FIGURES
@@ -84,7 +85,8 @@ def test_the_whole_check_in_miniature(python: Path, tmp_path: Path) -> None:
 def check_rows(rows: dict[str, list[dict[str, Any]]]) -> None:
     """Every case of every part is there, and figures that mean something."""
     assert len([row for row in rows["parity"] if "logps_difference" in row]) == 2 * 8
-    assert len([row for row in rows["parity"] if "output_error" in row]) == 12
+    assert len(rows["attention"]) == len(KINDS) * len(SMALL_LAYOUTS) * len(CPU_WAYS)
+    assert all(row["output_error"] < 0.03 and row["step_ms"] > 0 for row in rows["attention"])
     assert len(rows["objectives"]) == 9 + 3
     assert all(row["weight_change"] > 0 for row in rows["objectives"])
     for name in ("speed-0.5B", "speed-7B"):
