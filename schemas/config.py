@@ -106,7 +106,8 @@ class GenerateConfig(Section):
     max_tokens: int = Field(default=40, ge=1, le=32_768)
     """Longest answer; longer ones are cut off and never enter a list."""
     shard_prompts: int = Field(default=256, ge=1, le=100_000)
-    """Prompts a shard: a killed run loses at most this much."""
+    """Prompts a shard, which is written when they are finished; what a killed run loses are the
+    shards in hand, usually two of each engine."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Run seed; a prompt's own seed is derived from it and the prompt's identity."""
     max_policy_age: int = Field(default=0, ge=0, le=16)
@@ -118,6 +119,9 @@ class GenerateConfig(Section):
     """Engines side by side, each with its share of the shards (and, on GPUs, its own devices)."""
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of each engine; more than are really free makes it many times slower."""
+    loader_workers: int = Field(default=1, ge=1, le=64)
+    """Processes of each engine that decode and prepare images ahead of it, so that it never waits;
+    one prepares some tens of large photos a second. transformers prepares its own."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of GPU memory the engine takes; unused on CPU."""
     kv_cache_gb: float = Field(default=1.0, gt=0, le=10_000)

@@ -118,14 +118,15 @@ class SamplingJob(Frozen):
     attempt: int
     folder: Path
     """Where the shards go."""
-    units: list[list[int]] = []
-    """Numbers of the shards this child makes, ascending; those of a unit are sampled together."""
+    shards: list[int] = []
+    """Numbers of those that this child makes, ascending."""
     reused_files: list[Path] = []
     """Verified candidate files to take the other answers of these shards from, best first."""
     rank: int = 0
     """Of `world` children, for its share of the GPUs and its log."""
     world: int = 1
     threads: int
+    loader_workers: int = 1
     kv_cache_gb: float
     gpu_memory_utilization: float
     tensor_parallel: int

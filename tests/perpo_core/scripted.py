@@ -1,7 +1,7 @@
 """Candidates without a model: an engine whose answers follow from the prompt's seed.
 
 `sample_here` runs the generation child in this process; run as a module, this is a child process of
-its own, which kills itself after as many units as the environment says.
+its own, which kills itself after as many prompts as the environment says.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from perpo_core.store.keys import derive_seed
 from schemas.run import SamplingJob
 
 MODULE = "tests.perpo_core.scripted"
-KILL_AFTER = "SCRIPTED_KILL_AFTER"  # units
+KILL_AFTER = "SCRIPTED_KILL_AFTER"  # prompts
 ASKED_FILE = "asked.jsonl"
 
 
@@ -33,17 +33,21 @@ class ScriptedEngine:
     refused: Collection[tuple[str, str]] = ()
     """(policy digest, prompt_id) of what is too long."""
 
+    waited_s = 0.0
+
     def __init__(self, job: SamplingJob) -> None:
         self._job = job
         self._asked: list[list[str]] = []
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        if str(len(self._asked)) == os.environ.get(KILL_AFTER):
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._asked.append([prompt.prompt_id for prompt in prompts])
-        with (self._job.folder / ASKED_FILE).open("a") as file:
-            file.write(json.dumps(self._asked[-1]) + "\n")
-        return [self._answer(prompt) for prompt in prompts]
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
+        self._asked.append([])
+        for prompt in prompts:
+            if str(len(self._asked[-1])) == os.environ.get(KILL_AFTER):
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._asked[-1].append(prompt.prompt_id)
+            with (self._job.folder / ASKED_FILE).open("a") as file:
+                file.write(json.dumps(prompt.prompt_id) + "\n")
+            yield prompt.prompt_id, self._answer(prompt)
 
     def _answer(self, prompt: Prompt) -> Outcome:
         if (self._job.policy.digest, prompt.prompt_id) in self.refused:
@@ -59,7 +63,7 @@ class ScriptedEngine:
 
 
 def sample_here(patch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Make every generation child run in this process; what the engines are asked, by call."""
+    """Make every generation child run in this process; what each engine is asked."""
     asked: list[list[str]] = []
 
     class Listening(ScriptedEngine):
@@ -70,15 +74,15 @@ def sample_here(patch: pytest.MonkeyPatch) -> list[list[str]]:
     def run_here(module: str, job: SamplingJob, *, on_event: Any, **options: Any) -> None:
         del module, options
         patch.setattr(child, "emit", lambda name, **fields: on_event({"event": name} | fields))
-        child.make_units(job)
+        child.make_shards(job)
 
     patch.setattr(sampling, "run_child", run_here)
     patch.setattr(child, "build_engine", Listening)
     return asked
 
 
-def read_asked(folder: Path) -> list[list[str]]:
-    """What the engines of a workspace were asked, by call."""
+def read_asked(folder: Path) -> list[str]:
+    """The prompts that the engines of a workspace were asked."""
     path = folder / ASKED_FILE
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

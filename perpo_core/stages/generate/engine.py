@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +36,15 @@ class Engine(Protocol):
     a refusal in their place and disturbs no other prompt.
     """
 
+    waited_s: float
+    """So far: how long it had prompts left and nothing to compute."""
+
     def __init__(self, job: SamplingJob) -> None: ...
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        """The answers of each prompt in order: index -1 (if asked for), 0, 1, ..."""
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
+        """(prompt_id, outcome) of each prompt as it is finished, of many in whatever order.
+
+        A prompt's answers are in order: index -1 (if asked for), 0, 1, ... Prompts are taken as
+        they are needed, a bounded number ahead of those that are finished.
+        """
         ...

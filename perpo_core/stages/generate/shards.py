@@ -87,9 +87,9 @@ def list_shards(samples: SampleFiles, request: SamplingRequest, policy: PolicyRe
 def group_units(
     shards: Sequence[Shard], answered: Collection[str], shard_prompts: int
 ) -> list[list[int]]:
-    """Shards to sample together, by number: as many as have no more new prompts than one shard.
+    """Shards to deal out together, by number: as many as have no more new prompts than one shard.
 
-    An engine is fast on many prompts at once, and a few new ones may lie in every shard.
+    A few new prompts may lie in every shard, or many in a few: so every engine gets its share.
     """
     units: list[list[int]] = []
     room = 0

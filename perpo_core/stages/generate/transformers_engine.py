@@ -6,7 +6,7 @@ engine draws its own random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -24,6 +24,8 @@ from schemas.run import SamplingJob
 class TransformersEngine:
     """One prompt at a time, so that no padding can matter."""
 
+    waited_s = 0.0  # what it does beside computing is not measured
+
     def __init__(self, job: SamplingJob) -> None:
         torch.set_num_threads(job.threads)
         self._request = job.request
@@ -34,9 +36,10 @@ class TransformersEngine:
         self._model = model.to(device).eval()
         self._banned = [[i] for i in find_banned_ids(self._processor.tokenizer)]
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        """The answers of each prompt in order."""
-        return [self._sample_one(prompt) for prompt in prompts]
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
+        """The answers of each prompt, in the prompts' order."""
+        for prompt in prompts:
+            yield prompt.prompt_id, self._sample_one(prompt)
 
     def _sample_one(self, prompt: Prompt) -> Outcome:
         encoded = encode_or_refuse(self._processor, prompt, self._request.max_model_len)

@@ -1,177 +1,182 @@
 """vLLM as an engine: one request a prompt with n answers, seeded, raw log-probabilities kept.
 
-Every switch is set here, with its reason; nothing else in the project configures vLLM.
+Requests stream through vLLM's step interface: at any time a bounded number of prompts is in flight,
+about twice what the engine computes at once, so that it never runs dry between prompts or shards.
+How many are admitted before a step follows from the prompts and the steps alone, not from the
+clock: the same prompts in the same order are computed in the same batches. Batches of other prompts
+give the same answers where kernels do not depend on the batch (float32 on a CPU, or where vLLM's
+VLLM_BATCH_INVARIANT is set on a GPU that has it); elsewhere logits move by rounding.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from perpo_core.policy.banned import find_banned_ids
-from perpo_core.policy.encoding import (
-    encode_or_refuse,
-    encode_prompt,
-    encode_unexpanded,
-    shorten,
-)
+from perpo_core.policy.encoding import shorten
 from perpo_core.policy.prompts import Prompt
 from perpo_core.policy.refusals import BY_ENGINE, Refusal
 from perpo_core.stages.generate.engine import GREEDY_INDEX, Answer, Outcome
+from perpo_core.stages.generate.preparing import Prepared, Preparers
+from perpo_core.stages.generate.vllm_switches import build_engine_args
 from perpo_core.store.keys import derive_seed
 from schemas.run import SamplingJob
 
 BANNED_BIAS = -100.0
+IN_FLIGHT_BATCHES = 2  # prompts in flight, in batches of as many sequences as vLLM computes at once
+IN_FLIGHT_BYTES = 2 << 30  # of prepared images in flight
+ADMITTED_SHARE = 4  # a step admits a fourth of what is missing, so that no step waits for many
+
+
+@dataclass
+class _Pending:
+    """A prompt in flight."""
+
+    prompt_id: str
+    num_bytes: int
+    parts: dict[bool, list[Answer] | None]
+    """Greedy or not -> its answers, once they are there."""
+
+
+@dataclass
+class _Flight:
+    """All that are in flight, by the request's name."""
+
+    by_request: dict[str, _Pending] = field(default_factory=dict)
+    num_prompts: int = 0
+    num_bytes: int = 0
+
+    def has_room(self, prepared: Prepared) -> bool:
+        return not self.num_prompts or self.num_bytes + prepared.num_bytes <= IN_FLIGHT_BYTES
+
+    def enter(self, pending: _Pending) -> None:
+        self.num_prompts += 1
+        self.num_bytes += pending.num_bytes
+
+    def leave(self, pending: _Pending) -> None:
+        self.num_prompts -= 1
+        self.num_bytes -= pending.num_bytes
 
 
 class VllmEngine:
-    """An offline vLLM in this process."""
+    """vLLM's engine in this process, and the processes that prepare its prompts."""
 
     def __init__(self, job: SamplingJob) -> None:
-        # The engine in this process: starts in 2 s instead of 11-20, and dies with the child.
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        import torch
-        from transformers import AutoProcessor
-        from vllm import LLM
+        arguments = build_engine_args(job)
+        from transformers import AutoTokenizer
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.llm_engine import LLMEngine
 
-        on_cpu = not torch.cuda.is_available()
-        if on_cpu:
-            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(job.kv_cache_gb)))
-        request = job.request
-        self._request = request
-        self._processor = AutoProcessor.from_pretrained(job.policy.folder, trust_remote_code=False)
-        self._llm = LLM(
-            model=str(job.policy.folder),
-            trust_remote_code=False,
-            dtype=request.dtype,
-            max_model_len=request.max_model_len,
-            seed=request.seed,
-            logprobs_mode="raw_logprobs",  # the policy's own, before bans and temperature
-            enforce_eager=on_cpu,  # compiling gained nothing on CPU
-            tensor_parallel_size=job.tensor_parallel,
-            disable_log_stats=True,
-            **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
-        )
-        self._bias = dict.fromkeys(find_banned_ids(self._processor.tokenizer), BANNED_BIAS)
-        self._is_compared = False
+        self._request = job.request
+        usage = UsageContext.LLM_CLASS  # what vLLM's defaults of batch sizes go by: offline
+        config = arguments.create_engine_config(usage)
+        self._preparers = Preparers(job, config)
+        self._engine: Any = LLMEngine.from_vllm_config(config, usage, disable_log_stats=True)
+        num_answers = job.request.num_candidates + job.request.greedy
+        batch = IN_FLIGHT_BATCHES * config.scheduler_config.max_num_seqs
+        self._max_prompts = max(ADMITTED_SHARE, -(-batch // num_answers))
+        tokenizer = AutoTokenizer.from_pretrained(job.policy.folder, trust_remote_code=False)
+        self._bias = dict.fromkeys(find_banned_ids(tokenizer), BANNED_BIAS)
+        self.waited_s = 0.0
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        """All outcomes of a shard; nothing of an earlier shard can change them."""
-        self._llm.reset_prefix_cache()  # a resumed run meets every shard with a cold cache too
-        sampled = self._run(prompts, self._request.num_candidates, greedy=False)
-        if not self._request.greedy:
-            return sampled
-        taken = [p for p, o in zip(prompts, sampled, strict=True) if not isinstance(o, Refusal)]
-        greedy = iter(self._run(taken, 1, greedy=True))
-        return [o if isinstance(o, Refusal) else _join(next(greedy), o) for o in sampled]
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
+        """Each prompt's outcome as it is finished; nothing in flight beside it can change it."""
+        ready = self._preparers.prepare(prompts)
+        flight = _Flight()
+        held: Prepared | None = None
+        is_over = False
+        while not is_over or flight.num_prompts:
+            num_missing = self._max_prompts - flight.num_prompts
+            for _ in range(-(-num_missing // ADMITTED_SHARE)):
+                held = held or self._wait_for(ready)
+                if held is None:
+                    is_over = True
+                if held is None or not flight.has_room(held):
+                    break
+                refusal = self._admit(held, flight)
+                if refusal is not None:
+                    yield held.prompt_id, refusal
+                held = None
+            yield from self._step(flight)
 
-    def _run(self, prompts: Sequence[Prompt], num_answers: int, greedy: bool) -> list[Outcome]:
-        """Queue every prompt, as LLM.generate does, and answer those that vLLM took."""
-        from vllm import RequestOutput
+    def _wait_for(self, ready: Iterator[Prepared]) -> Prepared | None:
+        """The next prompt; None after the last."""
+        started_s = time.perf_counter()
+        prepared = next(ready, None)
+        self.waited_s += time.perf_counter() - started_s
+        return prepared
 
-        refusals = [self._queue(prompt, num_answers, greedy) for prompt in prompts]
-        taken = [p for p, refusal in zip(prompts, refusals, strict=True) if refusal is None]
-        outputs = self._llm.wait_for_completion(RequestOutput, use_tqdm=False)
-        if outputs:
-            self._compare_once(taken[0], outputs[0].prompt_token_ids or [])
-        answers = iter(
-            [
-                _to_answer(GREEDY_INDEX if greedy else out.index, out, self._derive_seed(prompt))
-                for out in request.outputs
-            ]
-            for prompt, request in zip(taken, outputs, strict=True)
-        )
-        return [next(answers) if refusal is None else refusal for refusal in refusals]
-
-    def _queue(self, prompt: Prompt, num_answers: int, greedy: bool) -> Refusal | None:
+    def _admit(self, prepared: Prepared, flight: _Flight) -> Refusal | None:
         """Hand a prompt to vLLM; why it cannot be answered, where vLLM does not take it."""
-        params = self._build_params(num_answers, self._derive_seed(prompt), greedy)
-        prompt_input = self._build_input(prompt)
+        if isinstance(prepared.content, Refusal):
+            return prepared.content
+        sorts = [True, False] if self._request.greedy else [False]
+        pending = _Pending(prepared.prompt_id, prepared.num_bytes, dict.fromkeys(sorts))
         try:
-            self._llm.enqueue(prompt_input, params, use_tqdm=False)
+            for greedy in sorts:
+                self._add(prepared, greedy)
         except (MemoryError, OSError):
             raise
-        except Exception as error:  # vLLM's checks, its processors' and transformers' own
-            # vLLM keeps an image in two caches, and that of a refused prompt is in one of them.
-            self._llm.reset_mm_cache()
-            return self._explain(prompt, error)
+        except Exception as error:  # its own limits, such as that of an image's tokens
+            return Refusal(BY_ENGINE, shorten(error))
+        flight.by_request |= {_name(pending.prompt_id, greedy): pending for greedy in sorts}
+        flight.enter(pending)
         return None
 
-    def _explain(self, prompt: Prompt, error: Exception) -> Refusal:
-        """In the words of every engine, or vLLM's where transformers has no objection."""
-        outcome = encode_or_refuse(self._processor, prompt, self._request.max_model_len)
-        if isinstance(outcome, Refusal):
-            return outcome
-        return Refusal(BY_ENGINE, shorten(error))
+    def _add(self, prepared: Prepared, greedy: bool) -> None:
+        params = self._build_params(prepared.prompt_id, greedy)
+        self._engine.add_request(_name(prepared.prompt_id, greedy), prepared.content, params)
 
-    def _build_input(self, prompt: Prompt) -> Any:
-        """Ids, not text, which vLLM would begin anew; it expands the image placeholders itself."""
-        ids = {"prompt_token_ids": encode_unexpanded(self._processor, prompt.messages)}
-        if not prompt.images:
-            return ids
-        return {**ids, "multi_modal_data": {"image": prompt.open_images()}}
+    def _step(self, flight: _Flight) -> Iterator[tuple[str, Outcome]]:
+        """Let vLLM compute once; the prompts that this finished."""
+        for output in self._engine.step() if flight.num_prompts else []:
+            if not output.finished:
+                continue
+            pending = flight.by_request.pop(output.request_id)
+            greedy = output.request_id == _name(pending.prompt_id, True)
+            seed = self._derive_seed(pending.prompt_id)
+            pending.parts[greedy] = [
+                to_answer(GREEDY_INDEX if greedy else each.index, each, seed)
+                for each in output.outputs
+            ]
+            if all(part is not None for part in pending.parts.values()):
+                flight.leave(pending)
+                yield (
+                    pending.prompt_id,
+                    [answer for part in pending.parts.values() for answer in part or []],
+                )
 
-    def _build_params(self, num_answers: int, seed: int, greedy: bool) -> Any:
+    def _build_params(self, prompt_id: str, greedy: bool) -> Any:
         from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
-            n=num_answers,
+            n=1 if greedy else self._request.num_candidates,
             temperature=0.0 if greedy else self._request.temperature,
             top_p=1.0 if greedy else self._request.top_p,
             max_tokens=self._request.max_tokens,
-            seed=seed,
+            seed=self._derive_seed(prompt_id),
             logprobs=0,
             logit_bias=self._bias,
+            output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _derive_seed(self, prompt: Prompt) -> int:
-        return derive_seed(self._request.seed, prompt.prompt_id)
-
-    def _compare_once(self, prompt: Prompt, used: Sequence[int]) -> None:
-        """Of the first prompt of this process: vLLM used the very ids that training will."""
-        if not self._is_compared:
-            require_same_ids(used, encode_prompt(self._processor, prompt)[0])
-            self._is_compared = True
+    def _derive_seed(self, prompt_id: str) -> int:
+        return derive_seed(self._request.seed, prompt_id)
 
 
-def require_same_ids(used: Sequence[int], expected: Sequence[int]) -> None:
-    """Raise ValueError unless an engine made the same ids of a prompt as transformers does."""
-    if list(used) == list(expected):
-        return
-    pairs = zip(used, expected, strict=False)
-    first = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(used), len(expected)))
-    raise ValueError(
-        f"vLLM made {len(used)} tokens of a prompt, and transformers' apply_chat_template makes "
-        f"{len(expected)}; they differ from token {first} on ({list(used[first : first + 4])} and "
-        f"{list(expected[first : first + 4])}), so that training would see other prompts than were "
-        "answered: set generate.engine to transformers, or report it with the model's name"
-    )
+def _name(prompt_id: str, greedy: bool) -> str:
+    """A request's."""
+    return f"{prompt_id}-{'greedy' if greedy else 'sampled'}"
 
 
-def _join(greedy: Outcome, sampled: list[Answer]) -> Outcome:
-    """The greedy answer before the sampled ones."""
-    return greedy if isinstance(greedy, Refusal) else greedy + sampled
-
-
-def _to_answer(index: int, output: Any, seed: int) -> Answer:
+def to_answer(index: int, output: Any, seed: int) -> Answer:
     token_ids = list(output.token_ids)
     logps = [
         logprobs[token_id].logprob
         for token_id, logprobs in zip(token_ids, output.logprobs, strict=True)
     ]
     return Answer(index, output.text, token_ids, logps, output.finish_reason, seed)
-
-
-def _cpu_switches(job: SamplingJob) -> dict[str, Any]:
-    return {
-        # A per-request seed and a split prefill together kill the engine on CPU.
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(4096, job.request.max_model_len),
-        "block_size": 32,  # short prompts: larger blocks waste cache
-        "max_num_seqs": 256,
-    }
-
-
-def _gpu_switches(job: SamplingJob) -> dict[str, Any]:
-    return {"gpu_memory_utilization": job.gpu_memory_utilization}

@@ -9,7 +9,7 @@ import pytest
 
 from perpo_core.doctor.policy import FAMILIES
 from perpo_core.policy.encoding import encode_messages, encode_unexpanded
-from perpo_core.stages.generate.vllm_engine import require_same_ids
+from perpo_core.stages.generate.preparing import require_same_ids
 from tests.perpo_core.tiny_families import IMAGE_SIZES, make_image
 from tests.perpo_core.tiny_processors import CHATS, Chat, build_processor
 

@@ -98,9 +98,10 @@ def test_an_engine_refuses_one_prompt_and_answers_the_others_as_without_it(
     lengths = [len(encode_prompt(processor, prompt)[0]) for prompt in prompts]
     limit = lengths[2] + 5
     engine = TransformersEngine(build_job(policy, tmp_path, limit))
-    first, refusal, last = engine.sample(prompts)
+    first, refusal, last = dict(engine.sample(iter(prompts))).values()
     assert isinstance(refusal, Refusal) and refusal.reason == TOO_LONG
-    assert [first, last] == engine.sample([prompts[0], prompts[2]])
+    others = engine.sample(iter([prompts[0], prompts[2]]))
+    assert [first, last] == [outcome for _, outcome in others]
     for length, answers in zip((lengths[0], lengths[2]), (first, last), strict=True):
         assert isinstance(answers, list) and [answer.index for answer in answers] == [-1, 0, 1]
         assert all(len(answer.token_ids) <= limit - length for answer in answers)

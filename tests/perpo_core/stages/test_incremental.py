@@ -40,7 +40,7 @@ def test_a_tenth_new_and_a_twentieth_corrected_cost_a_tenth_and_three_twentieths
     before = [(number, 1) for number in range(18)]
     first_candidates, first_scores = refresh(context, before)
     assert count(first_candidates) == (18, 0) and count(first_scores) == (72, 0)
-    assert [len(call) for call in asked] == [3] * 6
+    assert [len(call) for call in asked] == [18]
     asked.clear()
 
     now = [(18, 1), *before[:9], (9, 2), *before[10:], (19, 1)]
@@ -141,7 +141,7 @@ def test_killed_in_the_midst_of_growing_it_resumes_with_what_it_had(tmp_path, mo
     samples = commit(context, [(number, 1) for number in range(12)])
     key = generate.compute_key(context.config, context.policy, samples)
     folder = context.store.folder("candidates", key)
-    monkeypatch.setenv(scripted.KILL_AFTER, "1")
+    monkeypatch.setenv(scripted.KILL_AFTER, "2")  # what the second shard lacks
     with pytest.raises(ChildFailed, match="SIGKILL"):
         find_or_make(context, generate, samples)
     assert len(list(folder.glob("*.parquet"))) == 1  # sampled; the other is shared
@@ -149,9 +149,8 @@ def test_killed_in_the_midst_of_growing_it_resumes_with_what_it_had(tmp_path, mo
     monkeypatch.delenv(scripted.KILL_AFTER)
     candidates = find_or_make(context, generate, samples).artifact
     assert count(candidates) == (8, 4)
-    calls = scripted.read_asked(folder)
-    assert sorted(len(call) for call in calls) == [2, 3, 3]
-    assert len({prompt_id for call in calls for prompt_id in call}) == 8, "none was asked twice"
+    prompt_ids = scripted.read_asked(folder)
+    assert len(prompt_ids) == len(set(prompt_ids)) == 8, "none was asked twice"
     fresh = build_setting(tmp_path / "fresh")
     straight, _ = refresh(fresh, [(number, 1) for number in range(12)])
     assert straight.digest == candidates.digest

@@ -6,6 +6,7 @@ import json
 import threading
 from contextvars import ContextVar
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, generate
 from perpo_core.stages.generate import sampling
 from perpo_core.stages.generate.identity import compute_candidates_key
+from perpo_core.stages.generate.preparing import AHEAD
 from perpo_core.stages.generate.sampling import make_candidates
 from perpo_core.stages.generate.transformers_engine import TransformersEngine
 from perpo_core.stages.samples import list_sample_files
@@ -32,7 +34,14 @@ from perpo_core.store.keys import compute_candidate_hash
 from schemas.artifact import CandidateSet, SampleSet
 from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
 from tests.perpo_core.processes import find_children, wait_for_children
-from tests.perpo_core.recording_child import PROMPT_IDS_FILE
+from tests.perpo_core.recording_child import (
+    FINISHED,
+    GREEDY,
+    PROMPT_IDS_FILE,
+    SAMPLED,
+    TAKEN,
+    read_events,
+)
 from tests.perpo_core.small_store import build_context
 
 SOURCE = {
@@ -130,6 +139,25 @@ def test_vllm_and_the_trainer_agree_on_prompt_ids(sampled, processor):
     assert len(lines) == 2 * NUM_PROMPTS  # sampled and greedy
 
 
+def test_the_next_shards_are_in_flight_before_the_last_answers_of_the_present_one(sampled):
+    context, samples, candidates = sampled
+    events = read_events(context.store.folder(candidates.kind, candidates.key))
+    prompts = [prompt.prompt_id for prompt in find_prompts(context, samples)]
+    place = {event: number for number, event in enumerate(events)}
+    size = GENERATE["shard_prompts"]
+    shards = [prompts[start : start + size] for start in range(0, NUM_PROMPTS, size)]
+    for shard, following in pairwise(shards):
+        last = max(place[FINISHED, prompt_id] for prompt_id in shard)
+        assert place[SAMPLED, following[0]] < last
+    assert all(place[SAMPLED, i] == place[GREEDY, i] + 1 for i in prompts), "together"
+    assert [i for what, i in events if what == TAKEN] == prompts
+    taken, admitted = (
+        [sum(what == kind for what, _ in events[: place[SAMPLED, i]]) for i in prompts]
+        for kind in (TAKEN, SAMPLED)
+    )
+    assert max(t - a for t, a in zip(taken, admitted, strict=True)) == AHEAD + 1, "and no more"
+
+
 def test_vllm_and_the_trainer_agree_on_log_probabilities(sampled, policy):
     """Every sampled token of every prompt, packed, float32: 1e-4 nats."""
     context, samples, candidates = sampled
@@ -165,8 +193,10 @@ def test_vllm_and_transformers_agree_on_greedy_answers(sampled, policy, tmp_path
     engine = TransformersEngine(build_job(request, policy, files, candidates.key, tmp_path))
     prompts = find_prompts(context, samples)[:6]
     theirs = {row["prompt_id"]: row for row in read_rows(context, candidates) if row["index"] == -1}
-    for prompt, answers in zip(prompts, engine.sample(prompts), strict=True):
-        row = theirs[prompt.prompt_id]
+    mine = dict(engine.sample(iter(prompts)))
+    assert list(mine) == [prompt.prompt_id for prompt in prompts]
+    for prompt_id, answers in mine.items():
+        row = theirs[prompt_id]
         assert isinstance(answers, list)
         greedy = answers[0]
         assert (greedy.index, greedy.seed) == (-1, row["seed"])
@@ -221,6 +251,29 @@ def test_the_number_of_processes_does_not_show(tmp_path, policy):
         context, samples = build_setting(tmp_path / str(processes), policy, processes=processes)
         digests.add(find_or_make(context, generate, samples).artifact.digest)
     assert len(digests) == 1
+
+
+@pytest.mark.slow
+def test_what_is_in_flight_beside_a_prompt_does_not_show(tmp_path, policy):
+    """Float32 on a CPU: to the last bit, whatever shards, their order and what is there already."""
+    context, samples = build_setting(tmp_path / "whole", policy)
+    whole = read_rows(context, find_or_make(context, generate, samples).artifact)
+    other, samples = build_setting(tmp_path / "other", policy, shard_prompts=5)
+    path = other.store.path(samples, "samples.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.take(list(reversed(range(table.num_rows)))), path)
+    request = generate.build_request(other.config)
+    made = make_candidates(other, "1" * 64, request, policy, samples)
+    rows = [
+        row
+        for file in made.files
+        for row in pq.read_table(other.store.folder(made.kind, made.key) / file.path).to_pylist()
+    ]
+    assert sorted(rows, key=find_place) == sorted(whole, key=find_place)
+
+
+def find_place(row: dict[str, Any]) -> tuple[str, int]:
+    return row["prompt_id"], row["index"]
 
 
 @pytest.mark.slow

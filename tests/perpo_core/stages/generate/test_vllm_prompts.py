@@ -100,7 +100,8 @@ def test_a_prompt_begins_once_in_vllm_too(sampled, begun_twice, ids_of):
     assert all(ids[0] == bos_id and ids.count(bos_id) == 1 for ids in ours)
     folder = context.store.folder(candidates.kind, candidates.key)
     used = [json.loads(line) for line in (folder / PROMPT_IDS_FILE).read_text().splitlines()]
-    assert used == [ids for ids in ours if len(ids) < LIMIT] * 2  # sampled and greedy
+    fitting = [ids for ids in ours if len(ids) < LIMIT]
+    assert used == [ids for ids in fitting for _ in ("greedy", "sampled")]
 
 
 def test_what_is_too_long_is_a_counted_drop_and_its_picture_is_answered_about(sampled, ids_of):

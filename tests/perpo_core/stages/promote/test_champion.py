@@ -7,7 +7,7 @@ Sampling, scoring, intervals and gates are the real ones.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,9 +65,12 @@ class SkilledEngine:
             ids = sorted(row["prompt_id"] for row in rows if row["split"] == split)
             self._easy |= set(ids[: round(len(ids) * self._skill / 100)])
 
-    def sample(self, prompts: list[Prompt]) -> list[list[Answer]]:
+    waited_s = 0.0
+
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, list[Answer]]]:
         self._asked.append(self._job.policy.digest)
-        return [self._answer(prompt.prompt_id) for prompt in prompts]
+        for prompt in prompts:
+            yield prompt.prompt_id, self._answer(prompt.prompt_id)
 
     def _answer(self, prompt_id: str) -> list[Answer]:
         text = str(self._truth[prompt_id] + (0 if prompt_id in self._easy else 100))
@@ -79,7 +82,7 @@ class SkilledEngine:
 
 def run_here(patch: pytest.MonkeyPatch, module: str, job: Any, *, on_event: Any, **_: Any) -> None:
     patch.setattr(child, "emit", lambda name, **fields: on_event({"event": name} | fields))
-    child.make_units(job)
+    child.make_shards(job)
 
 
 @pytest.fixture
