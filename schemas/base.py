@@ -53,6 +53,20 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class PixelLimits(Frozen):
+    """What a policy's image processor is held to, pixels of a whole image; None: its own limits."""
+
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+
+    def describe(self) -> dict[str, int]:
+        """What is set: nothing of it in a key where nothing is."""
+        return self.model_dump(exclude_none=True)
+
+
+NO_LIMITS = PixelLimits()
+
+
 class Section(Frozen):
     """A section of the configuration; docstrings under fields become their descriptions."""
 

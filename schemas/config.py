@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import Address, Section, TaskName, refuse_empty
+from schemas.base import Address, PixelLimits, Section, TaskName, refuse_empty
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal[
@@ -92,6 +92,24 @@ class PolicyConfig(Section):
     """Of sampling and training; bfloat16 on a GPU."""
     max_model_len: int = Field(default=512, ge=64, le=131_072)
     """Tokens of prompt (image tokens included) and answer together."""
+    max_pixels: int | None = Field(default=None, ge=784, le=268_435_456)
+    """Largest image that the model is shown, pixels in all, wherever it is asked or trained; larger
+    ones are scaled down by its processor. For those of Qwen2-VL and its successors, Idefics3 and
+    SmolVLM. None: the processor's own limit."""
+    min_pixels: int | None = Field(default=None, ge=784, le=268_435_456)
+    """Smallest one; smaller ones are scaled up. For those of Qwen2-VL and its successors."""
+
+    @model_validator(mode="after")
+    def _check_pixels(self) -> PolicyConfig:
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError(
+                f"min_pixels {self.min_pixels} is more than max_pixels {self.max_pixels}; lower it"
+            )
+        return self
+
+    @property
+    def pixel_limits(self) -> PixelLimits:
+        return PixelLimits(min_pixels=self.min_pixels, max_pixels=self.max_pixels)
 
 
 class GenerateConfig(Section):

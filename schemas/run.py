@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.base import Digest, Frozen, Split, StageName
+from schemas.base import NO_LIMITS, Digest, Frozen, PixelLimits, Split, StageName
 from schemas.config import RefreshConfig
 
 RECORD_VERSION: Final = 2
@@ -97,6 +97,16 @@ class SamplingRequest(Frozen):
     max_model_len: int
     older_policies: list[Digest] = []
     """Policies whose answers may be taken over besides the policy's own, newest first."""
+    pixel_limits: PixelLimits = NO_LIMITS
+    """Of the policy's image processor."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unset_limits(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Where none is set a key says nothing of them, as before there were any."""
+        fields: dict[str, Any] = serialize(self)
+        limits = self.pixel_limits.describe()
+        fields.pop("pixel_limits", None)
+        return {**fields, "pixel_limits": limits} if limits else fields
 
 
 class SampleFiles(Frozen):
@@ -141,6 +151,7 @@ class MeasureJob(Frozen):
     """Questions about one image each."""
     sizes: list[tuple[int, int]]
     """Of images: width and height in pixels."""
+    pixel_limits: PixelLimits = NO_LIMITS
 
 
 class Measured(Frozen):

@@ -37,7 +37,9 @@ def check_lengths(
     sizes = {get_size(config, row) for row in rows}
     chosen = choose_sizes(sizes)
     try:
-        measured = measure(MeasureJob(folder=policy_folder, prompts=prompts, sizes=chosen))
+        limits = config.policy.pixel_limits
+        job = MeasureJob(folder=policy_folder, prompts=prompts, sizes=chosen, pixel_limits=limits)
+        measured = measure(job)
     except ChildFailed as failure:
         last = f": {failure.last_lines[-1]}" if failure.last_lines else ""
         yield Finding("error", f"policy {policy_folder}: its processor {failure.reason}{last}")
@@ -54,6 +56,9 @@ def check_lengths(
         if (extra := image_tokens.get(get_size(config, row))) is not None
     }
     yield from _report_lengths(config, rows, lengths)
+    if limits.describe() and (counted := [tokens for tokens in image_tokens.values() if tokens]):
+        named = " and ".join(f"policy.{name} = {n}" for name, n in limits.describe().items())
+        yield Finding("ok", f"images: with {named} one adds at most {max(counted)} tokens")
     if lengths:
         few = f"; {len(chosen)} of {len(sizes)} image sizes were measured"
         yield Finding(

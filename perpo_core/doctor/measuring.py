@@ -17,6 +17,7 @@ from perpo_core.policy.encoding import (
 from perpo_core.policy.prompts import clean_messages
 from perpo_core.process.child import emit, load_job
 from perpo_core.stages.collect.sources.rows import build_messages
+from schemas.base import PixelLimits
 from schemas.run import Measured, MeasureJob
 
 PROBE = "Where is the 7?"
@@ -32,7 +33,7 @@ def measure(job: MeasureJob) -> Measured:
 
     Where the processor cannot be loaded its image processor may, which refuses images too.
     """
-    processor, problem = load(job.folder)
+    processor, problem = load(job.folder, job.pixel_limits)
     if processor is None:
         refusals = refuse_images(job.folder, job.sizes)
         return Measured(problem=problem, image_tokens=[None] * len(job.sizes), refusals=refusals)
@@ -46,12 +47,12 @@ def measure(job: MeasureJob) -> Measured:
     )
 
 
-def load(folder: Path) -> tuple[Any, str | None]:
+def load(folder: Path, pixel_limits: PixelLimits) -> tuple[Any, str | None]:
     """(processor, None), or (None, why it cannot be loaded)."""
-    from transformers import AutoProcessor
+    from perpo_core.policy.processor import load_processor
 
     try:
-        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+        processor = load_processor(folder, pixel_limits)
     except Exception as error:  # anything a folder of a library's files may hold
         return None, shorten(error)
     if not (hasattr(processor, "tokenizer") and hasattr(processor, "image_processor")):

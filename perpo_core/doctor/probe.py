@@ -161,7 +161,9 @@ def _read_as(
 ) -> ProbeResult | None:
     """None where the policy's image processor does not tell what the format needs."""
     try:
-        build_frame = build_framer(box_format, Path(context.policy.folder))
+        build_frame = build_framer(
+            box_format, Path(context.policy.folder), context.config.policy.pixel_limits
+        )
     except ValueError as reason:
         context.log(f"{box_format} is left out: {reason}")
         return None

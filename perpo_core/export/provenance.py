@@ -17,7 +17,7 @@ from schemas.config import RefreshConfig
 # default comes too.
 NAMED_SETTINGS = {
     "source": ("kind", "max_image_side"),
-    "policy": ("box_format", "dtype", "max_model_len"),
+    "policy": ("box_format", "dtype", "max_model_len", "max_pixels", "min_pixels"),
     "generate": ("num_candidates", "temperature", "top_p", "engine"),
     "score": tuple(TASKS),
     "lists": ("min_gap", "list_size", "drop_duplicates"),

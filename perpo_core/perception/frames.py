@@ -12,17 +12,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perpo_core.perception.boxes import Frame
+from perpo_core.perception.pixel_limits import apply_limits
+from schemas.base import NO_LIMITS, PixelLimits
 
 Framer = Callable[[int, int], Frame]  # (width, height) of the original image, pixels -> Frame
 
 
-def build_framer(box_format: str, policy_folder: Path) -> Framer:
-    """What turns an image size into a Frame, for one policy.
+def build_framer(
+    box_format: str, policy_folder: Path, pixel_limits: PixelLimits = NO_LIMITS
+) -> Framer:
+    """What turns an image size into a Frame, for one policy whose processor has these limits.
 
     Raises ValueError if the format needs the resized size and the policy's processor is not of the
     Qwen2-VL family.
     """
-    return _build_qwen_framer(policy_folder) if needs_policy(box_format) else Frame
+    if not needs_policy(box_format):
+        return Frame
+    return _build_qwen_framer(policy_folder, pixel_limits)
 
 
 def needs_policy(box_format: str) -> bool:
@@ -30,7 +36,7 @@ def needs_policy(box_format: str) -> bool:
     return box_format == "pixels_resized"
 
 
-def _build_qwen_framer(policy_folder: Path) -> Framer:
+def _build_qwen_framer(policy_folder: Path, pixel_limits: PixelLimits) -> Framer:
     processor_type = _load_processor_type(policy_folder)
     if not processor_type.startswith("Qwen2VLImageProcessor"):
         raise ValueError(
@@ -45,6 +51,7 @@ def _build_qwen_framer(policy_folder: Path) -> Framer:
     )
 
     processor = Qwen2VLImageProcessorPil.from_pretrained(policy_folder, local_files_only=True)
+    apply_limits(processor, pixel_limits)
     factor = processor.patch_size * processor.merge_size
     least, most = processor.size["shortest_edge"], processor.size["longest_edge"]  # pixels in all
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perpo_core.perception.boxes import Frame
+from perpo_core.perception.frames import needs_policy
 from perpo_core.perception.rewards import Reading, RewardResult, Target
 from perpo_core.perception.tasks import TASKS
 from schemas.base import TaskName
@@ -19,7 +20,10 @@ def describe_judging(config: RefreshConfig, reading: int) -> dict[str, Any]:
     `reading` is READING, or an earlier one that reads a policy's answers alike.
     """
     settings = config.score.model_dump(exclude={"workers"})
-    return {**settings, "box_format": config.policy.box_format, "reading": reading}
+    box_format = config.policy.box_format
+    # The limits of the image processor, where boxes count the pixels of what it made.
+    limits = config.policy.pixel_limits.describe() if needs_policy(box_format) else {}
+    return {**settings, **limits, "box_format": box_format, "reading": reading}
 
 
 def score_text(

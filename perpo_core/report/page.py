@@ -158,7 +158,8 @@ def _load_cards(
 def _build_album(store: Store, run: RunRecord, samples: SampleSet | None) -> Album:
     source, box_format = run.config.source, run.config.policy.box_format
     limit = source.max_image_megapixels if isinstance(source, JsonlSource) else MAX_MEGAPIXELS
-    build_frame = build_framer(box_format, store.resolve(run.policy_folder))
+    folder, pixel_limits = store.resolve(run.policy_folder), run.config.policy.pixel_limits
+    build_frame = build_framer(box_format, folder, pixel_limits)
     images = Images(store.paths(samples, PREFIX)) if samples else None
     return Album(box_format, build_frame, limit, images)
 

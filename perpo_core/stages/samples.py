@@ -87,7 +87,10 @@ class ScorableSamples(SamplesByPrompt):
 
     def __init__(self, context: StageContext, samples: SampleSet, split: Split) -> None:
         super().__init__(context.store, samples, split, SAMPLE_COLUMNS)
-        self._build_frame = build_framer(context.config.policy.box_format, context.policy.folder)
+        policy = context.config.policy
+        self._build_frame = build_framer(
+            policy.box_format, context.policy.folder, policy.pixel_limits
+        )
 
     def build(self, prompt_ids: Iterable[str]) -> dict[str, list[ScorableSample]]:
         """prompt_id -> its samples, in order of sample_id.

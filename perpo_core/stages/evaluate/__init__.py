@@ -150,7 +150,9 @@ def _score_answers(
 ) -> Iterator[dict[str, Any]]:
     """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
     config = context.config
-    build_frame = build_framer(config.policy.box_format, context.policy.folder)
+    build_frame = build_framer(
+        config.policy.box_format, context.policy.folder, config.policy.pixel_limits
+    )
     for path in context.store.paths(candidates):
         for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
             for sample in by_prompt.get(answer["prompt_id"], []):

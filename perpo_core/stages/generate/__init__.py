@@ -46,6 +46,7 @@ def build_sampling_request(
         dtype=config.policy.dtype,
         max_model_len=config.policy.max_model_len,
         older_policies=list(older_policies),
+        pixel_limits=config.policy.pixel_limits,
     )
 
 

@@ -26,6 +26,7 @@ from perpo_core.policy.encoding import (
     encode_unexpanded,
     shorten,
 )
+from perpo_core.policy.processor import load_processor
 from perpo_core.policy.prompts import Prompt
 from perpo_core.policy.refusals import BY_ENGINE, TOO_LONG, Refusal
 from perpo_core.stages.generate.packed_tensors import pack, unpack
@@ -91,7 +92,6 @@ class _Preparer:
 
     def __init__(self, job: SamplingJob, vllm_config: Any) -> None:
         import torch
-        from transformers import AutoProcessor
         from vllm.renderers import renderer_from_config
 
         torch.set_num_threads(1)
@@ -99,7 +99,7 @@ class _Preparer:
         vllm_config.model_config.multimodal_config.mm_processor_cache_gb = CACHE_GB
         self._model_config = vllm_config.model_config
         self._renderer = renderer_from_config(vllm_config)
-        self._processor = AutoProcessor.from_pretrained(job.policy.folder, trust_remote_code=False)
+        self._processor = load_processor(job.policy.folder, job.request.pixel_limits)
         self._limit = job.request.max_model_len
         self._is_compared = False
 

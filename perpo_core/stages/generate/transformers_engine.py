@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
+from perpo_core.policy.processor import load_processor
 from perpo_core.policy.prompts import Prompt
 from perpo_core.policy.refusals import Refusal
 from perpo_core.stages.generate.engine import GREEDY_INDEX, Answer, Outcome
@@ -29,7 +30,7 @@ class TransformersEngine:
     def __init__(self, job: SamplingJob) -> None:
         torch.set_num_threads(job.threads)
         self._request = job.request
-        self._processor = AutoProcessor.from_pretrained(job.policy.folder, trust_remote_code=False)
+        self._processor = load_processor(job.policy.folder, job.request.pixel_limits)
         dtype = getattr(torch, job.request.dtype)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = AutoModelForImageTextToText.from_pretrained(job.policy.folder, dtype=dtype)

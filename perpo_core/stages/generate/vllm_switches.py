@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from perpo_core.policy.processor import find_size_override
 from schemas.run import SamplingJob
 
 
@@ -31,6 +32,7 @@ def build_engine_args(job: SamplingJob) -> Any:
         disable_log_stats=True,
         # Images arrive prepared, each once for all answers about it.
         mm_processor_cache_gb=0,
+        mm_processor_kwargs=find_size_override(job.policy.folder, request.pixel_limits),
         **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
     )
 

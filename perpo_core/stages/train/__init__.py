@@ -65,6 +65,7 @@ def compute_key(
         "policy_digest": policy.digest,
         "base_digest": references.base.digest if references.base else None,
         "extra_reference_digests": [ref.digest for ref in references.extra],
+        **config.policy.pixel_limits.describe(),
     }
     key = compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
     return Asked(key, references)

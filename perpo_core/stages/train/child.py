@@ -72,7 +72,9 @@ def load_model(job: TrainJob, policy: PolicyRef) -> tuple[ListPolicy, Any]:
     """
     config = job.config
     torch.manual_seed(config.train.seed)
-    model, processor = load_for_training(policy, config.policy.dtype, config.train, choose_device())
+    model, processor = load_for_training(
+        policy, config.policy.dtype, config.train, choose_device(), config.policy.pixel_limits
+    )
     require_unchanged(policy)  # what was loaded is what was hashed
     return choose_trained(model, config.train), processor
 

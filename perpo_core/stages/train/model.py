@@ -19,8 +19,9 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig
 
+from perpo_core.policy.processor import load_processor
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.parts import (
     PROJECTORS,
@@ -29,6 +30,7 @@ from perpo_core.stages.train.parts import (
     find_language_linears,
     name_part,
 )
+from schemas.base import NO_LIMITS, PixelLimits
 from schemas.run import PolicyRef
 from schemas.train_config import TrainConfig
 
@@ -39,7 +41,9 @@ WEIGHT_FILES = (
 )  # fmt: skip
 
 
-def load_policy(folder: Path, dtype: str, **options: Any) -> tuple[Any, Any]:
+def load_policy(
+    folder: Path, dtype: str, pixel_limits: PixelLimits = NO_LIMITS, **options: Any
+) -> tuple[Any, Any]:
     """(model, processor) of a policy folder; safetensors only, no code of the folder is run."""
     model = AutoModelForImageTextToText.from_pretrained(
         folder,
@@ -49,15 +53,19 @@ def load_policy(folder: Path, dtype: str, **options: Any) -> tuple[Any, Any]:
         trust_remote_code=False,
         **options,
     )
-    return model, AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    return model, load_processor(folder, pixel_limits)
 
 
 def load_for_training(
-    policy: PolicyRef, dtype: str, config: TrainConfig, device: torch.device
+    policy: PolicyRef,
+    dtype: str,
+    config: TrainConfig,
+    device: torch.device,
+    pixel_limits: PixelLimits = NO_LIMITS,
 ) -> tuple[Any, Any]:
     """load_policy on a device; with `quantize`, the language model's linear layers in 4 bits."""
     if config.quantize == "none":
-        model, processor = load_policy(policy.folder, dtype)
+        model, processor = load_policy(policy.folder, dtype, pixel_limits)
         return model.to(device), processor
     quantization = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -67,7 +75,11 @@ def load_for_training(
         llm_int8_skip_modules=[f"model.{name}" for name in (*PROJECTORS, *TOWERS)] + ["lm_head"],
     )
     model, processor = load_policy(
-        policy.folder, dtype, quantization_config=quantization, device_map={"": device}
+        policy.folder,
+        dtype,
+        pixel_limits,
+        quantization_config=quantization,
+        device_map={"": device},
     )
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

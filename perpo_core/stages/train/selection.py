@@ -51,7 +51,9 @@ class SelectionReward:
         self._config = config
         self._tokenizer = processor.tokenizer
         self._banned_ids = find_banned_ids(processor.tokenizer)
-        build_frame = build_framer(config.policy.box_format, policy_folder)
+        build_frame = build_framer(
+            config.policy.box_format, policy_folder, config.policy.pixel_limits
+        )
         self._samples: list[ScorableSample] = []
         self._prompts: list[EncodedPrompt] = []
         self.refusals: dict[str, Refusal] = {}

@@ -32,13 +32,14 @@ FILE = "logps.parquet"
 def compute_key(
     config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
 ) -> str:
-    """Lists, reference, precision, crops."""
+    """Lists, reference, precision, crops, limits of images."""
     train = config.train
     settings = {
         "policy_digest": reference.digest,
         "dtype": config.policy.dtype,
         "quantize": train.quantize,
         "crop_seed": train.seed if crops else None,
+        **config.policy.pixel_limits.describe(),
     }
     return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
 
