@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from transformers import AutoTokenizer
 
@@ -20,19 +20,19 @@ MODULE = "tests.benchmarks.scale_engine"
 class BoxEngine:
     """Some of a prompt's answers are close to the middle of the image, the others anywhere."""
 
+    waited_s = 0.0
+
     def __init__(self, job: SamplingJob) -> None:
         self._request = job.request
         self._tokenizer = AutoTokenizer.from_pretrained(job.policy.folder)
 
-    def sample(self, prompts: Sequence[Prompt]) -> list[Outcome]:
-        seeds = [derive_seed(self._request.seed, prompt.prompt_id) for prompt in prompts]
-        num = self._request.num_candidates
-        texts = [text for seed in seeds for text in draw_boxes(seed, num)]
-        ids = iter(self._tokenizer([text + END for text in texts])["input_ids"])
-        drawn = iter(texts)
-        return [
-            [self._answer(g, next(drawn), next(ids), seed) for g in range(num)] for seed in seeds
-        ]
+    def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
+        for prompt in prompts:
+            seed = derive_seed(self._request.seed, prompt.prompt_id)
+            texts = draw_boxes(seed, self._request.num_candidates)
+            ids_G = self._tokenizer([text + END for text in texts])["input_ids"]
+            answers = zip(texts, ids_G, strict=True)
+            yield prompt.prompt_id, [self._answer(g, *each, seed) for g, each in enumerate(answers)]
 
     def _answer(self, index: int, text: str, ids: list[int], seed: int) -> Answer:
         return Answer(index, text, ids, [-0.5] * len(ids), "stop", seed)
