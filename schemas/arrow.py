@@ -143,7 +143,7 @@ EXPORTED_LISTS = pa.schema(
     }
 )
 
-# One row a list, in the order of the preferences it belongs to.
+# One row a list, in the order of the part of the lists that it belongs to.
 REFERENCES = pa.schema(
     [
         ("sample_id", pa.string()),

@@ -173,7 +173,10 @@ class PreferenceSet(Artifact):
 
 
 class ReferenceSet(Artifact):
-    """logps.parquet: every list's answers under one frozen model (schemas.arrow.REFERENCES)."""
+    """part-*.parquet: the answers of the lists under one frozen model (schemas.arrow.REFERENCES).
+
+    A part for each of the lists' own.
+    """
 
     kind: Literal["references"] = "references"
     policy_digest: Digest

@@ -178,13 +178,19 @@ class ReferenceJob(Frozen):
     crops: bool
     """Of the lists' crops instead of the lists."""
     key: Digest
-    file: Path
-    """Where the table lies, or where the child writes it."""
-    known: bool
+    parts: list[Path | None]
+    """Of each part of the lists, where the store has its log-probabilities; None: nowhere yet."""
+    folder: Path
+    """Where the child writes the others."""
 
     @property
     def content(self) -> str:
         return "crops" if self.crops else "lists"
+
+    def list_paths(self) -> list[Path]:
+        """Where each part lies, or will."""
+        own = (self.folder / f"part-{number:05d}.parquet" for number in range(len(self.parts)))
+        return [known or path for known, path in zip(self.parts, own, strict=True)]
 
 
 class TrainJob(Frozen):

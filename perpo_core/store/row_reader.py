@@ -40,6 +40,12 @@ class RowReader:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    @property
+    def spans(self) -> list[range]:
+        """The numbers of each file's rows."""
+        ends = list(accumulate(footer.num_rows for footer in self._footers))
+        return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
     def read(self, number: int) -> dict[str, Any]:
         """The row of that number, from 0; raises IndexError where there is none."""
         group, row = self._find(number)
@@ -71,9 +77,14 @@ class RowReader:
         return found
 
     def iterate_column(self, name: str) -> Iterator[Any]:
-        """All values of a column, read for that alone, file by file."""
+        """All values of a column, read for that alone, file by file.
+
+        Also of a field in it, by its path in the file, such as responses.list.element.logp.
+        """
         for path in self._paths:
-            yield from pq.read_table(path, columns=[name])[name].to_pylist()
+            with pq.ParquetFile(path) as file:
+                column = file.read(columns=[name])[name.partition(".")[0]]
+            yield from column.to_pylist()
 
     def _decode_group(self, group: int) -> pa.Table:
         number, inner = self._groups[group]

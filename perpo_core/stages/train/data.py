@@ -64,13 +64,19 @@ class RankedLists(Dataset[RankedList]):
             self.crops[index] if self.crops is not None else None,
         )
 
+    @property
+    def spans(self) -> list[range]:
+        """The numbers of each part's lists."""
+        return self._rows.spans
+
     def read_id(self, index: int) -> str:
         """The list's sample_id."""
         return self._ids[index]
 
-    def read_sampled_logps(self, index: int) -> list[float]:
-        """Log-probabilities of the list's answers under the policy that sampled them, nats."""
-        return [response["logp"] for response in self.load_row(index)["responses"]]
+    def read_sampled_logps(self) -> list[list[float]]:
+        """Log-probabilities of every list's answers under the policy that sampled them, nats."""
+        responses_P = self._rows.iterate_column("responses.list.element.logp")
+        return [[response["logp"] for response in responses] for responses in responses_P]
 
     def load_row(self, index: int) -> dict[str, Any]:
         """The row of schemas.arrow.PREFERENCES."""
@@ -92,6 +98,11 @@ class CroppedLists(Dataset[RankedList]):
 
     def __len__(self) -> int:
         return len(self._lists)
+
+    @property
+    def spans(self) -> list[range]:
+        """As of the lists."""
+        return self._lists.spans
 
     def read_id(self, index: int) -> str:
         """The sample_id of the list it is the crop of."""

@@ -1,9 +1,10 @@
 """Log-probabilities of every answer under the frozen references: computed once, kept, verified.
 
-Each table is a file of one row a list, in the lists' order. The parent keeps it in the store under
-what it depends on (perpo_core.stages.train.sidecars), so that another beta, objective or learning
-rate trains on the same numbers without a reference forward. A kept table is compared with a live
-forward on a few lists before anything trains on it.
+A table has a part for each part of the lists, one row a list in their order. The parent keeps it in
+the store under what it depends on (perpo_core.stages.train.sidecars), so that another beta,
+objective or learning rate trains on the same numbers without a reference forward, and a restart or
+a few new lists cost what is not there. Kept parts are compared with a live forward on a few lists
+before anything trains on them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from perpo_core.process.child import emit
 from perpo_core.stages.train.budget import choose_count, split_by_tokens
 from perpo_core.stages.train.data import CroppedLists, RankedLists, collate_lists
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.stages.train.ranks import gather, gather_turns, get_rank, take_turns
+from perpo_core.stages.train.ranks import gather, get_rank, take_turns
 from perpo_core.store.atomic import temporary_beside
 from schemas.arrow import REFERENCES
 from schemas.run import ReferenceJob
@@ -43,43 +44,56 @@ class References:
 
     def attach(self, lists: Lists, job: ReferenceJob, load: Callable[[], ListPolicy]) -> list[Any]:
         """The table of a reference: rows of log-probabilities, nats; `load` gives its model."""
-        # A table may also be there of a training that was killed before it was committed. The first
-        # process looks: between the looks of two it may come to be.
-        if job.known or gather(job.file.is_file() if get_rank() == 0 else None)[0]:
-            rows, model = read_table(job.file, lists), load()
-            self._verify(lists, rows, model, str(job.file))
-            self._tell(job, model)
-            return rows
-        emit("log", message=f"reference log-probabilities of {len(lists)} {job.content} under "
-             f"{job.policy.folder}")  # fmt: skip
+        paths = job.list_paths()
+        # Some may be there of a training that was killed before its commit. The first process
+        # looks: between the looks of two one may come to be.
+        there = gather([path.is_file() for path in paths] if get_rank() == 0 else [])[0]
+        missing = [number for number, found in enumerate(there) if not found]
         model = load()
-        rows = self.compute(lists, model)
-        if get_rank() == 0:
-            write_table(job.file, lists, rows)
+        self._make(lists, job, missing, model)
+        rows = read_table(paths, lists)
+        if any(there):
+            self._verify(lists, rows, model, str(paths[there.index(True)].parent))
         self._tell(job, model)
         return rows
 
+    def _make(
+        self, lists: Lists, job: ReferenceJob, missing: Sequence[int], model: ListPolicy
+    ) -> None:
+        """Compute and write parts, each process its share of them."""
+        spans, paths = lists.spans, job.list_paths()
+        num_lists = sum(len(spans[number]) for number in missing)
+        if num_lists:
+            emit("log", message=f"reference log-probabilities of {num_lists} {job.content} under "
+                 f"{job.policy.folder}")  # fmt: skip
+        mine = take_turns(missing)
+        for done, number in enumerate(mine):
+            write_part(
+                paths[number], lists, spans[number], self.compute(lists, spans[number], model)
+            )
+            emit(
+                "progress", done=num_lists * (done + 1) // len(mine), total=num_lists, unit="lists"
+            )
+        gather(None)  # all are there before any is read
+
     def _tell(self, job: ReferenceJob, model: ListPolicy) -> None:
         """Have the parent commit a table that the store does not know."""
-        if get_rank() == 0 and not job.known:
+        if get_rank() == 0 and None in job.parts:
             emit("reference", name=job.name, device=str(model.device))
 
-    def compute(self, lists: Lists, model: ListPolicy) -> list[list[float]]:
-        """The rows of all lists, each process its share, in batches as training's."""
-        numbers = take_turns(range(len(lists)))
+    def compute(self, lists: Lists, numbers: Sequence[int], model: ListPolicy) -> list[list[float]]:
+        """The rows of some lists, in batches as training's."""
         size, count = self._config.micro_batch_lists, choose_count(model.base)
         rows: list[list[float]] = []
         for start in range(0, len(numbers), size):
             members = [lists[i] for i in numbers[start : start + size]]
             for part in split_by_tokens(members, self._config.micro_batch_tokens, count):
                 rows += compute_rows(model, part, self._pad_id)
-            done = min((start + size) * len(lists) // max(len(numbers), 1), len(lists))
-            emit("progress", done=done, total=len(lists), unit="lists")
-        return gather_turns(rows)
+        return rows
 
     def take_sampled(self, lists: RankedLists, load: Callable[[], ListPolicy]) -> list[list[float]]:
         """What the sampler said of its own answers, and how far that is from training's forward."""
-        rows = [lists.read_sampled_logps(i) for i in range(len(lists))]
+        rows = lists.read_sampled_logps()
         largest = self._measure(lists, rows, load())
         emit("log", message=f"the sampler's log-probabilities are the reference; they differ from "
              f"a live forward by at most {largest:.2g} nats an answer")  # fmt: skip
@@ -118,19 +132,23 @@ def compute_rows(model: ListPolicy, members: Sequence[Any], pad_id: int) -> list
     return [logps_G[mask_G].tolist() for logps_G, mask_G in pairs]
 
 
-def write_table(path: Path, lists: Lists, rows: Sequence[Sequence[float]]) -> None:
+def write_part(
+    path: Path, lists: Lists, numbers: Sequence[int], rows: Sequence[Sequence[float]]
+) -> None:
     """One row a list: its sample_id and the log-probabilities of its answers."""
-    ids = [lists.read_id(i) for i in range(len(lists))]
+    ids = [lists.read_id(i) for i in numbers]
     with temporary_beside(path) as temporary:
         pq.write_table(pa.table({"sample_id": ids, "logps": rows}, schema=REFERENCES), temporary)
 
 
-def read_table(path: Path, lists: Lists) -> list[list[float]]:
-    """The rows of a table; raises ValueError if it is of other lists."""
-    table = pq.read_table(path, schema=REFERENCES)
-    if table["sample_id"].to_pylist() != [lists.read_id(i) for i in range(len(lists))]:
-        raise ValueError(f"{path} holds other lists than are trained on; remove it")
-    rows: list[list[float]] = table["logps"].to_pylist()
+def read_table(paths: Sequence[Path], lists: Lists) -> list[list[float]]:
+    """The rows of a table; raises ValueError if a part is of other lists."""
+    rows: list[list[float]] = []
+    for path, numbers in zip(paths, lists.spans, strict=True):
+        table = pq.read_table(path, schema=REFERENCES)
+        if table["sample_id"].to_pylist() != [lists.read_id(i) for i in numbers]:
+            raise ValueError(f"{path} holds other lists than are trained on; remove it")
+        rows += table["logps"].to_pylist()
     return rows
 
 

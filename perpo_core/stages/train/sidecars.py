@@ -1,9 +1,10 @@
 """Reference log-probabilities as artifacts of their own: what they are keyed by, and their commit.
 
-    <store>/references/<key>/logps.parquet     one row a list (schemas.arrow.REFERENCES)
+    <store>/references/<key>/part-00000.parquet     one row a list (schemas.arrow.REFERENCES)
 
 A key covers the lists, the reference's content, the precision it is computed in and, for crops,
 how they are drawn: nothing else of the train section, so that changing it leaves the table valid.
+A part depends on its part of the lists alone: where data grow, only new parts are computed.
 """
 
 from __future__ import annotations
@@ -12,36 +13,51 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from perpo_core.policy.resolve import resolve_base, resolve_references
+from perpo_core.stages.earlier import find_shared_parts
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.atomic import temporary_beside
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
-from perpo_core.store.workspace import describe_file
-from schemas.artifact import Counts, PreferenceSet, ReferenceSet
+from perpo_core.store.workspace import Workspace
+from schemas.artifact import Counts, FileRef, PreferenceSet, ReferenceSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, ReferenceJob
 
 KIND = "references"
-VERSION = 2
-FILE = "logps.parquet"
+VERSION = 3
 
 
 def compute_key(
     config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
 ) -> str:
     """Lists, reference, precision, crops, limits of images."""
+    settings = _list_settings(config, reference, crops)
+    return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
+
+
+def _list_settings(config: RefreshConfig, reference: PolicyRef, crops: bool) -> dict[str, Any]:
+    """All that the log-probabilities of given lists depend on."""
     train = config.train
-    settings = {
+    return {
         "policy_digest": reference.digest,
         "dtype": config.policy.dtype,
         "quantize": train.quantize,
         "crop_seed": train.seed if crops else None,
         **config.policy.pixel_limits.describe(),
     }
-    return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
+
+
+def _identify_parts(
+    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
+) -> dict[str, object]:
+    """Name of a part -> what it is made of, in whatever set."""
+    settings = _list_settings(config, reference, crops)
+    parts = [file for file in preferences.files if file.path.startswith("part-")]
+    return {file.path: [KIND, VERSION, settings, file.sha256] for file in parts}
 
 
 @dataclass(frozen=True)
@@ -90,21 +106,35 @@ def _build_job(
 ) -> ReferenceJob:
     key = compute_key(context.config, preferences, reference, crops)
     found = context.store.find(KIND, key, context.log)
+    if found:
+        parts: list[Path | None] = list(context.store.paths(found))
+    else:
+        shared = _share(context, preferences, key, reference, crops)
+        parts = [context.store.root / KIND / f.home if f and f.home else None for f in shared]
     name = f"{name}-crops" if crops else name
-    file = context.store.path(found, FILE) if found else folder / f"{key}.parquet"
     return ReferenceJob(
-        name=name, policy=reference, crops=crops, key=key, file=file, known=found is not None
+        name=name, policy=reference, crops=crops, key=key, parts=parts, folder=folder / key
     )
+
+
+def _share(
+    context: StageContext, preferences: PreferenceSet, key: str, reference: PolicyRef, crops: bool
+) -> list[FileRef | None]:
+    """Of each part of the lists, what an earlier table says of the very same."""
+    # A training that is made anew asks for the same numbers.
+    earlier = find_shared_parts(replace(context, force=False), KIND, key)
+    made_of = _identify_parts(context.config, preferences, reference, crops)
+    return [earlier.find(name, each) for name, each in made_of.items()]
 
 
 def commit(
     context: StageContext, preferences: PreferenceSet, job: ReferenceJob, device: str
 ) -> ReferenceSet:
-    """Copy a table that the child has written into the store; the one there, if it has it.
+    """Copy what the child has written into the store; the table there, if it has it.
 
     What the child wrote stays where a restart finds it. Two trainings may share a table.
     """
-    own = replace(context, force=False)  # a training that is made anew asks for the same table
+    own = replace(context, force=False)
     committed: ReferenceSet = own.make_alone(
         KIND, job.key, lambda: _make(own, preferences, job, device)
     )[0]
@@ -116,17 +146,22 @@ def _make(
 ) -> ReferenceSet:
     started = time.monotonic()
     workspace = context.open_workspace(KIND, job.key)
-    with temporary_beside(workspace.folder / FILE) as temporary:
-        shutil.copyfile(job.file, temporary)
+    made_of = _identify_parts(context.config, preferences, job.policy, job.crops)
+    shared = _share(context, preferences, job.key, job.policy, job.crops)
+    files = [
+        file or _copy(workspace, path, *each)
+        for file, path, each in zip(shared, job.list_paths(), made_of.items(), strict=True)
+    ]
     num_lists = sum(preferences.num_lists.values())
-    files = [describe_file(workspace.folder / FILE, FILE, num_rows=num_lists)]
     config = context.config
     return ReferenceSet(
         stage="train",
         key=job.key,
         digest=compute_digest(files),
         files=files,
-        counts=Counts(num_in=num_lists, num_kept=num_lists),
+        counts=Counts(
+            num_in=num_lists, num_kept=num_lists, num_reused=sum(f.num_reused for f in files)
+        ),
         parents=as_parents(preferences),
         producer=describe_producer(config.train.seed, config.train.threads, device),
         created_at=utc_now(),
@@ -135,3 +170,9 @@ def _make(
         policy_digest=job.policy.digest,
         crops=job.crops,
     )
+
+
+def _copy(workspace: Workspace, path: Path, name: str, made_of: object) -> FileRef:
+    with temporary_beside(workspace.folder / name) as temporary:
+        shutil.copyfile(path, temporary)
+    return workspace.finish_part(workspace.describe_table(name), made_of)

@@ -42,6 +42,18 @@ def test_a_column_is_read_alone(parts: list[Path]) -> None:
     assert list(RowReader(parts, ["text"]).iterate_column("number")) == list(range(40))
 
 
+def test_a_field_in_a_column_is_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "nested.parquet"
+    pq.write_table(pa.table({"answers": [[{"logp": -1.0, "text": "a"}], []]}), path)
+    values = RowReader([path], ["answers"]).iterate_column("answers.list.element.logp")
+    assert list(values) == [[{"logp": -1.0}], []]
+
+
+def test_each_file_spans_its_rows(parts: list[Path]) -> None:
+    spans = RowReader(parts, ["number"]).spans
+    assert spans == [range(0, 11), range(11, 11), range(11, 12), range(12, 40)]
+
+
 @pytest.mark.parametrize("number", [-1, 40])
 def test_there_is_no_row_beyond_the_last(parts: list[Path], number: int) -> None:
     with pytest.raises(IndexError, match="there are 40 rows"):

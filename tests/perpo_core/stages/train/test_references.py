@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,9 +18,10 @@ from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
 from perpo_core.stages.train import child, references, sidecars
 from perpo_core.stages.train.data import RankedLists
-from perpo_core.stages.train.references import References, read_table, write_table
+from perpo_core.stages.train.references import References, read_table, write_part
 from perpo_core.store.store import Store
-from perpo_core.store.workspace import describe_file
+from perpo_core.store.workspace import Workspace
+from schemas.arrow import REFERENCES
 from schemas.config import PolicyConfig
 from schemas.run import PolicyRef, ReferenceJob
 from schemas.train_config import TrainConfig
@@ -67,7 +69,7 @@ def test_another_beta_trains_on_the_same_numbers(tmp_path, policy, processor):
     tables = list((first.store.root / "references").iterdir())
     assert len(tables) == 1
     [table] = tables
-    rows = pq.read_table(table / "logps.parquet").to_pylist()
+    rows = pq.read_table(table / "part-00000.parquet").to_pylist()
     assert len(rows) == NUM_LISTS and all(logp < 0 for row in rows for logp in row["logps"])
     _, _, said = run_stage(tmp_path / "store", policy, processor, conditional_weight=1.0)
     assert any("reference log-probabilities of 7 crops under" in line for line in said)
@@ -78,31 +80,35 @@ def test_two_trainings_that_share_a_table_do_not_damage_it(trainable, tmp_path, 
     """The second one's commit comes between the first one's hash and its commit."""
     context, _, preferences = trainable
     context = replace(context, store=Store(tmp_path / "store"))
-    jobs = [replace_file(context, preferences, tmp_path / name) for name in ("first", "second")]
+    jobs = [write_table(context, preferences, tmp_path / name) for name in ("first", "second")]
     assert jobs[0].key == jobs[1].key
 
-    def describe_and_meet(*arguments: Any, **options: Any) -> Any:
-        described = describe_file(*arguments, **options)
+    def describe_and_meet(*arguments: Any) -> Any:
+        described = real(*arguments)
         if not second:
             second.append(pool.submit(sidecars.commit, context, preferences, jobs[1], "cpu"))
             wait(second, timeout=1)
         return described
 
     second: list[Any] = []
-    monkeypatch.setattr("perpo_core.stages.train.sidecars.describe_file", describe_and_meet)
+    real = Workspace.describe_table
+    monkeypatch.setattr(Workspace, "describe_table", describe_and_meet)
     with ThreadPoolExecutor(1) as pool:
         first = sidecars.commit(context, preferences, jobs[0], "cpu")
         assert second[0].result(20) == first
     found = context.store.find("references", jobs[0].key, pytest.fail)
-    assert context.store.path(found, sidecars.FILE).read_bytes() == b"first"
-    assert all(job.file.is_file() for job in jobs), "a restart finds them"
+    [path] = context.store.paths(found)
+    assert pq.read_table(path)["sample_id"].to_pylist() == ["first"]
+    assert all(path.is_file() for job in jobs for path in job.list_paths()), "a restart finds them"
 
 
-def replace_file(context: Any, preferences: Any, folder: Path) -> ReferenceJob:
+def write_table(context: Any, preferences: Any, folder: Path) -> ReferenceJob:
     """The job of the first table, as a child leaves it; its content tells whose it is."""
     job = sidecars.list_jobs(context, preferences, folder, sidecars.resolve(context.config))[0]
-    job.file.parent.mkdir()
-    job.file.write_bytes(folder.name.encode())
+    [path] = job.list_paths()
+    path.parent.mkdir(parents=True)
+    rows = pa.table({"sample_id": [folder.name], "logps": [[-1.0]]}, schema=REFERENCES)
+    pq.write_table(rows, path)
     return job
 
 
@@ -117,17 +123,17 @@ def table(trainable, policy, processor, tmp_path, training_events) -> Any:
     model, _ = child.load_model(job, job.policy)
     lists = RankedLists(job.lists, job.samples.packs, processor)
     made = References(processor.tokenizer.pad_token_id, "float32", config)
-    rows = made.compute(lists, model)
+    rows = made.compute(lists, range(NUM_LISTS), model)
     known = ReferenceJob(
-        name="start", policy=policy, crops=False, key="a" * 64, known=True,
-        file=tmp_path / "logps.parquet",
+        name="start", policy=policy, crops=False, key="a" * 64,
+        parts=[tmp_path / "part-00000.parquet"], folder=tmp_path,
     )  # fmt: skip
     return made, lists, rows, known, model
 
 
 def test_a_table_is_read_as_it_was_written(table):
     made, lists, rows, known, model = table
-    write_table(known.file, lists, rows)
+    write_part(known.parts[0], lists, range(NUM_LISTS), rows)
     assert made.attach(lists, known, lambda: model) == rows
     assert made.largest_difference_nats < 1e-3
 
@@ -136,17 +142,17 @@ def test_a_table_is_read_as_it_was_written(table):
 def test_a_table_that_is_not_what_the_model_says_is_refused(table, damage):
     made, lists, rows, known, model = table
     rows[NUM_LISTS - 1][0] += damage
-    write_table(known.file, lists, rows)
-    with pytest.raises(ValueError, match=f"{known.file} differs from a live forward"):
+    write_part(known.parts[0], lists, range(NUM_LISTS), rows)
+    with pytest.raises(ValueError, match=f"{known.folder} differs from a live forward"):
         made.attach(lists, known, lambda: model)
 
 
 def test_a_table_of_other_lists_is_refused(table, monkeypatch):
     _, lists, rows, known, _ = table
-    write_table(known.file, lists, rows)
+    write_part(known.parts[0], lists, range(NUM_LISTS), rows)
     monkeypatch.setattr(lists, "read_id", lambda i: f"other-{i}")
     with pytest.raises(ValueError, match="holds other lists"):
-        read_table(known.file, lists)
+        read_table(known.parts, lists)
 
 
 # The sampler's own
@@ -183,7 +189,7 @@ def test_the_base_as_reference(trainable, other_policy, tmp_path, training_event
     model, processor = child.load_model(job, other_policy)
     expected = References(processor.tokenizer.pad_token_id, "float32", job.config.train)
     lists = trainer.train_dataset
-    assert lists.ref_logps_PG == expected.compute(lists, model)
+    assert lists.ref_logps_PG == expected.compute(lists, range(len(lists)), model)
     trainer.train()
     assert read_points(trainer)[0]["loss"] != pytest.approx(LN2, abs=1e-3)
 
