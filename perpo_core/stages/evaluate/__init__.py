@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +43,9 @@ __all__ = ["KIND", "VERSION", "compute_key", "list_metrics", "run"]
 KIND = "evaluation"
 VERSION = 3
 SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
+PREDICTIONS_FILE = "predictions.parquet"
+MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in ("text", "error")]
+BATCH_ROWS = 1 << 12
 
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
@@ -75,13 +79,13 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
     by_prompt = _load_samples(context, samples)
     answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
-    rows = [
+    rows = (
         row
         for name, candidates in (("base", base), ("trained", trained))
         for row in _score_answers(context, answered, candidates, name)
-    ]
-    predictions = pa.Table.from_pylist(rows, schema=PREDICTIONS)
-    files = [workspace.write_table("predictions.parquet", predictions)]
+    )
+    files = [workspace.write_batches(PREDICTIONS_FILE, PREDICTIONS, _batch(rows))]
+    predictions = pq.read_table(workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS)
     left_out = {
         sample["sample_id"]: refusal
         for prompt, refusal in refusals.items()
@@ -96,7 +100,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         key=key,
         digest=compute_digest(files),
         files=files,
-        counts=_count(len(rows), left_out, context.config),
+        counts=_count(predictions.num_rows, left_out, context.config),
         parents=as_parents(samples, checkpoint, base, trained),
         producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
                                    base.producer.engine),
@@ -107,6 +111,11 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         validation=validation,
         headroom_closed=headroom,
     )  # fmt: skip
+
+
+def _batch(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    while held := list(islice(rows, BATCH_ROWS)):
+        yield pa.RecordBatch.from_pylist(held, PREDICTIONS)
 
 
 def _answer(
