@@ -135,6 +135,8 @@ class SamplingJob(Frozen):
     rank: int = 0
     """Of `world` children, for its share of the GPUs and its log."""
     world: int = 1
+    profile: Path | None = None
+    """Folder for a profile of its first steps; None: none is taken."""
     threads: int
     loader_workers: int = 1
     kv_cache_gb: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prefect.logging import get_run_logger
 
 from perpo_core.stages.stage import StageContext
@@ -14,9 +16,13 @@ from tasks.watch import get_watcher
 
 
 def build_context(
-    stage: StageName, config: RefreshConfig, policy: PolicyRef, force: bool
+    stage: StageName,
+    config: RefreshConfig,
+    policy: PolicyRef,
+    force: bool,
+    profile: Path | None = None,
 ) -> StageContext:
-    """The context of a stage's task run."""
+    """The context of a stage's task run; `profile` is the folder of the run's profiles."""
     logger = get_run_logger()
 
     def log(message: str) -> None:
@@ -30,4 +36,5 @@ def build_context(
         force=force,
         log=log,
         progress=Progress(stage),
+        profile=profile / stage if profile else None,
     )

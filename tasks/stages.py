@@ -8,6 +8,7 @@ child broke: everything else fails the same way again.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from prefect import Task, task
@@ -44,8 +45,14 @@ def child_broke(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
 def build_stage_task(name: StageName) -> Task[..., Any]:
     """The task of a stage: (config, policy, force, *parents) -> artifact."""
 
-    def run_stage(config: RefreshConfig, policy: PolicyRef, force: bool, *parents: Any) -> Any:
-        context = build_context(name, config, policy, force)
+    def run_stage(
+        config: RefreshConfig,
+        policy: PolicyRef,
+        force: bool,
+        *parents: Any,
+        profile: Path | None = None,
+    ) -> Any:
+        context = build_context(name, config, policy, force, profile)
         result = find_or_make(context, load_runnable(name), *parents)
         with told_aside("summary"):
             publish_summary(name, result.artifact)

@@ -21,6 +21,7 @@ from flows.commands.common import (
     explaining_errors,
     find_run,
     open_existing,
+    print_profiles,
     print_report_path,
 )
 from flows.commands.store import app as store_app
@@ -52,6 +53,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.beta=0.2."),
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option("--profile", help="Write torch profiles of the stages that are made."),
+]
 LEVEL_STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
@@ -74,6 +79,7 @@ def refresh(
         StageName | None,
         typer.Option("--force-from", help="Make this stage and all after it anew."),
     ] = None,
+    profile: ProfileOption = False,
 ) -> None:
     """Run the whole pipeline; what the store already has is reused."""
     with explaining_errors():
@@ -87,9 +93,9 @@ def refresh(
         def run() -> RunRecord:
             from flows.recipes.refresh import refresh as refresh_flow
 
-            return refresh_flow(resolved, force_from)
+            return refresh_flow(resolved, force_from, profile)
 
-        run_and_tell(resolved.store, run, check)
+        run_and_tell(resolved.store, run, check, profile)
 
 
 @app.command()
@@ -100,6 +106,7 @@ def rerun(
     force: Annotated[
         bool, typer.Option("--force", help="Make anew what the store already has.")
     ] = False,
+    profile: ProfileOption = False,
     store: StoreOption = STORE,
 ) -> None:
     """Run a recorded run again from one of its stages."""
@@ -109,10 +116,10 @@ def rerun(
         def run_flow() -> RunRecord:
             from flows.recipes.refresh import rerun as rerun_flow
 
-            return rerun_flow(run, from_stage, only, force, store)
+            return rerun_flow(run, from_stage, only, force, store, profile)
 
         refuse_other_settings(find_run(run, store, to_act=True)[1])
-        run_and_tell(store, run_flow)
+        run_and_tell(store, run_flow, profile=profile)
 
 
 @app.command()
@@ -308,7 +315,10 @@ def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
 
 
 def run_and_tell(
-    store: Place, run: Callable[[], RunRecord], meanwhile: Callable[[], None] = lambda: None
+    store: Place,
+    run: Callable[[], RunRecord],
+    meanwhile: Callable[[], None] = lambda: None,
+    profile: bool = False,
 ) -> None:
     """Run a flow with the display on, then print what came of it; the report's path comes last."""
     from flows.commands.display import RunConsole, showing
@@ -323,6 +333,8 @@ def run_and_tell(
         record = run()
     opened = open_store(store)
     print_run(console, opened, record)
+    if profile:
+        print_profiles(opened, record)
     print_report_path(opened, record)
 
 

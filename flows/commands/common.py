@@ -72,6 +72,17 @@ def print_report_path(store: Store, record: RunRecord) -> None:
         print(store.fetch_file(record.report))
 
 
+def print_profiles(store: Store, record: RunRecord) -> None:
+    """Where they lie and what opens them, or why there are none."""
+    from flows.runs.links import find_profiles
+
+    folder = find_profiles(store, record)
+    if any(folder.rglob("*.json*")):
+        print(f"profiles, to be opened at https://ui.perfetto.dev: {folder}")
+    else:
+        print("no profile was taken: no stage that takes one was made; add --force-from generate")
+
+
 @contextmanager
 def explaining_errors() -> Iterator[None]:
     """What the user can mend is one red sentence and an exit code; bugs keep their trace.

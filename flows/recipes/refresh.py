@@ -38,22 +38,27 @@ def name_refresh() -> str:
 
 
 @flow(flow_run_name=name_refresh, persist_result=False)
-def refresh(config: RefreshConfig, force_from: StageName | None = None) -> RunRecord:
+def refresh(
+    config: RefreshConfig, force_from: StageName | None = None, profile: bool = False
+) -> RunRecord:
     """One refresh: what the store has is reused, the rest is made.
 
     Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke;
     Prefect's CancelledRun if it was interrupted.
     """
-    return run_watched(lambda: run_refresh(config, force_from))
+    return run_watched(lambda: run_refresh(config, force_from, profile))
 
 
-def run_refresh(config: RefreshConfig, force_from: StageName | None) -> RunRecord:
+def run_refresh(
+    config: RefreshConfig, force_from: StageName | None, profile: bool = False
+) -> RunRecord:
     """What `refresh` and its deployments (flows/recipes/deployed.py) do."""
     store = open_store(config.store)
     with lock_name(store, config.name) as check:
         policy = resolve_policy(config.policy, store)
         refuse_errors(config, policy)
-        return run_recipe(Runner(config, policy, force_from=force_from, check=check))
+        runner = Runner(config, policy, force_from=force_from, profile=profile, check=check)
+        return run_recipe(runner)
 
 
 @flow(flow_run_name="{run} from {from_stage}", persist_result=False)
@@ -63,13 +68,19 @@ def rerun(
     only: bool = False,
     force: bool = False,
     store: PlaceText = "store",
+    profile: bool = False,
 ) -> RunRecord:
     """A recorded run again from a stage on; the stages before it are taken from its record."""
-    return run_watched(lambda: continue_run(store, run, from_stage, only, force))
+    return run_watched(lambda: continue_run(store, run, from_stage, only, force, profile))
 
 
 def continue_run(
-    place: Place, run: str, from_stage: StageName, only: bool, force: bool
+    place: Place,
+    run: str,
+    from_stage: StageName,
+    only: bool,
+    force: bool,
+    profile: bool = False,
 ) -> RunRecord:
     """What `rerun` and the flow of a single stage do."""
     store = open_store(place)
@@ -88,6 +99,7 @@ def continue_run(
                 only=only,
                 force_from=force_from,
                 earlier=earlier,
+                profile=profile,
                 check=check,
             )
         )

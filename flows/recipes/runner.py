@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 
 from flows.runs.checks import refuse_full_disk
 from flows.runs.endings import describe_ending
-from flows.runs.links import find_report_url
+from flows.runs.links import find_profiles, find_report_url
 from flows.runs.records import close_killed, count_runs, load_records, new_run_id, write_record
 from perpo_core.process.troubles import DiskFull
 from perpo_core.store.left_out import list_left_out
@@ -39,7 +39,8 @@ class Runner:
     """`runner(stage, *parents)` is the artifact of a stage, made, reused or taken from a record.
 
     Stages before `start` come from the record `earlier` and are never made; with `only`, the
-    stages after `start` take no part. Stages from `force_from` on are made anew.
+    stages after `start` take no part. Stages from `force_from` on are made anew. With `profile`,
+    profiles of the stages that it makes lie beside the run.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Runner:
         only: bool = False,
         force_from: StageName | None = None,
         earlier: RunRecord | None = None,
+        profile: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.check = check
@@ -71,6 +73,7 @@ class Runner:
             started_at=started_at,
             flow_run_id=flow_run.id,
         )
+        self.profile = find_profiles(self.store, self.record) if profile else None
 
     def __call__(self, stage: StageName, *parents: Any) -> AnyArtifact | None:
         self.check()
@@ -89,9 +92,16 @@ class Runner:
         with _reporting_failure(stage):
             refuse_full_disk(self.record.config)
             state: Any = STAGE_TASKS[stage](
-                self.record.config, self.policy, stage in self.forced, *parents, return_state=True
+                self.record.config,
+                self.policy,
+                stage in self.forced,
+                *parents,
+                profile=self.profile,
+                return_state=True,
             )
             artifact: AnyArtifact = state.result()
+        if self.profile and self.profile.is_dir():
+            self.store.publish(self.profile)
         self._note(stage, artifact, state.name == CACHED, time.monotonic() - started_s)
         return artifact
 

@@ -17,14 +17,17 @@ Args:
     run: A run id, or latest; `perpo runs` lists them.
     force: Make the stage anew even where the store has what it would make.
     store: The folder of artifacts and runs, or s3://bucket/prefix.
+    profile: Write a torch profile of what it makes to profiles/ in the store.
 """  # a form shows these
 
 
 def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
     """The flow that makes one stage of a run from the artifacts of the stages before it."""
 
-    def run_stage(run: str = "latest", force: bool = True, store: PlaceText = "store") -> RunRecord:
-        return run_watched(lambda: continue_run(store, run, stage, only=True, force=force))
+    def run_stage(
+        run: str = "latest", force: bool = True, store: PlaceText = "store", profile: bool = False
+    ) -> RunRecord:
+        return run_watched(lambda: continue_run(store, run, stage, True, force, profile))
 
     run_stage.__doc__ = DESCRIPTION.format(stage=stage)
     decorate = flow(name=stage, flow_run_name=f"{stage} of {{run}}", persist_result=False)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from flows.runs.home import HOME, find_public_url, find_reports_key, find_served
 from perpo_core.store.place import find_folder
-from perpo_core.store.store import Store
+from perpo_core.store.store import PROFILES, Store
 from schemas.run import RunRecord
 
 REPORTS_PATH = "/perpo/reports"  # of the UI's address; Prefect's own pages have no such path
+
+
+def find_profiles(store: Store, record: RunRecord) -> Path:
+    """Where a run's profiles lie, a folder a stage, if it was asked for any."""
+    return store.root / PROFILES / record.run_id
 
 
 def find_report_url(store: Store, record: RunRecord) -> str | None:

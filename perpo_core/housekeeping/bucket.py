@@ -21,6 +21,7 @@ from perpo_core.store.store import (
     CURVES,
     KEY,
     KINDS,
+    PROFILES,
     REPORTS,
     YOUNG_S,
     parse_artifact,
@@ -139,6 +140,9 @@ def _find_pages(
         page = f"{REPORTS}/{run_id}/report.html"
         if page in objects:
             yield _describe(store, REPORTS, run_id, {page: objects[page]})
+        folder = f"{PROFILES}/{run_id}/"
+        if profiles := {name: each for name, each in objects.items() if name.startswith(folder)}:
+            yield _describe(store, PROFILES, run_id, profiles)
 
 
 def _find_curves(store: RemoteStore, objects: Objects, staying: set[str]) -> Iterator[Garbage]:

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from perpo_core.housekeeping.found import Garbage
 from perpo_core.housekeeping.retention import ATTEMPT, Kept, choose_runs, find_kept
-from perpo_core.store.store import ARTIFACT_FILE, CURVES, KINDS, LOCK_FILE, REPORTS, YOUNG_S, Store
+from perpo_core.store.store import (
+    ARTIFACT_FILE,
+    CURVES,
+    KINDS,
+    LOCK_FILE,
+    PROFILES,
+    REPORTS,
+    YOUNG_S,
+    Store,
+)
 from perpo_core.store.workspace import SCRATCH
 from schemas.run import RunRecord
 
@@ -93,6 +102,9 @@ def _find_pages(store: Store, records: Sequence[RunRecord], kept: set[str]) -> I
         page = store.root / REPORTS / run_id / "report.html"
         if page.is_file():
             yield _describe(REPORTS, run_id, (page,))
+        profiles = store.root / PROFILES / run_id
+        if profiles.is_dir():
+            yield _describe(PROFILES, run_id, (profiles,))
 
 
 def _find_curves(store: Store, garbage: Sequence[Garbage]) -> Iterator[Garbage]:

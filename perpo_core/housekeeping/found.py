@@ -11,7 +11,7 @@ class Garbage:
     """One thing that goes: its paths leave the store together."""
 
     kind: str
-    """Kind of artifact, "reports", "tensorboard", or "trash" of a killed removal."""
+    """Kind of artifact, "reports", "tensorboard", "profiles", or "trash" of a killed removal."""
     what: str
     paths: tuple[Path, ...]
     num_bytes: int

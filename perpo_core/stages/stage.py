@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from perpo_core.policy.stamps import unchanged
@@ -57,6 +58,9 @@ class StageContext:
     log: Callable[[str], None] = _say_nothing
     progress: Callable[[float, float, str], None] = _show_nothing
     """progress(done, total, unit), e.g. (512, 2048, "prompts")."""
+    profile: Path | None = None
+    """Folder for torch profiles of the stage's child processes, as `--profile` asks: for who looks
+    on, and no part of any key or artifact. None: none are taken."""
 
     def open_workspace(self, kind: str, key: str) -> Workspace:
         return self.store.open_workspace(kind, key, self.force)

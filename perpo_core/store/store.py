@@ -34,6 +34,7 @@ from schemas.artifact import AnyArtifact, Artifact, FileRef
 
 ARTIFACT_FILE = "artifact.json"
 REPORTS, CURVES = "reports", "tensorboard"  # folders of pages and of training curves
+PROFILES = "profiles"  # of runs that were asked for them
 YOUNG_S = 24 * 3600  # what was touched since may be of a run that somebody is about to resume
 LOCK_FILE = ".lock"  # of an artifact's folder, whoever makes it: no file of the artifact
 

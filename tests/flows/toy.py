@@ -94,6 +94,7 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
 
     def run(context: StageContext, key: str, *parents: Any) -> Any:
         break_if_asked(context, name)
+        write_profile(context)
         files = []
         for number, part in enumerate(names):
             context.progress(number, len(names), "parts")
@@ -116,6 +117,12 @@ def build_stage(name: StageName, cls: type[Any], names: tuple[str, ...], **extra
         return finish(context, artifact, parents) if (finish := FINISH.get(name)) else artifact
 
     return SimpleNamespace(KIND=kind, VERSION=1, compute_key=key_of, run=run, write_part=write_part)
+
+
+def write_profile(context: StageContext) -> None:
+    if context.profile is not None:
+        context.profile.mkdir(parents=True)
+        (context.profile / "toy.pt.trace.json").write_text("{}")
 
 
 def break_if_asked(context: StageContext, name: StageName) -> None:

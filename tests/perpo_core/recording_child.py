@@ -35,10 +35,11 @@ class RecordingEngine(vllm_engine.VllmEngine):
             self._write(EVENTS_FILE, [TAKEN, prompt.prompt_id])
             yield prompt
 
-    def _add(self, prepared: Prepared, greedy: bool) -> None:
-        super()._add(prepared, greedy)
+    def _add(self, prepared: Prepared, greedy: bool) -> str:
+        name = super()._add(prepared, greedy)
         self._write(EVENTS_FILE, [GREEDY if greedy else SAMPLED, prepared.prompt_id])
         self._write(PROMPT_IDS_FILE, prepared.content["prompt_token_ids"])
+        return name
 
     def _write(self, name: str, line: Any) -> None:
         with (self._folder / name).open("a") as file:

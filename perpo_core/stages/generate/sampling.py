@@ -38,7 +38,6 @@ from perpo_core.store.keys import compute_digest
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet
-from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
 
 CHILD = "perpo_core.stages.generate.child"
@@ -142,9 +141,7 @@ def _make_missing(
             shard.write(workspace, None, reusable)
     if to_sample:
         units = group_units(to_sample, reusable.file_of, request.shard_prompts)
-        jobs = _build_jobs(
-            context.config, request, policy, sample_files, workspace, units, reused_files
-        )
+        jobs = _build_jobs(context, request, policy, sample_files, workspace, units, reused_files)
         num_prompts, num_left = (
             sum(len(shard.prompt_ids) for shard in which) for which in (shards, to_sample)
         )
@@ -168,7 +165,7 @@ def _share(
 
 
 def _build_jobs(
-    config: RefreshConfig,
+    context: StageContext,
     request: SamplingRequest,
     policy: PolicyRef,
     sample_files: SampleFiles,
@@ -177,7 +174,9 @@ def _build_jobs(
     reused_files: list[Path],
 ) -> list[SamplingJob]:
     """A job for each engine, the units dealt out in turn."""
-    generate = config.generate
+    generate = context.config.generate
+    if context.profile and request.engine != "vllm":
+        context.log(f"no profile is taken of {request.engine}, which has no profiler of its own")
     engines = count_engines(generate.processes, generate.tensor_parallel, find_gpus())
     world = min(engines, len(units))
     return [
@@ -192,11 +191,12 @@ def _build_jobs(
             reused_files=reused_files,
             rank=rank,
             world=world,
-            threads=config.generate.threads,
-            loader_workers=config.generate.loader_workers,
-            kv_cache_gb=config.generate.kv_cache_gb,
-            gpu_memory_utilization=config.generate.gpu_memory_utilization,
-            tensor_parallel=config.generate.tensor_parallel,
+            profile=context.profile,
+            threads=generate.threads,
+            loader_workers=generate.loader_workers,
+            kv_cache_gb=generate.kv_cache_gb,
+            gpu_memory_utilization=generate.gpu_memory_utilization,
+            tensor_parallel=generate.tensor_parallel,
         )
         for rank in range(world)
     ]

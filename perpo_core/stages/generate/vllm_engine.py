@@ -28,6 +28,7 @@ from schemas.run import SamplingJob
 BANNED_BIAS = -100.0
 IN_FLIGHT_BATCHES = 2  # prompts in flight, in batches of as many sequences as vLLM computes at once
 IN_FLIGHT_BYTES = 2 << 30  # of prepared images in flight
+PROFILE_AFTER, PROFILE_STEPS = 4, 64  # the first steps warm up; few enough for a browser to show
 ADMITTED_SHARE = 4  # a step admits a fourth of what is missing, so that no step waits for many
 
 
@@ -70,7 +71,8 @@ class VllmEngine:
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        self._request = job.request
+        self._request, self._profile = job.request, job.profile is not None
+        self._profile_name = f"{job.key[:8]}-engine-{job.rank}"
         usage = UsageContext.LLM_CLASS  # what vLLM's defaults of batch sizes go by: offline
         config = arguments.create_engine_config(usage)
         self._preparers = Preparers(job, config)
@@ -84,7 +86,15 @@ class VllmEngine:
 
     def sample(self, prompts: Iterator[Prompt]) -> Iterator[tuple[str, Outcome]]:
         """Each prompt's outcome as it is finished; nothing in flight beside it can change it."""
-        ready = self._preparers.prepare(prompts)
+        if self._profile:
+            self._engine.start_profile(
+                self._profile_name, delay_iterations=PROFILE_AFTER, max_iterations=PROFILE_STEPS
+            )
+        yield from self._stream(self._preparers.prepare(prompts))
+        if self._profile:  # where the steps were too few for it to end by itself
+            self._engine.stop_profile()
+
+    def _stream(self, ready: Iterator[Prepared]) -> Iterator[tuple[str, Outcome]]:
         flight = _Flight()
         held: Prepared | None = None
         is_over = False
@@ -115,20 +125,24 @@ class VllmEngine:
             return prepared.content
         sorts = [True, False] if self._request.greedy else [False]
         pending = _Pending(prepared.prompt_id, prepared.num_bytes, dict.fromkeys(sorts))
+        added: list[str] = []
         try:
             for greedy in sorts:
-                self._add(prepared, greedy)
+                added.append(self._add(prepared, greedy))
         except (MemoryError, OSError):
             raise
         except Exception as error:  # its own limits, such as that of an image's tokens
+            self._engine.abort_request(added, internal=True)
             return Refusal(BY_ENGINE, shorten(error))
         flight.by_request |= {_name(pending.prompt_id, greedy): pending for greedy in sorts}
         flight.enter(pending)
         return None
 
-    def _add(self, prepared: Prepared, greedy: bool) -> None:
+    def _add(self, prepared: Prepared, greedy: bool) -> str:
+        """vLLM's own name of the request."""
         params = self._build_params(prepared.prompt_id, greedy)
-        self._engine.add_request(_name(prepared.prompt_id, greedy), prepared.content, params)
+        name = _name(prepared.prompt_id, greedy)
+        return str(self._engine.add_request(name, prepared.content, params))
 
     def _step(self, flight: _Flight) -> Iterator[tuple[str, Outcome]]:
         """Let vLLM compute once; the prompts that this finished."""

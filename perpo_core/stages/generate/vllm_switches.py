@@ -33,6 +33,7 @@ def build_engine_args(job: SamplingJob) -> Any:
         # Images arrive prepared, each once for all answers about it.
         mm_processor_cache_gb=0,
         mm_processor_kwargs=find_size_override(job.policy.folder, request.pixel_limits),
+        **_profile_switches(job),
         **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
     )
 
@@ -45,6 +46,20 @@ def _cpu_switches(job: SamplingJob) -> dict[str, Any]:
         "block_size": 32,  # short prompts: larger blocks waste cache
         "max_num_seqs": 256,
     }
+
+
+def _profile_switches(job: SamplingJob) -> dict[str, Any]:
+    """vLLM's torch profiler, in the worker: its operators, kernels and copies."""
+    if job.profile is None:
+        return {}
+    from vllm.config import ProfilerConfig
+
+    # Stacks of every operator make a step many times slower.
+    profiler = ProfilerConfig(
+        profiler="torch", torch_profiler_dir=str(job.profile), torch_profiler_with_stack=False,
+        ignore_frontend=True,
+    )  # fmt: skip
+    return {"profiler_config": profiler}
 
 
 def _gpu_switches(job: SamplingJob) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from perpo_core.store.bucket.objects import Remote
 from perpo_core.store.file_lock import hold_file
-from perpo_core.store.store import CURVES, KEY, KINDS, LOCK_FILE, REPORTS, YOUNG_S
+from perpo_core.store.store import CURVES, KEY, KINDS, LOCK_FILE, PROFILES, REPORTS, YOUNG_S
 from perpo_core.store.workspace import SCRATCH
 
 PAGE = "report.html"
@@ -28,6 +28,7 @@ def prune_copy(remote: Remote, root: Path, now_s: float, unfinished: bool = Fals
     places: dict[str, list[Path]] = {
         **{kind: [p for p in _list(root / kind, "*") if KEY.fullmatch(p.name)] for kind in KINDS},
         CURVES: _list(root / CURVES, "*"),
+        PROFILES: _list(root / PROFILES, "*"),
     }
     old = {place: [p for p in paths if _is_old(p, now_s)] for place, paths in places.items()}
     asked = [place for place, paths in old.items() if paths]

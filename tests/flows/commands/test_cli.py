@@ -94,11 +94,17 @@ def test_plan_refresh_show_and_runs_tell_the_same_story(toy_config: RefreshConfi
     assert "train on 11 lists" in after.stdout
     assert "how many of them new is not known before collect" in before.stdout
 
+    again = invoke("refresh", *options, "--profile").stdout
+    assert "no profile was taken: no stage that takes one was made" in again
+    forced = invoke("refresh", *options, "--profile", "--force-from", "generate").stdout
+    [told] = [line for line in forced.splitlines() if "https://ui.perfetto.dev" in line]
+    assert any(Path(told.rpartition(": ")[2]).glob("generate/*.pt.trace.json"))
+
     store = ["--store", str(toy_config.store)]
     assert "completed" in invoke("runs", *store).stdout
     shown = invoke("show", *store)
     assert '"beta": 0.1' in shown.stdout
-    assert shown.stdout.splitlines()[-1] == lines[-1]
+    assert shown.stdout.splitlines()[-1] == forced.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -66,6 +66,23 @@ def test_the_same_again_reuses_everything_and_another_beta_only_trains(
     assert (toy_config.store / first.report).with_name("report.json").is_file()
 
 
+def test_profiles_lie_beside_the_run_and_change_nothing_of_it(toy_config: RefreshConfig) -> None:
+    first = refresh(toy_config)
+    elsewhere = toy_config.model_copy(update={"store": Path(toy_config.store).parent / "other"})
+    profiled = refresh(elsewhere, profile=True)
+    folder = Path(elsewhere.store) / "profiles" / profiled.run_id
+    made_stages = {path.parent.name for path in folder.glob("*/toy.pt.trace.json")}
+    assert made_stages >= {"collect", "generate", "train", "evaluate"}
+    assert profiled.config == elsewhere
+    assert {s: (e.key, e.digest) for s, e in first.stages.items()} == {
+        s: (e.key, e.digest) for s, e in profiled.stages.items()
+    }
+    again = refresh(elsewhere, profile=True)
+    assert made(again) == [] and not folder.with_name(again.run_id).exists()
+    only = rerun(elsewhere, again.run_id, "train", only=True, force=True, profile=True)
+    assert [path.name for path in folder.with_name(only.run_id).iterdir()] == ["train"]
+
+
 def test_reused_stages_show_as_cached_and_have_readable_names(toy_config: RefreshConfig) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId

@@ -203,6 +203,17 @@ def test_the_policy_a_kept_run_started_from_stays_without_what_it_was_made_of(
     assert gone == {"candidates", "scores", "preferences", "evaluation", "promotion", "reports"}
 
 
+def test_profiles_go_with_the_pages_of_their_run(tmp_path: Path) -> None:
+    store, records = Store(tmp_path), build_nights(tmp_path, 3)
+    for record in records:
+        folder = tmp_path / "profiles" / record.run_id / "generate"
+        folder.mkdir(parents=True)
+        (folder / "engine-0.pt.trace.json.gz").write_bytes(b"trace")
+    gone = [found.what for found in collect_garbage(store, keep=1) if found.kind == "profiles"]
+    assert gone == [record.run_id for record in records[:2]]
+    assert [path.name for path in (tmp_path / "profiles").iterdir()] == [records[2].run_id]
+
+
 def test_the_promoted_policy_and_the_one_before_it_stay(tmp_path: Path) -> None:
     context = build_context(tmp_path, promote=GATES)
     before = POLICY_DIGEST

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from contextvars import ContextVar
@@ -94,6 +95,7 @@ def test_the_key_covers_what_is_sampled_and_not_how(tmp_path, policy):
 def sampled(tmp_path_factory, policy):
     """One vLLM session over 24 prompts, greedy answers included: (context, samples, candidates)."""
     context, samples = build_setting(tmp_path_factory.mktemp("sampled"), policy)
+    context = replace(context, profile=context.store.root / "profiles")
     request = generate.build_request(context.config).model_copy(update={"greedy": True})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "CHILD", "tests.perpo_core.recording_child")
@@ -156,6 +158,17 @@ def test_the_next_shards_are_in_flight_before_the_last_answers_of_the_present_on
         for kind in (TAKEN, SAMPLED)
     )
     assert max(t - a for t, a in zip(taken, admitted, strict=True)) == AHEAD + 1, "and no more"
+
+
+def test_a_profile_lies_where_it_was_asked_for_and_in_no_artifact(sampled, policy):
+    context, samples, candidates = sampled
+    [trace] = (context.store.root / "profiles").glob("*.pt.trace.json.gz")
+    events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+    assert any("aten::" in event.get("name", "") for event in events)
+    assert all(file.path.startswith("part-") for file in candidates.files)
+    plain = replace(context, profile=None)
+    asked = [generate.compute_key(each.config, policy, samples) for each in (context, plain)]
+    assert asked[0] == asked[1]
 
 
 def test_vllm_and_the_trainer_agree_on_log_probabilities(sampled, policy):
