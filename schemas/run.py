@@ -207,3 +207,5 @@ class TrainJob(Frozen):
     """Rows of schemas.arrow.PREFERENCES, in order."""
     folder: Path
     """The workspace; model/ in it is the result, work/ holds resumable checkpoints."""
+    profile: Path | None = None
+    """Folder for a profile of a few steps; None: none is taken."""

@@ -107,6 +107,9 @@ class TrainConfig(Section):
     """Order of the lists, initial adapters, crops of the conditional term."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads of training; unused on a GPU."""
+    loader_workers: int = Field(default=0, ge=0, le=64)
+    """Processes of each training process that read, decode and pack the lists of the next steps
+    while it computes; 0: it does so itself, which is as fast where no GPU waits."""
     trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = ["tensorboard"]
     """Who else is told loss and metrics. tensorboard writes to the store's folder tensorboard; the
     others' packages and accounts are one's own, and they may reach out."""

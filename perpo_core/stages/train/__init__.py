@@ -40,7 +40,7 @@ LOG_FILE = "train.log"
 # They move a trained weight by rounding alone, as another machine would, and make no other policy.
 COMPUTED_ALIKE = {
     "threads", "processes", "sharding", "gradient_checkpointing", "micro_batch_lists",
-    "micro_batch_tokens",
+    "micro_batch_tokens", "loader_workers",
 }  # fmt: skip
 # References count by their content; the others are for who looks on.
 NOT_IN_KEY = COMPUTED_ALIKE | {
@@ -101,6 +101,7 @@ def run(
         samples=list_sample_files(context.store, samples),
         lists=lists,
         folder=workspace.folder,
+        profile=context.profile,
     )
 
     policies = [reference.policy for reference in references]

@@ -27,6 +27,7 @@ from perpo_core.stages.train.history import choose_step, read_history
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.model import choose_trained, load_for_training, save_policy
 from perpo_core.stages.train.objectives.combine import find_needs
+from perpo_core.stages.train.profile import Profiler
 from perpo_core.stages.train.ranks import (
     choose_device,
     gather,
@@ -132,6 +133,8 @@ def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) 
     trainer = build_trainer(
         model, lists, selection, processor, job.config.train, work, measure_start=not resumed
     )
+    if job.profile:
+        trainer.add_callback(Profiler(job.profile))
     trainer.train(resume_from_checkpoint=resumed)
     return trainer
 

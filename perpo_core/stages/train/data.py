@@ -6,7 +6,7 @@ answers only. K: further references.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,13 +151,24 @@ class TrainBatch:
         return int(self.rewards_PG.shape[0])
 
     def to(self, device: torch.device | str) -> TrainBatch:
+        return self._map(lambda part: part.to(device, non_blocking=True), self.packed.to(device),
+                         self.crop.to(device) if self.crop else None)  # fmt: skip
+
+    def pin_memory(self) -> TrainBatch:
+        """As PackedBatch.pin_memory."""
+        return self._map(Tensor.pin_memory, self.packed.pin_memory(),
+                         self.crop.pin_memory() if self.crop else None)  # fmt: skip
+
+    def _map(
+        self, change: Callable[[Tensor], Tensor], packed: PackedBatch, crop: TrainBatch | None
+    ) -> TrainBatch:
         return TrainBatch(
-            self.packed.to(device),
-            self.rewards_PG.to(device),
-            self.ref_logps_PG.to(device),
-            self.num_tokens_PG.to(device),
-            self.extra_ref_logps_KPG.to(device),
-            self.crop.to(device) if self.crop is not None else None,
+            packed,
+            change(self.rewards_PG),
+            change(self.ref_logps_PG),
+            change(self.num_tokens_PG),
+            change(self.extra_ref_logps_KPG),
+            crop,
         )
 
 

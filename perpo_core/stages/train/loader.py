@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from perpo_core.stages.train.budget import Count, split_by_tokens
 from perpo_core.stages.train.data import RankedList, collate_lists
@@ -43,6 +43,19 @@ class StepSampler(Sampler[list[int]]):
             yield list(take_turns(order[start : start + self._batch_lists]))
 
 
+def load_ahead(
+    lists: Dataset[RankedList], numbers: Sequence[int], workers: int
+) -> Iterator[RankedList]:
+    """The lists of these numbers, in order, prepared by so many processes ahead of their use."""
+    return iter(
+        DataLoader(lists, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_keep)
+    )
+
+
+def _keep(ranked: Any) -> Any:
+    return ranked
+
+
 class StepLoader(DataLoader[Any]):
     """One item an optimiser step."""
 
@@ -55,7 +68,8 @@ class Collator:
     """The lists of a step -> parts the Trainer can carry; list ids travel for error messages.
 
     A part is a forward pass: at most `max_lists` lists, and as many as `max_tokens` allow,
-    counted as the model computes them.
+    counted as the model computes them. Lists of similar length share a part, since where answers
+    cannot share their prompt all rows of a part are as long as its longest.
     """
 
     def __init__(self, pad_id: int, max_lists: int, max_tokens: int, count: Count) -> None:
@@ -66,8 +80,9 @@ class Collator:
         return {"parts": [self._collate(part) for part in self._split(lists)]}
 
     def _split(self, lists: Sequence[RankedList]) -> Iterator[list[RankedList]]:
+        ordered = sorted(lists, key=lambda ranked: self._count([ranked.packable]))
         for start in range(0, len(lists), self._max_lists):
-            members = lists[start : start + self._max_lists]
+            members = ordered[start : start + self._max_lists]
             yield from split_by_tokens(members, self._max_tokens, self._count)
 
     def _collate(self, lists: Sequence[RankedList]) -> dict[str, Any]:

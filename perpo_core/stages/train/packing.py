@@ -13,7 +13,7 @@ Axes: N packed tokens, M scored tokens of the whole batch, B lists, G answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,13 +83,18 @@ class PackedBatch:
     pad_id: int
 
     def to(self, device: torch.device | str) -> PackedBatch:
-        """The batch on a device."""
+        """The batch on a device; what is pinned travels while the host goes on."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> PackedBatch:
+        """The batch in memory that a GPU fetches by itself; torch's loader calls it."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> PackedBatch:
         tensors: dict[str, Any] = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
         }
-        vision = {name: value.to(device) for name, value in self.vision.items()}
+        vision = {name: change(value) for name, value in self.vision.items()}
         return replace(self, vision=vision, **tensors)
 
 

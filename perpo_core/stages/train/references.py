@@ -10,6 +10,7 @@ before anything trains on them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from perpo_core.process.child import emit
 from perpo_core.stages.train.budget import choose_count, split_by_tokens
 from perpo_core.stages.train.data import CroppedLists, RankedLists, collate_lists
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
+from perpo_core.stages.train.loader import load_ahead
 from perpo_core.stages.train.ranks import gather, get_rank, take_turns
 from perpo_core.store.atomic import temporary_beside
 from schemas.arrow import REFERENCES
@@ -85,8 +87,8 @@ class References:
         """The rows of some lists, in batches as training's."""
         size, count = self._config.micro_batch_lists, choose_count(model.base)
         rows: list[list[float]] = []
-        for start in range(0, len(numbers), size):
-            members = [lists[i] for i in numbers[start : start + size]]
+        ahead = load_ahead(lists, numbers, self._config.loader_workers)
+        while members := list(islice(ahead, size)):
             for part in split_by_tokens(members, self._config.micro_batch_tokens, count):
                 rows += compute_rows(model, part, self._pad_id)
         return rows

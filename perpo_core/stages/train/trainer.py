@@ -51,7 +51,13 @@ class ListTrainer(Trainer):
         lists: Any = self.train_dataset
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         sampler = StepSampler(len(lists), self.args.per_device_train_batch_size, seed)
-        return StepLoader(lists, batch_sampler=sampler, collate_fn=self.data_collator)
+        return StepLoader(
+            lists,
+            batch_sampler=sampler,
+            collate_fn=self.data_collator,
+            num_workers=self._list_config.loader_workers,
+            pin_memory=self.args.device.type == "cuda",
+        )
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int | None:
         """Lists of the optimiser step, over all processes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
+from perpo_core.stages.train.budget import count_packed
+from perpo_core.stages.train.data import RankedList
+from perpo_core.stages.train.loader import Collator
 from perpo_core.stages.train.model import load_policy
+from perpo_core.stages.train.packing import Branch, PackableList
+from perpo_core.stages.train.profile import Profiler
 from perpo_core.store.keys import hash_folder
 from tests.history import keep_reproducible
 from tests.perpo_core.processes import wait_for_children
@@ -217,3 +224,38 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
         {"score": {"counting": "exact_match"}}, {"generate": {"max_tokens": 8}},
     ]  # fmt: skip
     assert len({base, *(key_of(**sections) for sections in others)}) == 1 + len(others)
+
+
+# Ahead of the trainer
+
+
+def test_lists_prepared_by_other_processes_train_alike(trainable, tmp_path, training_events):
+    """Also from a checkpoint, and with crops."""
+    changes: dict[str, Any] = {"conditional_weight": 1.0}
+    straight = build_trainer(trainable, tmp_path / "a", **changes)
+    straight.train()
+    ahead = build_trainer(trainable, tmp_path / "b", loader_workers=2, **changes)
+    assert ahead.train_dataset.ref_logps_PG == straight.train_dataset.ref_logps_PG
+    ahead.train()
+    assert read_points(ahead) == read_points(straight)
+    resumed = build_trainer(trainable, tmp_path / "b", resumed=True, loader_workers=2, **changes)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-3"))
+    assert read_points(resumed) == read_points(straight)
+
+
+def test_lists_of_similar_length_share_a_pass():
+    lists = [
+        RankedList(str(n), PackableList([1] * n, [Branch([2, 3])]), [1.0]) for n in (9, 2, 8, 3, 7)
+    ]
+    parts = Collator(0, max_lists=2, max_tokens=1000, count=count_packed)(lists)["parts"]
+    assert [part["list_ids"] for part in parts] == [["2", "3"], ["7", "8"], ["9"]]
+
+
+def test_a_profile_of_a_few_steps_is_written_for_perfetto(trainable, tmp_path, training_events):
+    trainer = build_trainer(trainable, tmp_path, epochs=3)
+    trainer.add_callback(Profiler(tmp_path / "profile"))
+    trainer.train()
+    [path] = (tmp_path / "profile").iterdir()
+    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    assert path.name == "rank-0.pt.trace.json.gz"
+    assert sum("ProfilerStep" in str(event.get("name")) for event in events) >= 3
