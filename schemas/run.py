@@ -71,13 +71,30 @@ FileStamp = tuple[str, int, int, int]
 """A file's name, size in bytes, inode and time of change in ns."""
 
 
+ADAPTER = "adapter"
+"""Folder of a policy that is an adapter on its base, in PEFT's format."""
+
+
 class PolicyRef(Frozen):
     """A resolved policy: its digest is what keys contain, its folder is where it lies now."""
 
     digest: Digest
     folder: Path
+    """Configuration, tokenizer and processor; the weights too, or an adapter."""
     stamps: tuple[FileStamp, ...] = ()
     """Of every file when its content was hashed; empty: whether it has changed is not asked."""
+    base: PolicyRef | None = None
+    """What its adapter goes onto, a folder with weights; None: it has the weights itself."""
+
+    @property
+    def weights_folder(self) -> Path:
+        """Where whole weights lie: its own, or its base's."""
+        return self.base.folder if self.base else self.folder
+
+    @property
+    def adapter_folder(self) -> Path | None:
+        """What goes onto these weights; None for nothing."""
+        return self.folder / ADAPTER if self.base else None
 
 
 class SamplingRequest(Frozen):

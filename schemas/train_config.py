@@ -64,7 +64,14 @@ class TrainConfig(Section):
     """Scale of the adapters (PerPO: 256)."""
     quantize: Literal["none", "nf4"] = "none"
     """nf4, with adapter = lora: the language model's frozen weights in 4 bits (QLoRA, arXiv
-    2305.14314); the result is merged into the weights as they were."""
+    2305.14314); the result goes onto the weights as they were."""
+    save: Literal["auto", "merged"] = "auto"
+    """What a training leaves. auto: where adapters are all that was trained, the adapter alone, for
+    the weights it was trained on; merged: whole weights always, as for everything else that is
+    trained and for models that vLLM takes no adapters of."""
+    max_chain_rank: int = Field(default=512, ge=1, le=512)
+    """Rank up to which one round's adapter joins those of the rounds before it; beyond it they are
+    merged into whole weights, which later adapters go onto. vLLM takes 512 at most."""
     learning_rate: float = Field(default=5e-6, gt=0, le=1)
     """Peak learning rate (PerPO: 5e-6 for 7B models; small models want more)."""
     projector_learning_rate: float | None = Field(default=None, gt=0, le=1)

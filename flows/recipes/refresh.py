@@ -18,8 +18,7 @@ from flows.recipes.runner import Runner, recording
 from flows.runs.checks import refuse_errors
 from flows.runs.own_state import run_watched
 from flows.runs.records import load_record, refuse_other_settings
-from perpo_core.policy.resolve import resolve_policy
-from perpo_core.policy.stamps import refer_to
+from perpo_core.policy.resolve import locate_policy, resolve_policy
 from perpo_core.store.locks import lock_name
 from perpo_core.store.open import open_store
 from perpo_core.store.place import Place, parse_place
@@ -121,7 +120,7 @@ def find_recorded_policy(store: Store, record: RunRecord) -> PolicyRef:
     if not folder.is_dir():
         with suppress(DamagedArtifact):  # then it is not there, which is said below
             folder = store.fetch_folder(folder)
-    found = refer_to(folder) if folder.is_dir() else None
+    found = locate_policy(folder, record.config.policy, store) if folder.is_dir() else None
     if found is None or found.digest != record.policy_digest:
         raise ValueError(
             f"the policy of run {record.run_id} is no longer in {folder} as it was; start a new "

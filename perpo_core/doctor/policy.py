@@ -22,7 +22,10 @@ from tokenizers import Tokenizer
 from perpo_core.doctor.findings import Finding
 from perpo_core.perception.boxes import BOX_FORMATS, Frame
 from perpo_core.perception.find_answer import has_tags
+from perpo_core.policy.adapters import CONFIG_FILE, WEIGHTS_FILE
 from perpo_core.process.troubles import explain
+from perpo_core.store.base import POLICY_FILE
+from schemas.run import ADAPTER
 
 # Families whose parts we know -> the box formats their models write.
 FAMILIES = {
@@ -116,6 +119,12 @@ def _check_family(folder: Path) -> str | None:
 
 
 def _check_weights(folder: Path) -> str | None:
+    """Or the adapter in their place; the base that it goes onto was told by its content."""
+    adapter = folder / ADAPTER
+    if (folder / POLICY_FILE).is_file():
+        whole = (adapter / WEIGHTS_FILE).is_file() and is_whole_safetensors(adapter / WEIGHTS_FILE)
+        whole = whole and (adapter / CONFIG_FILE).is_file()
+        return None if whole else f"its {ADAPTER} is incomplete; restore it, or name another policy"
     if (folder / INDEX_FILE).is_file():
         index = _load_json(folder / INDEX_FILE)
         weight_map = index.get("weight_map") if isinstance(index, dict) else None

@@ -10,6 +10,7 @@ from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.policy import check_policy_folder, load_tokenizer
 from perpo_core.policy.resolve import resolve_base, resolve_references
 from perpo_core.process.troubles import explain
+from perpo_core.store.open import open_store
 from schemas.config import RefreshConfig
 
 
@@ -21,9 +22,10 @@ def check_training(config: RefreshConfig, policy_folder: Path) -> list[Finding]:
 def check_references(config: RefreshConfig, policy_folder: Path) -> Iterator[Finding]:
     """References other than the start: there, complete, and with the policy's tokens."""
     try:
-        references = resolve_references(config.train)
+        store = open_store(config.store)
+        references = resolve_references(config, store)
         if config.train.reference == "base":
-            references.append(resolve_base(config.policy))
+            references.append(resolve_base(config.policy, store))
     except (OSError, ValueError) as error:
         yield Finding("error", f"reference: {explain(error)}")
         return

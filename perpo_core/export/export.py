@@ -9,18 +9,27 @@ from pathlib import Path
 
 from perpo_core.export.card import build_card
 from perpo_core.export.facts import MODEL_CARD, CardFacts
-from perpo_core.export.folder import FileCopy, check_target, read_checked, write_folder
+from perpo_core.export.folder import (
+    FileCopy,
+    check_copy,
+    check_target,
+    read_checked,
+    write_folder,
+)
 from perpo_core.export.licence import read_licence
 from perpo_core.export.origin import find_origin
+from perpo_core.policy.adapters import CONFIG_FILE, load_settings
+from perpo_core.policy.resolve import locate_policy
 from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.load import load_artifacts
+from perpo_core.store.base import POLICY_FILE, load_base_digest
 from perpo_core.store.store import DamagedArtifact, Store
 from schemas.artifact import Checkpoint
-from schemas.run import RunRecord
+from schemas.run import ADAPTER, RunRecord
 
-ADAPTER_FOLDER = "adapter"  # of a checkpoint artifact
-ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_ON_BASE = f"{MODEL_FOLDER}/{ADAPTER}"  # where the policy is the adapter
+ADAPTER_FOLDERS = (f"{ADAPTER}/", f"{ADAPTER_ON_BASE}/")
 
 
 def export_run(
@@ -31,7 +40,9 @@ def export_run(
     adapter: bool,
     log: Callable[[str], None],
 ) -> Path:
-    """Write the run's merged model, or its adapter, with a card; returns where it lies.
+    """Write the run's whole model, or its adapter, with a card; returns where it lies.
+
+    Of a policy that is an adapter on its base the two are merged here.
 
     `records` are all runs of the store: a start that was "promoted" is named by the run that made
     it. Raises ValueError, one sentence, where there is nothing to export or no place for it.
@@ -41,12 +52,40 @@ def export_run(
     facts = load_facts(store, run, records, adapter)
     if facts.is_start_kept:
         log(f"{run.run_id} kept its start (chosen step 0): these are the weights it started from")
-    copies = list_copies(store, facts.checkpoint, ADAPTER_FOLDER if adapter else MODEL_FOLDER)
+    on_base = facts.base_digest is not None
+    inside = (ADAPTER_ON_BASE if on_base else ADAPTER) if adapter else MODEL_FOLDER
+    copies = list_copies(store, facts.checkpoint, inside)
     texts = {MODEL_CARD: build_card(facts)}
     if adapter:
         texts |= _rename_start(copies, facts)
-    write_folder(target, copies, texts)
+    if on_base and not adapter:
+        export_merged(store, facts, copies, target, texts)
+    else:
+        write_folder(target, copies, texts)
     return target
+
+
+def export_merged(
+    store: Store, facts: CardFacts, copies: Sequence[FileCopy], target: Path, texts: dict[str, str]
+) -> None:
+    """The base's weights with the adapter added to them, and every other file as it is.
+
+    Raises ValueError, one sentence, where the base is gone, or the adapter damaged.
+    """
+    for copy in copies:
+        check_copy(copy)
+    folder = store.path(facts.checkpoint, MODEL_FOLDER)
+    policy = locate_policy(folder, facts.config.policy, store, facts.checkpoint.policy_digest)
+    others = [c for c in copies if "/" not in c.name and c.name != POLICY_FILE]
+    weights = policy.weights_folder.glob("*.safetensors")
+
+    def merge(temporary: Path) -> None:
+        from perpo_core.policy.loading import save_merged  # torch, which no other export needs
+
+        save_merged(policy, facts.config.policy.dtype, temporary)
+
+    num_bytes = sum(path.stat().st_size for path in weights)
+    write_folder(target, others, texts, merge, num_bytes)
 
 
 def load_facts(
@@ -66,7 +105,10 @@ def load_facts(
     except DamagedArtifact as damage:
         raise ValueError(f"{damage}; train it anew with `perpo rerun RUN --from train`") from damage
     origin = find_origin(store, run, records)
-    return CardFacts(run, artifacts, checkpoint, origin, adapter, _load_licence(store, checkpoint))
+    licence, folder = _load_licence(store, checkpoint), store.path(checkpoint, MODEL_FOLDER)
+    base = load_base_digest(folder)
+    rank = load_settings(folder / ADAPTER)["r"] if base else None
+    return CardFacts(run, artifacts, checkpoint, origin, adapter, licence, base, rank)
 
 
 def list_copies(store: Store, checkpoint: Checkpoint, folder: str) -> list[FileCopy]:
@@ -83,8 +125,8 @@ def _check_adapter(run: RunRecord, checkpoint: Checkpoint) -> None:
         why = "it trained every weight (train.adapter = full)"
     elif checkpoint.chosen_step == 0:
         why = f"it kept its start, since {describe_choice(checkpoint)}"
-    elif not any(file.path.startswith(f"{ADAPTER_FOLDER}/") for file in checkpoint.files):
-        why = f"its checkpoint holds no {ADAPTER_FOLDER} folder"
+    elif not any(file.path.startswith(ADAPTER_FOLDERS) for file in checkpoint.files):
+        why = f"its checkpoint holds no {ADAPTER} folder"
     else:
         return
     raise ValueError(
@@ -103,11 +145,11 @@ def _load_licence(store: Store, checkpoint: Checkpoint) -> dict[str, str]:
 def _rename_start(copies: Sequence[FileCopy], facts: CardFacts) -> dict[str, str]:
     """The adapter's configuration, naming its start instead of a folder of this machine."""
     named = {copy.name: copy for copy in copies}
-    if ADAPTER_CONFIG not in named:
+    if CONFIG_FILE not in named:
         raise ValueError(
-            f"{facts.run.run_id}: its adapter has no {ADAPTER_CONFIG}; train it anew with "
+            f"{facts.run.run_id}: its adapter has no {CONFIG_FILE}; train it anew with "
             "`perpo rerun RUN --from train --force`"
         )
-    settings = json.loads(read_checked(named[ADAPTER_CONFIG]))
+    settings = json.loads(read_checked(named[CONFIG_FILE]))
     settings["base_model_name_or_path"] = facts.start_name
-    return {ADAPTER_CONFIG: json.dumps(settings, indent=2) + "\n"}
+    return {CONFIG_FILE: json.dumps(settings, indent=2) + "\n"}

@@ -28,10 +28,19 @@ class CardFacts:
     """The folder holds a LoRA adapter, not the merged model."""
     licence: dict[str, str] = field(default_factory=dict)
     """What the base's own card states; {} leaves it to the user."""
+    base_digest: str | None = None
+    """What the policy is an adapter on; None where the checkpoint has whole weights."""
+    joined_rank: int | None = None
+    """Of that adapter, which those of earlier rounds are part of."""
 
     @property
     def config(self) -> RefreshConfig:
         return self.run.config
+
+    @property
+    def rank(self) -> int:
+        """Of the adapter."""
+        return self.joined_rank or self.config.train.lora_rank
 
     @property
     def is_start_kept(self) -> bool:
@@ -50,4 +59,6 @@ class CardFacts:
     @property
     def start_name(self) -> str:
         """What an adapter goes onto: the base, or the result of an earlier round."""
+        if self.base_digest is not None:
+            return self.origin.name if self.origin.digest == self.base_digest else "START_POLICY"
         return "START_POLICY" if self.origin.earlier_runs else self.origin.name

@@ -12,13 +12,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from perpo_core.store.atomic import TEMPORARY_PREFIX
-from perpo_core.store.keys import BLOCK_BYTES
+from perpo_core.store.atomic import TEMPORARY_PREFIX, sync_tree
+from perpo_core.store.keys import BLOCK_BYTES, hash_file
 from schemas.artifact import FileRef
 
 LEFTOVER_AGE_S = 24 * 3600  # no export takes this long
@@ -33,15 +33,25 @@ class FileCopy:
     name: str
 
 
-def write_folder(folder: Path, copies: Sequence[FileCopy], texts: dict[str, str]) -> None:
+def write_folder(
+    folder: Path,
+    copies: Sequence[FileCopy],
+    texts: dict[str, str],
+    make: Callable[[Path], None] = lambda folder: None,
+    made_bytes: int = 0,
+) -> None:
     """Copy the files and write the texts, which take precedence; then show the folder.
 
-    Raises ValueError, one sentence, where the folder cannot be made or a file is not as recorded.
+    `make` adds what is no file yet, about `made_bytes` of it. Raises ValueError, one sentence,
+    where the folder cannot be made or a file is not as recorded.
     """
     wanted = [copy for copy in copies if copy.name not in texts]
-    with appearing(folder, sum(copy.expected.num_bytes for copy in wanted)) as temporary:
+    size = made_bytes + sum(copy.expected.num_bytes for copy in wanted)
+    with appearing(folder, size) as temporary:
         for copy in wanted:
             _copy_checked(copy, temporary / copy.name)
+        make(temporary)
+        sync_tree(temporary)
         for name, text in texts.items():
             _write_synced(temporary / name, text.encode())
 
@@ -89,6 +99,14 @@ def read_checked(copy: FileCopy) -> bytes:
     if hashlib.sha256(content).hexdigest() != copy.expected.sha256:
         raise ValueError(_explain_damage(copy, "is damaged"))
     return content
+
+
+def check_copy(copy: FileCopy) -> None:
+    """Raise ValueError unless a file that is read where it lies is as recorded."""
+    if not copy.source.is_file():
+        raise ValueError(_explain_damage(copy, "is missing"))
+    if hash_file(copy.source) != copy.expected.sha256:
+        raise ValueError(_explain_damage(copy, "is damaged"))
 
 
 def _copy_checked(copy: FileCopy, target: Path) -> None:

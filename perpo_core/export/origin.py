@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
@@ -26,6 +26,8 @@ class Origin:
     is_on_hub: bool = False
     earlier_runs: tuple[str, ...] = ()
     """Runs between that model and this run's start, the nearest first ("promoted")."""
+    digest: str | None = field(default=None, compare=False)
+    """Of its content."""
 
 
 def find_origin(store: Store, run: RunRecord, records: Sequence[RunRecord]) -> Origin:
@@ -60,5 +62,5 @@ def _name_start(run: RunRecord, earlier_runs: tuple[str, ...]) -> Origin:
         model = "builtin" if folder.name == BUILTIN_FOLDER.name else model
     if f"models--{model.replace('/', '--')}" in folder.parts:  # the hub's local cache
         revision = folder.name if COMMIT.fullmatch(folder.name) else None
-        return Origin(model, revision, is_on_hub=True, earlier_runs=earlier_runs)
-    return Origin(Path(model).name, earlier_runs=earlier_runs)
+        return Origin(model, revision, True, earlier_runs, run.policy_digest)
+    return Origin(Path(model).name, earlier_runs=earlier_runs, digest=run.policy_digest)

@@ -88,7 +88,7 @@ def _build_serving(facts: CardFacts) -> list[str]:
     command = (SERVE_ADAPTER if facts.is_adapter else SERVE_MODEL).format(
         dtype=config.policy.dtype,
         max_model_len=config.policy.max_model_len,
-        rank=config.train.lora_rank,
+        rank=facts.rank,
         start=json.dumps(facts.start_name),
     )
     return ["With vLLM, as an OpenAI-compatible server:", build_fence("sh", command)]

@@ -5,7 +5,8 @@ artifacts of every stage, their parents up to the samples (so also the held-out 
 evaluation compares), reference log-probabilities of lists that are kept, and the folder of every
 policy that they started from or name in their configuration. Kept are the promoted policy and the
 one that `perpo rollback --previous` goes to. A policy is kept without what it was made of, else
-the chain of rounds would keep every night for ever.
+the chain of rounds would keep every night for ever; but where it is an adapter, with the weights
+that this goes onto.
 
 A run record or a kept artifact that cannot be read would keep nobody knows what, and so would a
 pointer of which nothing tells: as long as there is one, nothing is removed (`list_unknown`).
@@ -15,10 +16,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from perpo_core.promotion.pointer import CURRENT, Pointer, find_previous, is_lost, load_promoted
+from perpo_core.promotion.pointer import (
+    CURRENT,
+    MODEL_FOLDER,
+    Pointer,
+    find_previous,
+    is_lost,
+    load_promoted,
+)
+from perpo_core.store.base import PLACE_FILE, find_stored_base
 from perpo_core.store.store import KEY, KINDS, Store, name_artifact, parse_artifact
 from perpo_core.store.workspace import SIDECAR_SUFFIX
 from schemas.run import RunRecord
@@ -26,6 +36,8 @@ from schemas.run import RunRecord
 ATTEMPT = re.compile(r"attempt-(\d+)")
 Name = tuple[str, str]
 """Kind and key of an artifact."""
+Attempt = tuple[str, str, int]
+"""Those, and which attempt."""
 
 
 @dataclass
@@ -34,7 +46,7 @@ class Kept:
 
     artifacts: set[Name] = field(default_factory=set)
     """With the attempt that artifact.json points at."""
-    attempts: set[tuple[str, str, int]] = field(default_factory=set)
+    attempts: set[Attempt] = field(default_factory=set)
     """Attempts whose folder something names, whatever artifact.json points at."""
 
     lent: set[str] = field(default_factory=set)
@@ -66,6 +78,7 @@ def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:
     folders = [folder for run in runs for folder in _list_policies(run)]
     folders += [store.root / pointer.folder for pointer in _list_pointers(store) if pointer.folder]
     attempts = {found for folder in folders if (found := find_attempt(store, folder))}
+    attempts |= set(_find_bases(store, artifacts, attempts))
     return Kept(artifacts, attempts, _find_lent(store, artifacts))
 
 
@@ -90,7 +103,37 @@ def list_unknown(store: Store, runs: Sequence[RunRecord]) -> list[str]:
     names = [name_artifact(*entry) for entry in sorted(_add_parents(store, entries))]
     bodies = [(name, store.read(name)) for name in names]
     damaged = [name for name, body in bodies if body is not None and parse_artifact(body) is None]
+    damaged += _list_lost_bases(store, runs)
     return [*([CURRENT] if is_lost(store) else []), *damaged]
+
+
+def _find_bases(store: Store, artifacts: set[Name], attempts: set[Attempt]) -> Iterator[Attempt]:
+    """Attempts whose weights a kept policy's adapter goes onto; those have weights themselves."""
+    for checkpoint in _list_checkpoints(store, artifacts, attempts):
+        with suppress(ValueError):  # list_unknown names it, and then nothing goes
+            base = find_stored_base(store, checkpoint)
+            found = find_attempt(store, base) if base else None
+            if found:
+                yield found
+
+
+def _list_lost_bases(store: Store, runs: Sequence[RunRecord]) -> Iterator[str]:
+    """Names of what says where a kept adapter's base lies, and is damaged."""
+    kept = find_kept(store, runs)
+    for checkpoint in _list_checkpoints(store, kept.artifacts, kept.attempts):
+        try:
+            find_stored_base(store, checkpoint)
+        except ValueError:
+            yield (checkpoint.parent / PLACE_FILE).relative_to(store.root).as_posix()
+
+
+def _list_checkpoints(store: Store, artifacts: set[Name], attempts: set[Attempt]) -> Iterator[Path]:
+    """Folders of the policies among these."""
+    found = {attempt for attempt in attempts if attempt[0] == "checkpoint"}
+    for kind, key in artifacts:
+        if kind == "checkpoint" and (committed := store.load(kind, key)) is not None:
+            found.add((kind, key, committed.attempt))
+    return (store.folder(*each) / MODEL_FOLDER for each in sorted(found))
 
 
 def _add_parents(store: Store, names: Iterable[Name]) -> set[Name]:
@@ -134,7 +177,7 @@ def _list_pointers(store: Store) -> Iterator[Pointer]:
         return
 
 
-def find_attempt(store: Store, path: Path) -> tuple[str, str, int] | None:
+def find_attempt(store: Store, path: Path) -> Attempt | None:
     """Kind, key and attempt of the artifact that a path lies in; None outside of artifacts."""
     inside = store.locate(path)
     parts = inside.parts if inside else ()

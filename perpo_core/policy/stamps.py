@@ -25,10 +25,14 @@ class InputChanged(ValueError):
         super().__init__(f"{path} changed while it was read; run again")
 
 
-def refer_to(folder: Path, digest: str | None = None) -> PolicyRef:
-    """A policy's folder with the stamps of its files; `digest` if it was verified a moment ago."""
+def refer_to(folder: Path, digest: str | None = None, base: PolicyRef | None = None) -> PolicyRef:
+    """A policy's folder with the stamps of its files; `digest` if it was verified a moment ago.
+
+    `base` is what its adapter goes onto, which perpo_core/policy/resolve.py finds.
+    """
     stamps = stamp_files(folder)  # before the content is read: what changes meanwhile is noticed
-    return PolicyRef(digest=digest or hash_folder(folder), folder=folder, stamps=stamps)
+    digest = digest or hash_folder(folder)
+    return PolicyRef(digest=digest, folder=folder, stamps=stamps, base=base)
 
 
 def stamp_files(folder: Path) -> tuple[FileStamp, ...]:
@@ -39,8 +43,12 @@ def stamp_files(folder: Path) -> tuple[FileStamp, ...]:
 
 
 def require_unchanged(*policies: PolicyRef) -> None:
-    """Raise InputChanged if a file of a policy is not the one whose content was hashed."""
-    for policy in policies:
+    """Raise InputChanged if a file of a policy is not the one whose content was hashed.
+
+    Those of the weights that its adapter goes onto count as its own.
+    """
+    both = [each for policy in policies for each in (policy, policy.base) if each]
+    for policy in both:
         if policy.stamps and (now := stamp_files(policy.folder)) != policy.stamps:
             name = min(stamp[0] for stamp in set(now) ^ set(policy.stamps))
             raise InputChanged(policy.folder / name)

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from perpo_core.store.base import find_stored_base, load_base_digest
 from perpo_core.store.keys import hash_folder
 from perpo_core.store.lenient import Unreadable, parse
 from perpo_core.store.lines import add_line, load_lines, parse_lines
@@ -206,6 +208,25 @@ def find_damage(store: Store, pointer: Pointer) -> str | None:
         return f"{folder} is gone"
     if hash_folder(folder) != pointer.policy_digest:
         return f"{folder} is no longer what was promoted"
+    return _find_damage_of_base(store, folder)
+
+
+def _find_damage_of_base(store: Store, folder: Path) -> str | None:
+    """The same of what a policy's adapter goes onto, where that lies in the store.
+
+    Elsewhere a run that starts from it looks, since the configuration may say where it is.
+    """
+    try:
+        base = find_stored_base(store, folder)
+        if base is None:
+            return None
+        base = store.fetch_folder(base)
+    except (DamagedArtifact, ValueError) as damage:
+        return f"its base is not there ({damage})"
+    if not base.is_dir():
+        return f"its base {base} is gone"
+    if hash_folder(base) != load_base_digest(folder):
+        return f"its base {base} is no longer what it was"
     return None
 
 

@@ -157,6 +157,11 @@ class Store:
         """
         return folder
 
+    def read_beside(self, folder: Path, name: str) -> bytes | None:
+        """A small file of the artifact that a folder lies in, beside that folder; None if none."""
+        path = folder.parent / name
+        return path.read_bytes() if path.is_file() else None
+
     def relate(self, path: Path) -> Path:
         """A path as records name it: relative to the store where it lies in it, links followed."""
         for own, root in ((path, self.root), (path.resolve(), self.root.resolve())):

@@ -20,7 +20,8 @@ from perpo_core.perception.frames import build_framer
 from perpo_core.perception.judging import describe_judging, score_text
 from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
-from perpo_core.policy.stamps import refer_to
+from perpo_core.policy.resolve import locate_policy
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
 from perpo_core.stages.generate import (
     build_sampling_request,
@@ -73,8 +74,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
     base = _answer(context, samples, context.policy, "base")
-    trained_policy = refer_to(context.store.path(checkpoint, "model"), checkpoint.policy_digest)
-    trained = _answer(context, samples, trained_policy, "trained")
+    trained = _answer(context, samples, _locate_trained(context, checkpoint), "trained")
     # What one policy cannot take is left out for both: they are compared on the same samples.
     refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
     by_prompt = _load_samples(context, samples)
@@ -116,6 +116,15 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
 def _batch(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
     while held := list(islice(rows, BATCH_ROWS)):
         yield pa.RecordBatch.from_pylist(held, PREDICTIONS)
+
+
+def _locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:
+    """What the start policy became; whatever an adapter goes onto was hashed with that."""
+    start = context.policy
+    known = [start, *([start.base] if start.base else [])]
+    folder = context.store.path(checkpoint, MODEL_FOLDER)
+    digest = checkpoint.policy_digest
+    return locate_policy(folder, context.config.policy, context.store, digest, known)
 
 
 def _answer(

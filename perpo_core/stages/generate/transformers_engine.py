@@ -7,14 +7,12 @@ engine draws its own random numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText
 
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
-from perpo_core.policy.processor import load_processor
+from perpo_core.policy.loading import load_model
 from perpo_core.policy.prompts import Prompt
 from perpo_core.policy.refusals import Refusal
 from perpo_core.stages.generate.engine import GREEDY_INDEX, Answer, Outcome
@@ -30,10 +28,9 @@ class TransformersEngine:
     def __init__(self, job: SamplingJob) -> None:
         torch.set_num_threads(job.threads)
         self._request = job.request
-        self._processor = load_processor(job.policy.folder, job.request.pixel_limits)
-        dtype = getattr(torch, job.request.dtype)
+        request = job.request
+        model, self._processor = load_model(job.policy, request.dtype, request.pixel_limits)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        model: Any = AutoModelForImageTextToText.from_pretrained(job.policy.folder, dtype=dtype)
         self._model = model.to(device).eval()
         self._banned = [[i] for i in find_banned_ids(self._processor.tokenizer)]
 

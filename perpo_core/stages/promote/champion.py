@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from perpo_core.policy.resolve import resolve_base
-from perpo_core.policy.stamps import refer_to
+from perpo_core.policy.resolve import locate_policy, resolve_base
 from perpo_core.promotion.pointer import Pointer, find_damage, find_line, load_moves
 from perpo_core.stages import evaluate
 from perpo_core.stages.stage import StageContext, find_or_make
@@ -43,7 +42,7 @@ def find_problem(store: Store, config: RefreshConfig, champion: Pointer) -> str 
     if champion.folder is not None:
         folder = store.root / champion.folder
         return None if store.is_remote or folder.is_dir() else f"{folder} is gone"
-    if resolve_base(config.policy).digest != champion.policy_digest:
+    if resolve_base(config.policy, store).digest != champion.policy_digest:
         return "it is where the rounds began, which policy.base of this configuration does not name"
     return None
 
@@ -70,9 +69,15 @@ def compare_with_champion(
 
 def _locate(context: StageContext, champion: Pointer) -> PolicyRef:
     if champion.folder is None:
-        return resolve_base(context.config.policy)
+        return resolve_base(context.config.policy, context.store)
     folder = context.store.fetch_folder(context.store.root / champion.folder)
-    return refer_to(folder, champion.policy_digest)
+    return locate_policy(
+        folder, context.config.policy, context.store, champion.policy_digest, _list_known(context)
+    )
+
+
+def _list_known(context: StageContext) -> list[PolicyRef]:
+    return [policy for policy in (context.policy, context.policy.base) if policy]
 
 
 def _load_samples(context: StageContext, evaluation: EvalReport) -> SampleSet:

@@ -13,6 +13,7 @@ from typing import Any
 
 from perpo_core.perception.judging import describe_judging
 from perpo_core.policy.reading import find_reading
+from perpo_core.policy.resolve import name_place
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.process.parent import run_child
@@ -20,11 +21,14 @@ from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import Asked, StageContext
 from perpo_core.stages.train import sidecars
 from perpo_core.stages.train.finished import ADAPTER, MODEL, load_finished
+from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
+from perpo_core.store.base import PLACE_FILE, load_base_digest, write_place
 from perpo_core.store.keys import compute_digest, hash_folder
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
-from schemas.artifact import Checkpoint, Counts, PreferenceSet, SampleSet
+from perpo_core.store.workspace import describe_file
+from schemas.artifact import Checkpoint, Counts, FileRef, PreferenceSet, SampleSet
 from schemas.base import CHOOSING_SPLIT
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, TrainJob
@@ -42,9 +46,10 @@ COMPUTED_ALIKE = {
     "threads", "processes", "sharding", "gradient_checkpointing", "micro_batch_lists",
     "micro_batch_tokens", "loader_workers",
 }  # fmt: skip
-# References count by their content; the others are for who looks on.
+# References count by their content, what is left by its kind; the others are for who looks on.
 NOT_IN_KEY = COMPUTED_ALIKE | {
     "progress_timeout_s", "trackers", "displacement_nats", "extra_references",
+    "save", "max_chain_rank",
 }  # fmt: skip
 
 
@@ -67,6 +72,8 @@ def compute_key(
         "extra_reference_digests": [ref.digest for ref in references.extra],
         **config.policy.pixel_limits.describe(),
     }
+    if leaves_adapter(train, policy):
+        settings["leaves"] = "adapter"
     key = compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
     return Asked(key, references)
 
@@ -109,12 +116,13 @@ def run(
         result = load_finished(workspace.folder) or _train(context, key, preferences, job)
     context.store.publish(find_curves(context, key))
     files = workspace.describe_tree(MODEL) + workspace.describe_tree(ADAPTER)
+    place = _note_place(context, workspace.folder)
     num_lists = sum(preferences.num_lists.values())
     return Checkpoint(
         stage="train",
         key=key,
-        digest=compute_digest(files),
-        files=files,
+        digest=compute_digest(files),  # where a base lies is not what came out
+        files=files + place,
         counts=Counts(num_in=num_lists, num_kept=num_lists),
         parents=as_parents(samples, preferences),
         producer=describe_producer(config.seed, config.threads, result["device"]),
@@ -129,6 +137,15 @@ def run(
         chosen_on=CHOOSING_SPLIT,
         readings=result["readings"],
     )
+
+
+def _note_place(context: StageContext, folder: Path) -> list[FileRef]:
+    """base.json beside a model that is an adapter; [] beside another."""
+    if load_base_digest(folder / MODEL) is None:
+        return []
+    base = context.policy.base or context.policy
+    write_place(folder / MODEL, name_place(base.folder, context.store))
+    return [describe_file(folder / PLACE_FILE, PLACE_FILE)]
 
 
 def _train(

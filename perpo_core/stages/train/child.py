@@ -25,8 +25,9 @@ from perpo_core.stages.train.families import find_obstacle
 from perpo_core.stages.train.finished import ADAPTER, MODEL, write_finished
 from perpo_core.stages.train.history import choose_step, read_history
 from perpo_core.stages.train.list_policy import ListPolicy
-from perpo_core.stages.train.model import choose_trained, load_for_training, save_policy
+from perpo_core.stages.train.model import choose_trained, load_for_training
 from perpo_core.stages.train.objectives.combine import find_needs
+from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.profile import Profiler
 from perpo_core.stages.train.ranks import (
     choose_device,
@@ -36,6 +37,7 @@ from perpo_core.stages.train.ranks import (
     run_as_one_of_many,
 )
 from perpo_core.stages.train.references import References
+from perpo_core.stages.train.saving import save_on_base, save_policy
 from perpo_core.stages.train.selection import SelectionReward
 from perpo_core.stages.train.trainer import ListTrainer
 from perpo_core.store.workspace import SCRATCH
@@ -155,7 +157,11 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
             policy = trainer.list_policy
             if job.config.train.sharding != "none":
                 policy = load_chosen(job, trainer)
-            save_policy(policy, job.policy.folder, job.config.policy.dtype, folder, adapter)
+            dtype = job.config.policy.dtype
+            if leaves_adapter(job.config.train, job.policy):
+                save_on_base(policy, job.policy, dtype, folder)
+            else:
+                save_policy(policy, job.policy, dtype, folder, adapter)
         require_unchanged(job.policy)  # some of its files were copied
     return {
         "chosen_step": chosen,

@@ -21,6 +21,7 @@ from perpo_core.stages.stage import StageContext
 from perpo_core.store.atomic import temporary_beside
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
+from perpo_core.store.open import open_store
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import Counts, FileRef, PreferenceSet, ReferenceSet
@@ -71,9 +72,9 @@ class Resolved:
 
 def resolve(config: RefreshConfig) -> Resolved:
     """Hashes their folders; raises ValueError, one sentence, where one is missing."""
-    train = config.train
-    base = resolve_base(config.policy) if train.reference == "base" else None
-    return Resolved(base, resolve_references(train))
+    store = open_store(config.store)
+    base = resolve_base(config.policy, store) if config.train.reference == "base" else None
+    return Resolved(base, resolve_references(config, store))
 
 
 def list_jobs(

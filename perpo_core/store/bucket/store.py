@@ -114,13 +114,33 @@ class RemoteStore(Store):
         if found is None:
             return folder
         kind, key, attempt = found["kind"], found["key"], int(found["attempt"] or 0)
-        artifact = self.load(kind, key)
-        if artifact is not None and artifact.attempt != attempt:
-            artifact = parse_artifact(self.read(name_attempt(kind, key, attempt)))
+        artifact = self._load_attempt(kind, key, attempt)
         if artifact is None:
             raise DamagedArtifact(f"{kind} artifact: {self.place}/{kind}/{key} has no such attempt")
         self.verify(artifact)
         return self.root / found["inside"]
+
+    def read_beside(self, folder: Path, name: str) -> bytes | None:
+        """Without fetching anything else of the artifact; raises DamagedArtifact if it is gone."""
+        found = IN_ARTIFACT.fullmatch(f"{folder.as_posix()}/")
+        if found is None or not folder.is_relative_to(self.root):
+            return super().read_beside(folder, name)
+        kind, key, attempt = found["kind"], found["key"], int(found["attempt"] or 0)
+        artifact = self._load_attempt(kind, key, attempt)
+        files = [file for file in artifact.files if file.path == name] if artifact else []
+        if not files:
+            return None
+        body = self.read(name_object(kind, key, files[0]))
+        if body is None:
+            raise DamagedArtifact(f"{kind} artifact: {self.place}/{kind}/{key}, {name} is missing")
+        return body
+
+    def _load_attempt(self, kind: str, key: str, attempt: int) -> AnyArtifact | None:
+        """Also one that was replaced since."""
+        artifact = self.load(kind, key)
+        if artifact is not None and artifact.attempt != attempt:
+            artifact = parse_artifact(self.read(name_attempt(kind, key, attempt)))
+        return artifact
 
     def publish(self, folder: Path) -> None:
         paths = [path for path in folder.rglob("*") if path.is_file()]

@@ -27,6 +27,7 @@ from perpo_core.bootstrap.vision import GRID, NO_DIGIT, DenseScenes
 from perpo_core.doctor.policy import check_policy_folder
 from perpo_core.perception.boxes import Frame, compute_iou, find_box_problem, parse_box
 from perpo_core.policy.encoding import encode_prompt
+from perpo_core.policy.loading import load_policy
 from perpo_core.policy.prompts import Prompt
 from perpo_core.stages.collect.sources.digits import (
     EXTREMES,
@@ -35,7 +36,6 @@ from perpo_core.stages.collect.sources.digits import (
     compose_scene,
     encode_png,
 )
-from perpo_core.stages.train.model import load_policy
 from perpo_core.store.keys import hash_folder
 from schemas.bootstrap import BootstrapConfig, DialogueStage
 

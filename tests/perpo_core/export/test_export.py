@@ -20,7 +20,10 @@ from perpo_core.export.export import load_facts
 from perpo_core.export.folder import LEFTOVER_AGE_S, write_folder
 from perpo_core.export.origin import Origin, find_origin
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
-from perpo_core.stages.train.model import choose_trained, load_policy, save_policy
+from perpo_core.policy.loading import load_policy
+from perpo_core.policy.stamps import refer_to
+from perpo_core.stages.train.model import choose_trained
+from perpo_core.stages.train.saving import save_policy
 from perpo_core.store.keys import hash_file
 from perpo_core.store.store import Store
 from schemas.run import RunRecord
@@ -98,7 +101,9 @@ def test_an_adapter_on_its_start_answers_as_the_merged_model(
     for name, weight in model.named_parameters():
         if "lora_B" in name:  # zero at first: an adapter that does nothing
             torch.nn.init.normal_(weight, std=0.1)
-    save_policy(model, BUILTIN_FOLDER, "float32", tmp_path / "model", tmp_path / "adapter")
+    save_policy(
+        model, refer_to(BUILTIN_FOLDER), "float32", tmp_path / "model", tmp_path / "adapter"
+    )
     files = read_tree(tmp_path / "model", "model") | read_tree(tmp_path / "adapter", "adapter")
     trained = (store, with_checkpoint(store, run, files))
     merged, _ = export(trained, tmp_path / "merged")

@@ -18,6 +18,7 @@ import torch
 
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import encode_prompt
+from perpo_core.policy.loading import load_policy
 from perpo_core.policy.prompts import Prompt, iter_prompts
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, generate
@@ -29,7 +30,6 @@ from perpo_core.stages.generate.transformers_engine import TransformersEngine
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.stages.train.logps import compute_token_logps
-from perpo_core.stages.train.model import load_policy
 from perpo_core.stages.train.packing import Branch, PackableList, pack_lists
 from perpo_core.store.keys import compute_candidate_hash
 from schemas.artifact import CandidateSet, SampleSet

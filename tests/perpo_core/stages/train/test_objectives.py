@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from perpo_core.policy.loading import load_policy
 from perpo_core.stages import train
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import child
@@ -21,7 +22,6 @@ from perpo_core.stages.train.data import (
     collate_lists,
 )
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.stages.train.model import load_policy
 from perpo_core.stages.train.references import References
 from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.training import (

@@ -9,9 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from perpo_core.policy.loading import load_policy
 from perpo_core.stages.train.list_policy import ListPolicy
-from perpo_core.stages.train.model import choose_trained, load_policy, save_policy
+from perpo_core.stages.train.model import choose_trained
 from perpo_core.stages.train.parts import name_part
+from perpo_core.stages.train.saving import save_policy
 from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.training import (
     LORA,
@@ -85,7 +87,7 @@ def test_adapters_are_saved_as_peft_where_they_are_all(policy, tmp_path):
         model, _ = load_policy(policy.folder, "float32")
         wrapped = choose_trained(model, TrainConfig(**(TRAIN | changes)))
         folder = tmp_path / name
-        save_policy(wrapped, policy.folder, "float32", folder / "model", folder / "adapter")
+        save_policy(wrapped, policy, "float32", folder / "model", folder / "adapter")
         assert (folder / "adapter").exists() == (name == "alone")
     files = {path.name for path in (tmp_path / "alone" / "adapter").iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors"}
@@ -110,9 +112,7 @@ def test_bfloat16_trains_in_float32(trainable, policy, tmp_path, changes):
     first, *_ = points = read_points(trainer)
     assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert min(point["loss"] for point in points[-4:]) < 0.65
-    save_policy(
-        trainer.list_policy, policy.folder, "bfloat16", tmp_path / "model", tmp_path / "adapter"
-    )
+    save_policy(trainer.list_policy, policy, "bfloat16", tmp_path / "model", tmp_path / "adapter")
     saved = load_file(tmp_path / "model" / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
 

@@ -12,12 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from perpo_core.stages.train.model import (
-    choose_trained,
-    load_for_training,
-    load_policy,
-    save_policy,
-)
+from perpo_core.policy.loading import load_policy
+from perpo_core.stages.train.model import choose_trained, load_for_training
+from perpo_core.stages.train.saving import save_policy
 from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.training import (
     LORA,
@@ -45,7 +42,7 @@ def test_quantized_training_is_merged_into_the_weights_as_they_were(trainable, p
     assert min(point["loss"] for point in points[-4:]) < 0.65
     trained = copy_weights(trainer.list_policy.base)
     folder = tmp_path / "merged"
-    save_policy(trainer.list_policy, policy.folder, "float32", folder, tmp_path / "adapter")
+    save_policy(trainer.list_policy, policy, "float32", folder, tmp_path / "adapter")
     merged, start = (copy_weights(load_policy(f, "float32")[0]) for f in (folder, policy.folder))
     for name, weight in start.items():
         layer = name.removesuffix(".weight")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core.policy.encoding import encode_prompt
+from perpo_core.policy.loading import load_policy
 from perpo_core.policy.prompts import iter_prompts
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import child
@@ -21,7 +22,6 @@ from perpo_core.stages.train.data import RankedLists
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.history import choose_step
 from perpo_core.stages.train.list_policy import ListPolicy
-from perpo_core.stages.train.model import load_policy
 from perpo_core.stages.train.references import References
 from perpo_core.stages.train.selection import SelectionReward, _share_out
 from schemas.arrow import SAMPLES

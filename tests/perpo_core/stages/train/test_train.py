@@ -14,13 +14,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from perpo_core.policy.loading import load_policy
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
 from perpo_core.stages.train.budget import count_packed
 from perpo_core.stages.train.data import RankedList
 from perpo_core.stages.train.loader import Collator
-from perpo_core.stages.train.model import load_policy
 from perpo_core.stages.train.packing import Branch, PackableList
 from perpo_core.stages.train.profile import Profiler
 from perpo_core.store.keys import hash_folder

@@ -13,10 +13,12 @@ from transformers import (
     TrainingArguments,
 )
 
+from perpo_core.policy.loading import load_policy
 from perpo_core.stages.train.history import choose_step, read_history
 from perpo_core.stages.train.list_policy import ListPolicy
-from perpo_core.stages.train.model import choose_trained, load_policy, save_policy
+from perpo_core.stages.train.model import choose_trained
 from perpo_core.stages.train.parts import find_language_linears
+from perpo_core.stages.train.saving import save_policy
 from perpo_core.stages.train.trainer import ListTrainer
 from perpo_core.store.keys import hash_file
 from schemas.artifact import RewardPoint
@@ -69,7 +71,7 @@ def test_a_merged_folder_gives_the_adapters_logits(policy, tmp_path):
                 weight.normal_(std=0.05)
     adapted = compute_logits(wrapped.policy, processor)
     assert (adapted - start).abs().max() > 0.1
-    save_policy(wrapped, policy.folder, "float32", tmp_path / "model", tmp_path / "adapter")
+    save_policy(wrapped, policy, "float32", tmp_path / "model", tmp_path / "adapter")
     merged, merged_processor = load_policy(tmp_path / "model", "float32")
     assert (compute_logits(merged, merged_processor) - adapted).abs().max() < 1e-3
     assert merged.lm_head.weight is merged.get_input_embeddings().weight
