@@ -6,6 +6,7 @@ import json
 
 from perpo_core.export.facts import CardFacts
 from perpo_core.perception.tasks import TASKS
+from perpo_core.policy.adapters import find_size
 from perpo_core.report.markdown import build_fence
 from schemas.config import BoxFormatName
 
@@ -88,7 +89,7 @@ def _build_serving(facts: CardFacts) -> list[str]:
     command = (SERVE_ADAPTER if facts.is_adapter else SERVE_MODEL).format(
         dtype=config.policy.dtype,
         max_model_len=config.policy.max_model_len,
-        rank=facts.rank,
+        rank=find_size(facts.rank),
         start=json.dumps(facts.start_name),
     )
     return ["With vLLM, as an OpenAI-compatible server:", build_fence("sh", command)]

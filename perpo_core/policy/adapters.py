@@ -14,6 +14,14 @@ WITH_ADAPTERS = (
 )  # fmt: skip
 """Families that vLLM takes adapters of; that of llava_onevision does not (vLLM 0.32)."""
 
+SIZES = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM makes room for (vLLM 0.32)."""
+
+
+def find_size(rank: int) -> int:
+    """The smallest that an adapter of this rank fits into; its own rank where none does."""
+    return min((size for size in SIZES if size >= rank), default=rank)
+
 
 def load_rank(policy: PolicyRef) -> int:
     """Of the adapter that a policy is made of; 0 where it has its weights itself."""

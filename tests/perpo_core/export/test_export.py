@@ -22,8 +22,9 @@ from perpo_core.export.origin import Origin, find_origin
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.policy.loading import load_policy
 from perpo_core.policy.stamps import refer_to
+from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.model import choose_trained
-from perpo_core.stages.train.saving import save_policy
+from perpo_core.stages.train.saving import save_on_base, save_policy
 from perpo_core.store.keys import hash_file
 from perpo_core.store.store import Store
 from schemas.run import RunRecord
@@ -91,26 +92,52 @@ def test_the_cards_snippet_runs_in_the_folder(start_answer) -> None:
     assert start_answer.startswith("[")  # a box
 
 
-def test_an_adapter_on_its_start_answers_as_the_merged_model(
-    finished, start_answer, tmp_path
-) -> None:
-    store, run = finished
+def train_adapter() -> ListPolicy:
+    """The built-in policy with an adapter that says something else."""
     model, _ = load_policy(BUILTIN_FOLDER, "float32")
-    model = choose_trained(model, TrainConfig(lora_rank=4, lora_alpha=8))
+    wrapped = choose_trained(model, TrainConfig(lora_rank=4, lora_alpha=8))
     torch.manual_seed(0)
-    for name, weight in model.named_parameters():
+    for name, weight in wrapped.named_parameters():
         if "lora_B" in name:  # zero at first: an adapter that does nothing
             torch.nn.init.normal_(weight, std=0.1)
-    save_policy(
-        model, refer_to(BUILTIN_FOLDER), "float32", tmp_path / "model", tmp_path / "adapter"
-    )
-    files = read_tree(tmp_path / "model", "model") | read_tree(tmp_path / "adapter", "adapter")
+    return wrapped
+
+
+@pytest.mark.parametrize("saved", ["merged", "on base"])
+def test_an_adapter_on_its_start_answers_as_the_merged_model(
+    saved, finished, start_answer, tmp_path
+) -> None:
+    store, run = finished
+    start, model, adapter = refer_to(BUILTIN_FOLDER), tmp_path / "model", tmp_path / "adapter"
+    if saved == "merged":
+        save_policy(train_adapter(), start, "float32", model, adapter)
+    else:
+        save_on_base(train_adapter(), start, "float32", model)
+        run = run.model_copy(update={"policy_digest": start.digest})
+    files = read_tree(model, "model") | read_tree(adapter, "adapter")
     trained = (store, with_checkpoint(store, run, files))
     merged, _ = export(trained, tmp_path / "merged")
     adapter, _ = export(trained, tmp_path / "lora", adapter=True)
     answer = run_snippet(adapter, start=str(BUILTIN_FOLDER))
     assert answer == run_snippet(merged)
     assert answer != start_answer
+    names = {path.name for path in BUILTIN_FOLDER.iterdir()}
+    assert {path.name for path in merged.iterdir()} == names | {"README.md", "image.png"}
+    rank = 128 if saved == "merged" else 8  # as configured, or the size that takes a rank of 4
+    assert f"--max-lora-rank {rank} " in (adapter / "README.md").read_text()
+
+
+@pytest.mark.parametrize("what", ["damaged", "missing"])
+def test_an_adapter_that_is_not_as_committed_is_not_merged(what, finished, tmp_path) -> None:
+    store, run = finished
+    save_on_base(train_adapter(), refer_to(BUILTIN_FOLDER), "float32", tmp_path / "model")
+    run = with_checkpoint(store, run, read_tree(tmp_path / "model", "model"), chosen_step=9)
+    inside = "model/adapter/adapter_model.safetensors"
+    path = store.folder("checkpoint", run.stages["train"].key) / inside
+    path.unlink() if what == "missing" else path.write_bytes(b"xyz")
+    with pytest.raises(ValueError, match=f"{path.name} is {what}, so nothing was exported"):
+        export((store, run), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_the_adapter_is_exported_without_this_machines_folders(finished, tmp_path) -> None:

@@ -173,6 +173,16 @@ def test_the_start_of_a_later_round_is_no_base_of_its_adapter(facts) -> None:
     assert "the result of 1 earlier run (`first-run`)" in card
 
 
+def test_the_adapter_of_several_rounds_goes_onto_where_they_began(facts) -> None:
+    """Unless rounds were merged in between: then onto weights that only this store has."""
+    origin = Origin("org/tiny", earlier_runs=("first-run",), digest="a" * 64)
+    rounds = replace(facts, origin=origin, is_adapter=True, base_digest="a" * 64, joined_rank=96)
+    card = build_card(rounds)
+    assert 'start, folder = "org/tiny"' in card
+    assert "--max-lora-rank 128" in card
+    assert 'start, folder = "START_POLICY"' in build_card(replace(rounds, base_digest="b" * 64))
+
+
 def test_an_adapter_with_a_trained_projector_is_not_for_vllm(facts) -> None:
     card = build_card(replace(change_train(facts, projector_learning_rate=5e-6), is_adapter=True))
     assert "serve the merged model instead" in card
