@@ -216,9 +216,9 @@ class RewardPoint(Frozen):
 
 
 class Checkpoint(Artifact):
-    """model/: the chosen checkpoint as a complete folder that transformers and vLLM load.
-
-    adapter/ besides, in PEFT's format, where adapters are all that was trained.
+    """model/: the chosen checkpoint, as a complete folder that transformers and vLLM load, with
+    adapter/ besides, in PEFT's format, where adapters are all that was trained; or as an adapter on
+    its base (perpo_core/store/base.py), with base.json besides.
     """
 
     kind: Literal["checkpoint"] = "checkpoint"

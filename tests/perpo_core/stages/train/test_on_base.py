@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, LlavaConfig
 
+from perpo_core.doctor.policy import check_policy_folder
 from perpo_core.perception.judging import describe_judging
 from perpo_core.policy.adapters import load_rank
 from perpo_core.policy.loading import load_model, save_merged
@@ -180,6 +181,32 @@ def test_a_policy_that_is_exported_is_its_merged_weights(chain, tmp_path):
     assert exported.keys() == expected.keys()
     for name, weight in expected.items():
         torch.testing.assert_close(exported[name], weight, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["none", "cut", "config"])
+def test_the_doctor_looks_at_the_adapter_in_place_of_weights(chain, tmp_path, damage):
+    shutil.copytree(chain[0][0].folder, tmp_path / "policy")
+    adapter = tmp_path / "policy" / "adapter"
+    weights = adapter / "adapter_model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif damage == "config":
+        (adapter / "adapter_config.json").unlink()
+    [finding] = check_policy_folder(tmp_path / "policy")
+    assert finding.level == ("ok" if damage == "none" else "error")
+    assert damage == "none" or "its adapter is incomplete" in finding.what
+
+
+def test_an_adapter_of_another_model_is_refused(chain, tmp_path):
+    adapted = chain[0][0]
+    shutil.copytree(adapted.folder, tmp_path / "policy")
+    file = tmp_path / "policy" / "adapter" / "adapter_model.safetensors"
+    saved = load_file(file)
+    name = next(iter(saved))
+    save_file({name.replace("layers.0", "layers.9"): saved.pop(name), **saved}, file)
+    other = adapted.model_copy(update={"folder": tmp_path / "policy"})
+    with pytest.raises(ValueError, match=r"adapter is no adapter of the model it goes onto \("):
+        load_model(other, "float32")
 
 
 # When it is one
