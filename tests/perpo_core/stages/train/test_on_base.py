@@ -48,6 +48,7 @@ pytestmark = pytest.mark.usefixtures("training_events")
 
 DOCS = Path(__file__).parents[4] / "docs" / "models.md"
 ROUNDS = 3
+LOGPS = "logps.pt"
 PARITY_NATS = 1e-4  # of a log-probability, float32
 
 
@@ -76,6 +77,7 @@ def chain(trainable, policy, tmp_path_factory) -> list[tuple[PolicyRef, PolicyRe
         changes = LORA | {"lora_rank": 4 + number, "seed": number, "learning_rate": 3e-3}
         trainer = build_trainer(on(trainable, start), folder, **changes)
         trainer.train()
+        torch.save(measure(trainer.list_policy, trainer.train_dataset), folder / LOGPS)
         save_on_base(trainer.list_policy, start, "float32", folder / "adapted")
         save_policy(trainer.list_policy, start, "float32", folder / "merged", folder / "new")
         start = locate(trainable[0], folder / "adapted", policy)
@@ -85,22 +87,25 @@ def chain(trainable, policy, tmp_path_factory) -> list[tuple[PolicyRef, PolicyRe
 
 
 def compute_logps(policy: PolicyRef, lists: Any) -> torch.Tensor:
-    model, processor = load_model(policy, "float32")
-    rows = [
-        compute_rows(ListPolicy(model), [lists[i]], processor.tokenizer.pad_token_id)[0]
-        for i in range(len(lists))
-    ]
+    return measure(ListPolicy(load_model(policy, "float32")[0]), lists)
+
+
+def measure(model: ListPolicy, lists: Any) -> torch.Tensor:
+    """Log-probabilities of the answers of every list, nats."""
+    rows = [compute_rows(model, [lists[i]], pad_id=0)[0] for i in range(len(lists))]
     return torch.tensor([logp for row in rows for logp in row])
 
 
 def test_a_chain_answers_as_its_merged_weights_do(trainable, chain, policy, tmp_path):
-    """Log-probabilities of the answers of every list, after one, two and three rounds."""
+    """And as the trainer that made it did, after one, two and three rounds."""
     lists = build_trainer(trainable, tmp_path).train_dataset
     seen = [compute_logps(policy, lists)]
     for adapted, merged in chain:
         seen.append(compute_logps(adapted, lists))
-        difference = (seen[-1] - compute_logps(merged, lists)).abs().max()
-        assert difference < PARITY_NATS, difference
+        trained = torch.load(merged.folder.parent / LOGPS, weights_only=True)
+        for other in (compute_logps(merged, lists), trained):
+            difference = (seen[-1] - other).abs().max()
+            assert difference < PARITY_NATS, difference
     for before, after in pairwise(seen):
         assert (after - before).abs().max() > 0.01, "a round that changed nothing shows nothing"
 
