@@ -21,6 +21,7 @@ from perpo_core.policy.prompts import Prompt
 from perpo_core.policy.refusals import BY_ENGINE, Refusal
 from perpo_core.stages.generate.engine import GREEDY_INDEX, Answer, Outcome
 from perpo_core.stages.generate.preparing import Prepared, Preparers
+from perpo_core.stages.generate.vllm_adapter import build_adapter_request
 from perpo_core.stages.generate.vllm_switches import build_engine_args
 from perpo_core.store.keys import derive_seed
 from schemas.run import SamplingJob
@@ -81,6 +82,7 @@ class VllmEngine:
         batch = IN_FLIGHT_BATCHES * config.scheduler_config.max_num_seqs
         self._max_prompts = max(ADMITTED_SHARE, -(-batch // num_answers))
         tokenizer = AutoTokenizer.from_pretrained(job.policy.folder, trust_remote_code=False)
+        self._adapter = build_adapter_request(job.policy)
         self._bias = dict.fromkeys(find_banned_ids(tokenizer), BANNED_BIAS)
         self.waited_s = 0.0
 
@@ -142,7 +144,9 @@ class VllmEngine:
         """vLLM's own name of the request."""
         params = self._build_params(prepared.prompt_id, greedy)
         name = _name(prepared.prompt_id, greedy)
-        return str(self._engine.add_request(name, prepared.content, params))
+        return str(
+            self._engine.add_request(name, prepared.content, params, lora_request=self._adapter)
+        )
 
     def _step(self, flight: _Flight) -> Iterator[tuple[str, Outcome]]:
         """Let vLLM compute once; the prompts that this finished."""

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from perpo_core.policy.processor import find_size_override
+from perpo_core.stages.generate.vllm_adapter import build_adapter_switches
 from schemas.run import SamplingJob
 
 
@@ -21,7 +22,7 @@ def build_engine_args(job: SamplingJob) -> Any:
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(job.kv_cache_gb)))
     request = job.request
     return EngineArgs(
-        model=str(job.policy.folder),
+        model=str(job.policy.weights_folder),
         trust_remote_code=False,
         dtype=request.dtype,
         max_model_len=request.max_model_len,
@@ -33,6 +34,7 @@ def build_engine_args(job: SamplingJob) -> Any:
         # Images arrive prepared, each once for all answers about it.
         mm_processor_cache_gb=0,
         mm_processor_kwargs=find_size_override(job.policy.folder, request.pixel_limits),
+        **build_adapter_switches(job.policy),
         **_profile_switches(job),
         **(_cpu_switches(job) if on_cpu else _gpu_switches(job)),
     )
