@@ -10,8 +10,9 @@ PORT ?= 4200
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
-.PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train bench-overhead bench-scale \
-        gpu-check gpu-wheels lint format types audit lock clean
+.PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
+        bench-generate bench-overhead bench-scale gpu-check gpu-wheels lint format types audit lock \
+        clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -57,6 +58,9 @@ two-workers: $(READY)  ## two workers, one Postgres, one store, 20 times (ARGS="
 
 bench-train: $(READY)  ## speed and memory of training against separate sequences and TRL
 	@$(BIN)/python -m tests.benchmarks.train_speed $(ARGS)
+
+bench-generate: $(READY)  ## speed of sampling and idle share of its engine, against bare vLLM
+	@$(BIN)/python -m tests.benchmarks.generate_speed $(ARGS)
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
