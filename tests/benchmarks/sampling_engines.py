@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -246,3 +247,5 @@ def serve(connection: Connection, engine: str, setting: Setting, num_rounds: int
                 "ids": hashlib.sha256(repr(ids).encode()).hexdigest(),
             }
         )
+    for process in multiprocessing.active_children():  # a pool would wait for more, and we for it
+        process.terminate()

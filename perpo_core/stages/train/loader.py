@@ -48,8 +48,15 @@ def load_ahead(
 ) -> Iterator[RankedList]:
     """The lists of these numbers, in order, prepared by so many processes ahead of their use."""
     return iter(
-        DataLoader(lists, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=_keep)
+        DataLoader(
+            lists, batch_size=None, sampler=numbers, collate_fn=_keep, **describe_workers(workers)
+        )
     )
+
+
+def describe_workers(workers: int) -> dict[str, Any]:
+    """A loader's arguments for so many processes: forked, so that they share what is open here."""
+    return {"num_workers": workers, "multiprocessing_context": "fork" if workers else None}
 
 
 def _keep(ranked: Any) -> Any:

@@ -18,7 +18,7 @@ from transformers import Trainer
 
 from perpo_core.stages.train.checkpoints import load_trained, save_trained
 from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
-from perpo_core.stages.train.loader import StepLoader, StepSampler
+from perpo_core.stages.train.loader import StepLoader, StepSampler, describe_workers
 from perpo_core.stages.train.meters import StepMeters
 from perpo_core.stages.train.objectives.combine import compute_loss_parts
 from perpo_core.stages.train.parts import group_parameters
@@ -55,7 +55,7 @@ class ListTrainer(Trainer):
             lists,
             batch_sampler=sampler,
             collate_fn=self.data_collator,
-            num_workers=self._list_config.loader_workers,
+            **describe_workers(self._list_config.loader_workers),
             pin_memory=self.args.device.type == "cuda",
         )
 

@@ -82,7 +82,9 @@ def test_a_training_whose_commit_fails_is_not_trained_again(setting, failing, mo
 def test_a_reference_table_whose_commit_fails_is_not_computed_again(setting, failing) -> None:
     context, samples, preferences = setting
     said: list[str] = []
-    context = replace(context, log=said.append)
+    train_config = context.config.train.model_copy(update={"epochs": 20})  # not over before the end
+    config = context.config.model_copy(update={"train": train_config})
+    context = replace(context, config=config, log=said.append)
     failing("references")
     with pytest.raises(Lost):
         find_or_make(context, train, samples, preferences)

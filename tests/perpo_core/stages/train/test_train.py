@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from perpo_core.policy.loading import load_policy
+from perpo_core.process import child
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
@@ -229,17 +233,27 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
 # Ahead of the trainer
 
 
-def test_lists_prepared_by_other_processes_train_alike(trainable, tmp_path, training_events):
+def test_lists_prepared_by_other_processes_train_alike(trainable, tmp_path):
+    """In a process of its own, as training is: whose forks inherit no threads of earlier tests."""
+    with ProcessPoolExecutor(1, get_context("spawn"), _tell_nobody) as process:
+        process.submit(_train_ahead, trainable, tmp_path).result()
+
+
+def _tell_nobody() -> None:
+    child._events_fd = os.open(os.devnull, os.O_WRONLY)
+
+
+def _train_ahead(trainable: Any, folder: Path) -> None:
     """Also from a checkpoint, and with crops."""
     changes: dict[str, Any] = {"conditional_weight": 1.0}
-    straight = build_trainer(trainable, tmp_path / "a", **changes)
+    straight = build_trainer(trainable, folder / "a", **changes)
     straight.train()
-    ahead = build_trainer(trainable, tmp_path / "b", loader_workers=2, **changes)
+    ahead = build_trainer(trainable, folder / "b", loader_workers=2, **changes)
     assert ahead.train_dataset.ref_logps_PG == straight.train_dataset.ref_logps_PG
     ahead.train()
     assert read_points(ahead) == read_points(straight)
-    resumed = build_trainer(trainable, tmp_path / "b", resumed=True, loader_workers=2, **changes)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-3"))
+    resumed = build_trainer(trainable, folder / "b", resumed=True, loader_workers=2, **changes)
+    resumed.train(resume_from_checkpoint=str(folder / "b" / "checkpoint-3"))
     assert read_points(resumed) == read_points(straight)
 
 

@@ -136,7 +136,7 @@ def test_a_silent_bucket_ends_a_command_in_one_sentence(
     use: Callable[..., Remote], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PERPO_CACHE", str(tmp_path))
-    monkeypatch.setattr(remotes, "PATIENCE", BRIEF)
+    monkeypatch.setattr(remotes, "PATIENCE", replace(BRIEF, give_up_s=BRIEF.give_up_s + SLACK_S))
     with misbehaving("silent", forever=True) as server:
         use(server)
         done = CliRunner().invoke(app, ["runs", "--store", "s3://bucket-silent/prefix"])
