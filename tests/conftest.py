@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -12,6 +13,8 @@ from perpo_core.process.environment import build_direct_env
 from tests.s3 import Machines, build_aws_env, make_bucket, serving_s3
 
 os.environ.update(build_direct_env(os.environ))  # servers of the tests are on this machine, too
+CACHE = TemporaryDirectory(prefix="perpo-tests-")  # what tests learn of files goes with them
+os.environ["PERPO_CACHE"] = CACHE.name
 
 
 @pytest.fixture(scope="session")

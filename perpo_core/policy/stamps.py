@@ -15,6 +15,7 @@ from pathlib import Path
 
 from perpo_core.process.parent import ChildFailed
 from perpo_core.store.keys import hash_folder
+from perpo_core.store.known_digests import hash_untouched
 from schemas.run import FileStamp, PolicyRef
 
 
@@ -31,7 +32,7 @@ def refer_to(folder: Path, digest: str | None = None, base: PolicyRef | None = N
     `base` is what its adapter goes onto, which perpo_core/policy/resolve.py finds.
     """
     stamps = stamp_files(folder)  # before the content is read: what changes meanwhile is noticed
-    digest = digest or hash_folder(folder)
+    digest = digest or hash_folder(folder, hash_untouched)
     return PolicyRef(digest=digest, folder=folder, stamps=stamps, base=base)
 
 

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from perpo_core.store.base import find_stored_base, load_base_digest
 from perpo_core.store.keys import hash_folder
+from perpo_core.store.known_digests import hash_untouched
 from perpo_core.store.lenient import Unreadable, parse
 from perpo_core.store.lines import add_line, load_lines, parse_lines
 from perpo_core.store.locks import locked
@@ -206,7 +207,7 @@ def find_damage(store: Store, pointer: Pointer) -> str | None:
         return str(damage)
     if not folder.is_dir():
         return f"{folder} is gone"
-    if hash_folder(folder) != pointer.policy_digest:
+    if hash_folder(folder, hash_untouched) != pointer.policy_digest:
         return f"{folder} is no longer what was promoted"
     return _find_damage_of_base(store, folder)
 
@@ -225,7 +226,7 @@ def _find_damage_of_base(store: Store, folder: Path) -> str | None:
         return f"its base is not there ({damage})"
     if not base.is_dir():
         return f"its base {base} is gone"
-    if hash_folder(base) != load_base_digest(folder):
+    if hash_folder(base, hash_untouched) != load_base_digest(folder):
         return f"its base {base} is no longer what it was"
     return None
 

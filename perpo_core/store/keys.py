@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +39,16 @@ def compute_digest(files: Iterable[FileRef]) -> str:
     return compute_hash(sorted([file.path, file.sha256] for file in files))
 
 
-def hash_file(path: Path) -> str:
+def hash_file(path: str | Path) -> str:
     """sha256 of a file's bytes."""
-    with path.open("rb") as handle:
+    with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def hash_folder(folder: Path) -> str:
+def hash_folder(folder: Path, hash_each: Callable[[Path], str] = hash_file) -> str:
     """sha256 over the names and contents of every file below a folder, wherever it lies."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return compute_hash([[path.relative_to(folder).as_posix(), hash_file(path)] for path in files])
+    return compute_hash([[path.relative_to(folder).as_posix(), hash_each(path)] for path in files])
 
 
 def compute_prompt_id(image_hashes: Sequence[str], messages: Sequence[dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.store.keys import compute_hash
-from perpo_core.store.row_reader import RowReader
+from perpo_core.store.row_reader import RowReader, read_columns
 from perpo_core.store.workspace import Workspace
 from perpo_core.vision.images import StoredImage
 from schemas.arrow import PACKS
@@ -52,7 +52,7 @@ class Images:
 
 def read_facts(pack: Path) -> Iterator[tuple[str, StoredImage]]:
     """(file_hash, image without its bytes) of everything in a pack."""
-    for row in pq.read_table(pack, columns=FACTS).to_pylist():
+    for row in read_columns(pack, FACTS).to_pylist():
         yield row.pop("file_hash"), StoredImage(data=b"", pixels_hash=row.pop("image_id"), **row)
 
 

@@ -51,7 +51,12 @@ def find_folder(place: Place) -> Path:
         return place.absolute()
     readable = re.sub("[^A-Za-z0-9]+", "-", place.partition("://")[2])[:40]
     name = f"{readable}-{hashlib.sha256(place.encode()).hexdigest()[:12]}"
-    return Path(os.environ.get(CACHE) or DEFAULT_CACHE).expanduser().absolute() / name
+    return find_cache() / name
+
+
+def find_cache() -> Path:
+    """This machine's folder for what may be deleted: working copies, and what is known of files."""
+    return Path(os.environ.get(CACHE) or DEFAULT_CACHE).expanduser().absolute()
 
 
 def require_store(place: Place) -> None:

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from perpo_core.store.row_reader import read_columns
+
 
 @dataclass(frozen=True)
 class RowIndex:
@@ -43,7 +45,7 @@ def read_distinct(
 ) -> list[tuple[str, ...]]:
     """The distinct values of some columns, in no order; a file that cannot be read is said."""
     try:
-        rows = pq.read_table(path, columns=columns).group_by(columns).aggregate([])
+        rows = read_columns(path, columns).group_by(columns).aggregate([])
         return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
     except (OSError, pa.ArrowException, ValueError) as error:  # such as letters that are none
         warn(f"{path} cannot be read, so nothing is taken from it: {error}")

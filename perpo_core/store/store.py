@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 
 from perpo_core.process.troubles import describe_os_error
 from perpo_core.store.atomic import make_folder, remove_leftovers, sync_upwards, write_atomic
-from perpo_core.store.keys import hash_file
+from perpo_core.store.known_digests import hash_untouched
 from perpo_core.store.left_out import leave_out, mark_said
 from perpo_core.store.lenient import Unreadable, parse
 from perpo_core.store.place import Place, is_address, parse_place
@@ -238,7 +238,7 @@ class Store:
         del key
         if not path.is_file():
             raise DamagedArtifact(f"{kind} artifact: {path} is missing")
-        if path.stat().st_size != file.num_bytes or hash_file(path) != file.sha256:
+        if path.stat().st_size != file.num_bytes or hash_untouched(path) != file.sha256:
             raise DamagedArtifact(f"{kind} artifact: {path} is damaged")
 
     def open_workspace(self, kind: str, key: str, force: bool = False) -> Workspace:

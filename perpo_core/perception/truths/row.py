@@ -41,7 +41,7 @@ def get_text(raw: Raw, key: str, where: str, reason: str) -> str:
 
 def check_unicode(text: str, key: str, where: str) -> str:
     """JSON can spell half a surrogate pair, which no UTF-8 file can hold."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise RowError(
             "malformed row", f"{where}: {key} {show_value(text)} contains half a surrogate pair"
         )

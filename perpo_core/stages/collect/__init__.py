@@ -1,36 +1,35 @@
 """Stage 1: prompts with truth and their images, from any source.
 
-    part-00000.parquet     rows (schemas.arrow.SAMPLES), PART_ROWS a part
+    part-00000.parquet     rows (schemas.arrow.SAMPLES), those of a chunk of the source
     pack-*.parquet         the images that rows name (perpo_core/store/packs.py)
     dropped.parquet        rows that did not become a sample
 
 The key is the content of the source (files and every image they name) and its settings; the policy
 is no part of it, so that a promotion never collects again. Rows and images are written as they
 come, so that memory holds a row group of each. Images that an earlier set has are neither opened
-nor written again. Equal input gives equal rows and an equal digest, whoever wrote the packs.
+nor written again, and rows that it has are shared by the part. Equal input gives equal rows and an
+equal digest, whoever wrote them.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from perpo_core.stages.collect.known import Packed, find_packed
+from perpo_core.stages.collect.known import find_packed
+from perpo_core.stages.collect.parts import PartMaker
 from perpo_core.stages.collect.sources import SOURCES
-from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.earlier import find_shared_parts
 from perpo_core.stages.stage import Asked, StageContext
 from perpo_core.store import keys
 from perpo_core.store.packs import PackWriter
 from perpo_core.store.provenance import describe_producer, utc_now
-from perpo_core.store.workspace import Workspace
-from schemas.arrow import DROPPED, SAMPLES
-from schemas.artifact import Counts, FileRef, SampleSet
+from schemas.arrow import DROPPED
+from schemas.artifact import Counts, SampleSet
 from schemas.base import Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
@@ -39,7 +38,6 @@ KIND = "samples"
 VERSION = 4
 LOOKING_VERSION = 1  # raised when a file's image in the store becomes another
 DROPPED_FILE = "dropped.parquet"
-PART_ROWS, GROUP_ROWS = 1 << 16, 1 << 12
 PROGRESS_EVERY_ROWS = 64
 WHERE_EMPTY: dict[Split, str] = {
     "train": "it is measured but not trained on",
@@ -77,25 +75,35 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     started = time.monotonic()
     asked = key if isinstance(key, Asked) else compute_samples_key(context.config)
     workspace = context.open_workspace(KIND, key)
-    looking_digest, tally = compute_looking_digest(context.config), Tally()
+    looking_digest = compute_looking_digest(context.config)
     packed = find_packed(context, workspace, looking_digest)
     with PackWriter(workspace, looking_digest) as writer:
-        rows = _read(context, tally, asked.inputs, packed)
-        parts = _write_parts(workspace, _pack(rows, packed, writer))
+        shared, made_by = find_shared_parts(context, KIND, key), [KIND, VERSION, looking_digest]
+        maker = PartMaker(workspace, shared, packed, writer, made_by, _build_display(context))
+        source = context.config.source
+        chunks = SOURCES[source.kind].iterate_chunks(source, asked.inputs, packed.by_file)
+        for chunk in chunks:
+            maker.take(chunk)
+    tally = maker.tally
     _check_splits(context, tally.per_split)
     dropped = workspace.write_table(DROPPED_FILE, pa.Table.from_pylist(tally.dropped, DROPPED))
-    packs = packed.list_used(writer.files)
+    files = [*maker.files, dropped]
     reasons = Counter(row["reason"] for row in tally.dropped)
     num_kept = sum(tally.per_split.values())
     context.log(f"collected {num_kept} samples {_list(tally.per_split)}, dropped {_list(reasons)}")
+    if maker.num_reused:
+        context.log(f"rows: {maker.num_reused} taken over from earlier sets")
     context.log(f"images: {packed.num_new} new, {packed.num_found} in the store already")
     return SampleSet(
         stage="collect",
         key=key,
-        digest=keys.compute_digest([*parts, dropped]),
-        files=[*parts, dropped, *packs],
+        digest=keys.compute_digest(files),
+        files=[*files, *packed.list_used(writer.files)],
         counts=Counts(
-            num_in=num_kept + len(tally.dropped), num_kept=num_kept, dropped=dict(reasons)
+            num_in=tally.num_rows,
+            num_kept=num_kept,
+            dropped=dict(reasons),
+            num_reused=maker.num_reused,
         ),
         parents=[],
         producer=describe_producer(seed=getattr(context.config.source, "seed", 0)),
@@ -107,59 +115,15 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     )
 
 
-@dataclass
-class Tally:
-    """What happened to the rows so far."""
+def _build_display(context: StageContext) -> Callable[[int], None]:
+    """Shows how many rows are done, not each."""
+    total = SOURCES[context.config.source.kind].count_rows(context.config.source)
 
-    per_split: Counter[str] = field(default_factory=Counter)
-    """"task/split" -> samples."""
-    dropped: list[dict[str, str]] = field(default_factory=list)
-    """Rows of DROPPED."""
-
-
-def _read(
-    context: StageContext, tally: Tally, identity: Any, packed: Packed
-) -> Iterator[SampleRow]:
-    """The source's samples; rows set aside go to the tally, and progress is shown."""
-    source = context.config.source
-    module = SOURCES[source.kind]
-    total = module.count_rows(source)
-    items = module.iterate_samples(source, identity, packed.by_file)
-    for done, item in enumerate(items, start=1):
+    def show(done: int) -> None:
         if done % PROGRESS_EVERY_ROWS == 0 or done == total:
             context.progress(done, total, "rows")
-        if isinstance(item, SetAside):
-            tally.dropped.append(
-                {"stage": "collect", "id": item.row, "reason": item.reason, "detail": item.detail}
-            )
-        else:
-            tally.per_split[f"{item['task']}/{item['split']}"] += 1
-            yield item
 
-
-def _pack(rows: Iterable[SampleRow], packed: Packed, writer: PackWriter) -> Iterator[SampleRow]:
-    """The rows, each image of theirs in a pack and no longer in memory."""
-    for row in rows:
-        packed.place(row.pop("image"), row.pop("file_hash"), writer)
-        yield row
-
-
-def _write_parts(workspace: Workspace, rows: Iterator[SampleRow]) -> list[FileRef]:
-    parts: list[FileRef] = []
-    while first := list(islice(rows, 1)):
-        held = islice(rows, PART_ROWS - 1)
-        name = f"part-{len(parts):05d}.parquet"
-        parts.append(workspace.write_batches(name, SAMPLES, _batch(first, held)))
-    return parts
-
-
-def _batch(first: list[SampleRow], rows: Iterator[SampleRow]) -> Iterator[pa.RecordBatch]:
-    """Rows by the row group."""
-    held = first
-    while held:
-        held += islice(rows, GROUP_ROWS - len(held))
-        yield pa.RecordBatch.from_pylist(held, SAMPLES)
-        held = list(islice(rows, 1))
+    return show
 
 
 def _check_splits(context: StageContext, per_split: Counter[str]) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from perpo_core.policy.refusals import (
     count_reasons,
@@ -36,6 +35,7 @@ from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.row_reader import read_columns
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet
 from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
@@ -266,12 +266,12 @@ def _count_policies(workspace: Workspace, files: Sequence[FileRef]) -> dict[str,
     prompts: Counter[str] = Counter()
     for file in files:
         columns = ["prompt_id", "policy_digest"]
-        table = pq.read_table(workspace.locate_file(file), columns=columns)
+        table = read_columns(workspace.locate_file(file), columns)
         pairs = table.group_by(["prompt_id", "policy_digest"]).aggregate([])
         prompts.update(pairs["policy_digest"].to_pylist())
     return dict(sorted(prompts.items()))
 
 
 def _count_tokens(workspace: Workspace, file: FileRef) -> int:
-    column = pq.read_table(workspace.locate_file(file), columns=["token_ids"]).column(0)
+    column = read_columns(workspace.locate_file(file), ["token_ids"]).column(0)
     return int(pc.sum(pc.list_value_length(column)).as_py() or 0)

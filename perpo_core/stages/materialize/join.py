@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from perpo_core.stages.materialize.lists import Answer
+from perpo_core.store.row_reader import read_columns
 from perpo_core.store.store import Store
 from schemas.artifact import CandidateSet, ScoredSet
 from schemas.base import Digest
@@ -71,10 +70,10 @@ def load_scored_answers(shard: Shard) -> Iterator[ScoredAnswers]:
     """
     candidates = {
         (row["prompt_id"], row["index"]): row
-        for row in pq.read_table(shard.candidates, columns=CANDIDATE_COLUMNS).to_pylist()
+        for row in read_columns(shard.candidates, CANDIDATE_COLUMNS).to_pylist()
     }
     found: dict[str, ScoredAnswers] = {}
-    for score in pq.read_table(shard.scores, columns=SCORE_COLUMNS).to_pylist():
+    for score in read_columns(shard.scores, SCORE_COLUMNS).to_pylist():
         candidate = candidates.get((score["prompt_id"], score["index"]))
         sample = ScoredAnswers(score["sample_id"], score["prompt_id"], score["task"], [])
         found.setdefault(sample.sample_id, sample).answers.append(_build_answer(score, candidate))

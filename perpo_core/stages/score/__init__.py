@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import needs_policy
 from perpo_core.perception.judging import describe_judging, name_reward, score_text
@@ -32,6 +31,7 @@ from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest, compute_hash
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.row_reader import read_columns
 from perpo_core.store.workspace import Workspace
 from schemas.arrow import SCORES
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
@@ -105,7 +105,7 @@ class Scorer:
 
     def identify_part(self, shard: FileRef, path: Path) -> list[object]:
         """What the scores of a candidate shard are made of, in whatever set."""
-        prompt_ids = pq.read_table(path, columns=["prompt_id"])["prompt_id"].unique().to_pylist()
+        prompt_ids = read_columns(path, ["prompt_id"])["prompt_id"].unique().to_pylist()
         known = [prompt_id for prompt_id in prompt_ids if prompt_id in self.samples]
         return [self.scoring_digest, shard.sha256, self.samples.list_ids(known)]
 
@@ -147,7 +147,7 @@ def _score_shard(
 
 def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:
     """Every candidate of a shard with every sample of its prompt."""
-    candidates = pq.read_table(path, columns=CANDIDATE_COLUMNS).to_pylist()
+    candidates = read_columns(path, CANDIDATE_COLUMNS).to_pylist()
     for row, candidate in enumerate(candidates):
         if candidate["prompt_id"] not in scorer.samples:
             raise ValueError(
@@ -201,7 +201,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     workspace = context.open_workspace(KIND, key)
     tally = Tally()
     for file in files:
-        tally.add(pq.read_table(workspace.locate_file(file), columns=["task", "reward", "error"]))
+        tally.add(read_columns(workspace.locate_file(file), ["task", "reward", "error"]))
     num_reused = sum(file.num_reused for file in files)
     context.log(
         f"scores of {tally.num_rows} answers, {tally.num_unreadable} of them {UNREADABLE}s: "

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from perpo_core.policy.refusals import load_refusals
 from perpo_core.stages.samples import read_samples
+from perpo_core.store.row_reader import read_columns
 from perpo_core.store.store import Store
 from schemas.artifact import CandidateSet, FileRef, SampleSet
 from schemas.base import Split
@@ -46,7 +46,7 @@ def check_candidates(
 
 def _check_shard(path: Path, settled: set[str], key: str) -> set[str]:
     """The prompts of a shard, none of which may be in an earlier one."""
-    rows = pq.read_table(path, columns=["prompt_id", "index"])
+    rows = read_columns(path, ["prompt_id", "index"])
     prompt_ids = set(rows["prompt_id"].unique().to_pylist())
     counted = rows.group_by(["prompt_id", "index"]).aggregate([([], "count_all")])
     repeated = counted.filter(pc.greater(counted["count_all"], 1)).to_pylist()

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from perpo_core.store.atomic import temporary_beside, write_atomic
 from perpo_core.store.bucket.objects import Body, Remote, RemoteError
-from perpo_core.store.keys import compute_hash, hash_file
+from perpo_core.store.keys import compute_hash
+from perpo_core.store.known_digests import hash_untouched
 from perpo_core.store.store import DamagedArtifact
 from perpo_core.store.workspace import SIDECAR_SUFFIX, Sidecar, Workspace
 from schemas.artifact import FileRef
@@ -116,6 +117,6 @@ def name_object(kind: str, key: str, file: FileRef) -> str:
 
 
 def _is_sound(path: Path, file: FileRef) -> bool:
-    return (
-        path.is_file() and path.stat().st_size == file.num_bytes and hash_file(path) == file.sha256
-    )
+    if not path.is_file() or path.stat().st_size != file.num_bytes:
+        return False
+    return hash_untouched(path) == file.sha256

@@ -37,7 +37,7 @@ DAMAGES: list[tuple[StageName, str, Callable[[Path], None], str]] = [
     ("generate", "part-00001.parquet", Path.unlink, "is missing"),
     ("score", "part-00002.parquet", flip_bytes, "is damaged"),
     ("score", "artifact.json", cut_in_half, "is damaged"),
-    ("train", "model/model.safetensors", Path.unlink, "is missing"),
+    ("train", "model/adapter/adapter_model.safetensors", Path.unlink, "is missing"),
     ("evaluate", "predictions.parquet", cut_in_half, "is damaged"),
 ]
 

@@ -1,4 +1,4 @@
-"""Where samples come from: a new source is one module with three functions, and one line here."""
+"""Where samples come from: a new source is one module with a few functions, and one line here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from perpo_core.stages.collect.sources import digits_source, jsonl
-from perpo_core.stages.collect.sources.rows import NOTHING, KnownImages, SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows import NOTHING, Chunk, KnownImages, SampleRow, SetAside
 
 
 class Source(Protocol):
@@ -24,9 +24,12 @@ class Source(Protocol):
     def describe_looking(self, config: Any) -> Any:
         """JSON of the settings that a file's image in the store depends on."""
 
-    def iterate_samples(
+    def iterate_samples(self, config: Any) -> Iterator[SampleRow | SetAside]:
+        """The rows of all chunks."""
+
+    def iterate_chunks(
         self, config: Any, identity: Any = None, known: KnownImages = NOTHING
-    ) -> Iterator[SampleRow | SetAside]:
+    ) -> Iterator[Chunk]:
         """The rows, lazily and in a fixed order; ValueError where the configuration says fail.
 
         Files that are known are not opened. Raises InputChanged as soon as something read is not

@@ -11,6 +11,7 @@ from typing import Any
 from perpo_core.stages.collect.sources.digits import SIDE, compose_scene, encode_png
 from perpo_core.stages.collect.sources.rows import (
     NOTHING,
+    Composed,
     KnownImages,
     SampleRow,
     SetAside,
@@ -43,11 +44,16 @@ def describe_looking(config: DigitsSource) -> Any:
     return "digits"
 
 
-def iterate_samples(
+def iterate_chunks(
     config: DigitsSource, identity: Any = None, known: KnownImages = NOTHING
-) -> Iterator[SampleRow | SetAside]:
-    """Every scene of every split and task; a repeated prompt is set aside."""
+) -> Iterator[Composed]:
+    """All scenes, as they are asked for."""
     del identity, known  # no file is read that could change, or be known
+    yield Composed(iterate_samples(config))
+
+
+def iterate_samples(config: DigitsSource) -> Iterator[SampleRow | SetAside]:
+    """Every scene of every split and task; a repeated prompt is set aside."""
     seen: dict[str, str] = {}
     for split in SPLITS:
         for task in DIGITS_TASKS:

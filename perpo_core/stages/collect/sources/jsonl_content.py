@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 from perpo_core.perception.truths.row import RowError
 from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
-from perpo_core.stages.collect.sources.jsonl_row import find_image
+from perpo_core.stages.collect.sources.jsonl_row import ImageFolder
 from perpo_core.stages.collect.sources.rows import KnownImages
-from perpo_core.store.keys import hash_file
+from perpo_core.store.known_digests import hash_untouched
 from perpo_core.vision.brightness import Brightness
 from perpo_core.vision.images import ImageError, StoredImage
 
@@ -33,8 +34,10 @@ class LoadedImage:
     """Where the image is only looked at."""
 
 
-Content = tuple[str, dict[str, str | None]]
-"""sha256 of a file's lines, and of each image that it names; None where there is none."""
+UNNAMED = ""  # the split of a row that names none
+Content = tuple[str, dict[str, str | None], list[str]]
+"""sha256 of a file's lines, and of each image that it names, None where there is none; and what
+its rows say of their split."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Place:
     file: Path
     number: int
     content: Content | None
+    folder: ImageFolder
+    """Of the file."""
 
     def __str__(self) -> str:
         return f"{self.file} row {self.number}"
@@ -73,35 +78,48 @@ def _hash_lines(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _hash_image(path: Path) -> str | None:
-    return hash_file(path) if os.path.isfile(path) else None
+def _hash_image(path: str | Path) -> str | None:
+    """None where there is no such file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return hash_untouched(path, status) if stat.S_ISREG(status.st_mode) else None
 
 
 def hash_content(file: Path) -> Content:
     """A file's sha256 with those of its images by name; a row that names none adds nothing."""
-    digest = hashlib.sha256()
+    digest, folder = hashlib.sha256(), ImageFolder(file.parent)
     images: dict[str, str | None] = {}
+    said: set[str] = set()
     for number, line in iterate_lines(file):
         digest.update(line)
         try:
             raw = parse_json(line, f"{file} row {number}")
-            path = find_image(raw, file.parent, f"{file} row {number}")
+            said.add(say_split(raw))
+            path = folder.find(raw, f"{file} row {number}")
         except RowError:
             continue  # the row is refused or set aside for what the file itself says
         if raw["image"] not in images:
             images[raw["image"]] = _hash_image(path)
-    return digest.hexdigest(), images
+    return digest.hexdigest(), images, sorted(said)
+
+
+def say_split(raw: dict[str, Any]) -> str:
+    """What a row says of its split, right or wrong."""
+    split = raw.get("split")
+    return UNNAMED if split is None else str(split)
 
 
 def iterate_rows(files: list[Path], identity: Any = None) -> Iterator[tuple[Place, bytes]]:
     """Every row of all files; raises InputChanged after a file that is not what it was."""
     known = identity["files"] if identity else [None] * len(files)
     for file, content in zip(files, known, strict=True):
-        digest, num_lines = hashlib.sha256(), 0
+        digest, num_lines, folder = hashlib.sha256(), 0, ImageFolder(file.parent)
         for number, line in iterate_lines(file):
             num_lines += 1
             digest.update(line)
-            yield Place(file, number, content), line
+            yield Place(file, number, content, folder), line
         if content and digest.hexdigest() != content[0]:
             raise InputChanged(file)
         if not num_lines:
@@ -118,7 +136,7 @@ def find_known(raw: dict[str, Any], place: Place) -> Path:
     """Where the row's image lies; raises InputChanged if the identity says otherwise."""
     file, content = place.file, place.content
     try:
-        path = find_image(raw, file.parent, str(place))
+        path = Path(place.folder.find(raw, str(place)))
     except RowError as error:
         name = raw.get("image")
         if content and isinstance(name, str) and name in content[1]:  # a link that leads elsewhere

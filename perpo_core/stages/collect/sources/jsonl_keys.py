@@ -9,7 +9,6 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from perpo_core.perception.tasks import TASKS
@@ -69,12 +68,19 @@ OTHER_NAMES = {
 CLOSE = 0.75  # of difflib: one letter wrong in a short word
 
 
+class DoubledKey(ValueError):
+    """A key that an object has twice, and both values."""
+
+
 def parse_json(line: bytes, where: str) -> dict[str, Any]:
     """The line as a JSON object with no key twice, at any depth. Raises RowError."""
     try:
-        raw = json.loads(line.decode(), object_pairs_hook=partial(_build_object, where))
-    except RowError:
-        raise
+        raw = _DECODER.decode(line.decode())
+    except DoubledKey as doubled:
+        key, *values = map(show_value, doubled.args)
+        raise RowError(
+            "doubled key", f"{where}: key {key} twice, {values[0]} and {values[1]}; keep one"
+        ) from None
     except UnicodeDecodeError as error:
         raise RowError("malformed row", f"{where}: not UTF-8 text ({error})") from error
     except (ValueError, RecursionError) as error:
@@ -86,18 +92,20 @@ def parse_json(line: bytes, where: str) -> dict[str, Any]:
     return raw
 
 
-def _build_object(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """JSON allows a key twice and every reader takes another one of the two."""
-    found: dict[str, Any] = {}
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    values: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
-            raise RowError(
-                "doubled key",
-                f"{where}: key {show_value(key)} twice, {show_value(found[key])} and "
-                f"{show_value(value)}; keep one",
-            )
-        found[key] = value
-    return found
+        if key in values:
+            raise DoubledKey(key, values[key], value)
+        values[key] = value
+    return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_build_object)
 
 
 def check_keys(raw: dict[str, Any], where: str) -> None:

@@ -32,25 +32,46 @@ class ParsedRow:
     licence: str
 
 
-def find_image(raw: dict[str, Any], folder: Path, where: str) -> Path:
-    """Where the row's image lies: inside the file's folder, links followed. Raises RowError."""
-    name = get_text(raw, "image", where, "image missing")
-    if not has_visible(name):
-        raise RowError("image missing", f"{where}: image {show_value(name)} is empty; give a path")
-    if "\0" in name or Path(name).is_absolute():
-        raise RowError(
-            "image outside the folder",
-            f"{where}: image {show_value(name)} is not a path relative to the file's folder",
-        )
-    # realpath, unlike Path.resolve, also answers for a loop of links.
-    home, path = (Path(os.path.realpath(place)) for place in (folder, folder / name))
-    if not path.is_relative_to(home):
-        raise RowError(
-            "image outside the folder",
-            f"{where}: image {show_value(name)} leads out of {home}; put the image into "
-            "that folder",
-        )
-    return path
+class ImageFolder:
+    """The folder of a file, in which the images of its rows lie; links are followed.
+
+    Of each folder below it is asked once where it really is: rows by the hundred thousand share it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._home = str(folder), os.path.realpath(folder)
+        self._real_of: dict[str, str] = {}
+
+    def find(self, raw: dict[str, Any], where: str) -> str:
+        """Where the row's image lies. Raises RowError for one outside of the folder."""
+        name = get_text(raw, "image", where, "image missing")
+        if not has_visible(name):
+            raise RowError(
+                "image missing", f"{where}: image {show_value(name)} is empty; give a path"
+            )
+        if "\0" in name or os.path.isabs(name):
+            raise RowError(
+                "image outside the folder",
+                f"{where}: image {show_value(name)} is not a path relative to the file's folder",
+            )
+        path = self._follow(os.path.join(self._folder, name))
+        if path != self._home and not path.startswith(self._home.rstrip("/") + "/"):
+            raise RowError(
+                "image outside the folder",
+                f"{where}: image {show_value(name)} leads out of {self._home}; put the image into "
+                "that folder",
+            )
+        return path
+
+    def _follow(self, path: str) -> str:
+        """os.path.realpath, which unlike Path.resolve also answers for a loop of links."""
+        parent, name = os.path.split(path)
+        if name in ("", ".", "..") or os.path.islink(path):
+            return os.path.realpath(path)
+        real = self._real_of.get(parent)
+        if real is None:
+            real = self._real_of[parent] = os.path.realpath(parent)
+        return os.path.join(real, name)
 
 
 def parse_row(raw: dict[str, Any], where: str, size: tuple[int, int]) -> ParsedRow:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from perpo_core.perception.tasks import Truth
 from perpo_core.perception.truths.boxes import GivenBox
@@ -39,6 +39,48 @@ class SetAside:
     """One sentence with the value."""
     noted: Noted = field(default_factory=Noted)
     """As far as the row could be read."""
+
+
+class Chunk(Protocol):
+    """Consecutive rows of a source, which become a part of the samples."""
+
+    def iterate(self) -> Iterator[SampleRow | SetAside]:
+        """The rows, built one by one."""
+
+    def identify(self) -> Any:
+        """JSON that is equal only where the samples are; None where that cannot be told.
+
+        Before the rows are built it is foreseen, as far as it can be.
+        """
+
+    def adopt(self, rows: Sequence[str], sample_ids: Sequence[str]) -> list[SetAside] | None:
+        """Take samples of the same identity, `row` and `sample_id` of each, instead of building.
+
+        What is set aside; None where the samples would be others now.
+        """
+
+    def list_images(self) -> Iterator[tuple[StoredImage, str]]:
+        """The image of each sample that was taken, and the sha256 of its file."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Rows that no file holds: they are built whenever they are asked for."""
+
+    rows: Iterator[SampleRow | SetAside]
+
+    def iterate(self) -> Iterator[SampleRow | SetAside]:
+        return self.rows
+
+    def identify(self) -> Any:
+        return None
+
+    def adopt(self, rows: Sequence[str], sample_ids: Sequence[str]) -> list[SetAside] | None:
+        del rows, sample_ids
+        return None
+
+    def list_images(self) -> Iterator[tuple[StoredImage, str]]:
+        yield from ()
 
 
 def build_messages(prompt: str) -> list[dict[str, Any]]:

@@ -29,10 +29,10 @@ class NamedSplits:
     rows: dict[str, dict[Split, str]] = field(default_factory=dict)
     """pixels_hash -> split -> the first row that names it."""
 
-    def note(self, pixels_hash: str, raw: dict[str, Any], where: str) -> None:
-        """What a row says, be it good otherwise or not."""
+    def note(self, pixels_hash: str, said: Any, where: str) -> None:
+        """What a row says of its split, be it good otherwise or not."""
         for split in SPLITS:
-            if raw.get("split") == split:
+            if said == split:
                 self.rows.setdefault(pixels_hash, {}).setdefault(split, where)
 
 

@@ -1,0 +1,185 @@
+"""The rows of a JSON Lines source one by one, and what they have to do with each other.
+
+A row is drafted by itself; then its split is settled, which rows about the same image decide
+together (perpo_core/stages/collect/sources/splits.py), and one that repeats another is set aside.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from perpo_core.perception.tasks import TASKS
+from perpo_core.perception.truths.boxes import GivenBox
+from perpo_core.perception.truths.row import RowError
+from perpo_core.stages.collect.sources.jsonl_content import (
+    UNNAMED,
+    Loading,
+    Place,
+    find_known,
+    iterate_lines,
+    iterate_rows,
+    require_same_lines,
+    say_split,
+)
+from perpo_core.stages.collect.sources.jsonl_images import Loader, load_to_check, remember_images
+from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting, parse_json
+from perpo_core.stages.collect.sources.jsonl_row import parse_row
+from perpo_core.stages.collect.sources.rows import (
+    NOTHING,
+    KnownImages,
+    Noted,
+    SampleRow,
+    SetAside,
+    build_sample,
+)
+from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
+from perpo_core.vision.images import ImageError
+from schemas.base import SPLITS
+from schemas.config import JsonlSource
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A row that is good as far as it says itself; its sample's split is the one it names."""
+
+    place: Place
+    sample: SampleRow
+    noted: Noted
+
+
+@dataclass
+class Reading:
+    """One pass over the rows."""
+
+    config: JsonlSource
+    loading: Loading
+    names: NamedSplits
+    seen: dict[str, str] = field(default_factory=dict)
+    """sample_id -> the first row of it."""
+
+    def read(self, place: Place, line: bytes) -> SampleRow | SetAside:
+        """A row's sample; bad rows raise ValueError or are set aside, as configured."""
+        return self.settle(self.draft(place, line))
+
+    def draft(self, place: Place, line: bytes) -> Draft | SetAside:
+        noted = Noted()
+        try:
+            sample = self._build(place, line, noted)
+        except (RowError, ImageError) as error:
+            return self._set_aside(place, error, noted)
+        return Draft(place, sample, noted)
+
+    def settle(self, draft: Draft | SetAside) -> SampleRow | SetAside:
+        """The sample with its split; what contradicts or repeats another row is set aside."""
+        if isinstance(draft, SetAside):
+            return draft
+        sample, where = draft.sample, str(draft.place)
+        try:
+            split = settle_split(
+                self.config, self.names, sample["image_id"], sample["split"], where
+            )
+            self._require_new(sample["sample_id"], where)
+        except RowError as error:
+            return self._set_aside(draft.place, error, draft.noted)
+        return sample | {"split": split}
+
+    def _build(self, place: Place, line: bytes, noted: Noted) -> SampleRow:
+        raw = parse_json(line, str(place))
+        with hinting(raw):
+            image = self.loading.load(find_known(raw, place), place, raw["image"])
+            stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
+            self.names.note(stored.pixels_hash, raw.get("split"), str(place))
+            check_keys(raw, str(place))
+            noted.brightness, noted.box = image.brightness, _find_given_box(raw, size)
+            parsed = parse_row(raw, str(place), size)
+        return build_sample(
+            task=parsed.task,
+            split=parsed.split,
+            image=stored,
+            file_hash=image.file_hash,
+            prompt=parsed.prompt,
+            truth=parsed.truth,
+            source=parsed.source,
+            licence=parsed.licence,
+            row=place.row,
+        )
+
+    def _require_new(self, sample_id: str, where: str) -> None:
+        first = self.seen.get(sample_id)
+        if first is not None:
+            raise RowError(
+                "duplicate sample",
+                f"{where}: the same image, prompt and truth as {first}; remove one of the two",
+            )
+        self.seen[sample_id] = where
+
+    def _set_aside(self, place: Place, error: RowError | ImageError, noted: Noted) -> SetAside:
+        """Raises the error instead where the configuration says fail."""
+        if self.config.on_bad_row == "fail":
+            require_same_lines(place)
+            raise error
+        return SetAside(place.row, error.reason, str(error), noted)
+
+
+def begin_reading(
+    config: JsonlSource, load: Loader, identity: Any = None, known: KnownImages = NOTHING
+) -> Reading:
+    """A pass that knows of every split that a later row may name for an earlier one."""
+    said = _list_said_splits(config, identity)
+    names = NamedSplits(divides_itself="selection" in said)
+    if _may_name_rows_before(config, said):
+        _find_names(config, names, identity, known)
+    return Reading(config, Loading(remember_images(load, config), known), names)
+
+
+def begin_checking(config: JsonlSource, load: Loader) -> Reading:
+    """A pass for who drafts all rows before the first is settled."""
+    names = NamedSplits(divides_itself="selection" in _list_said_splits(config))
+    return Reading(config, Loading(remember_images(load, config), NOTHING), names)
+
+
+def _find_given_box(raw: dict[str, Any], size: tuple[int, int]) -> GivenBox | None:
+    task = TASKS.get(str(raw.get("task")))
+    return task.find_given_box(raw, size) if task and task.find_given_box else None
+
+
+def _may_name_rows_before(config: JsonlSource, said: set[str]) -> bool:
+    """Whether a row's split may be named by a later row, in a way that is no error there.
+
+    Where no row names a split, none can be; where all do, a later row can only contradict.
+    """
+    return bool(said & set(SPLITS)) and (UNNAMED in said or config.on_bad_row == "drop")
+
+
+def _list_said_splits(config: JsonlSource, identity: Any = None) -> set[str]:
+    """What the rows of all files say of their split; a row that cannot be read says nothing."""
+    if identity:
+        return {said for _, _, every in identity["files"] for said in every}
+    return {said for file in config.files for _, line in iterate_lines(file) for said in _say(line)}
+
+
+def _say(line: bytes) -> Iterator[str]:
+    with suppress(RowError):
+        yield say_split(parse_json(line, ""))
+
+
+def _find_names(config: JsonlSource, names: NamedSplits, identity: Any, known: KnownImages) -> None:
+    """A pass over the rows that name a split; what else is wrong with them is said by the next."""
+    loading = Loading(functools.partial(load_to_check, config=config), known)
+    hashes: dict[Path, str] = {}
+    for place, line in iterate_rows(config.files, identity):
+        try:
+            raw = parse_json(line, str(place))
+            if raw.get("split") not in SPLITS:
+                continue
+            path = find_known(raw, place)
+            if path not in hashes:
+                hashes[path] = loading.load(path, place, raw["image"]).stored.pixels_hash
+        except (RowError, ImageError):
+            continue
+        names.note(hashes[path], raw["split"], str(place))
