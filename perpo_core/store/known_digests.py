@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from perpo_core.store.keys import hash_file
 from perpo_core.store.left_out import leave_out
@@ -52,6 +51,14 @@ def hash_untouched(path: str | Path, status: os.stat_result | None = None) -> st
     return _open(os.environ.get(CACHE), os.getpid()).hash(os.path.abspath(path), status)
 
 
+def hash_written(path: Path) -> str:
+    """sha256 of a file that this process has just put there whole: nobody else writes to it."""
+    status = os.stat(path)
+    if status.st_size < SMALL_BYTES:
+        return hash_file(path)
+    return _open(os.environ.get(CACHE), os.getpid()).hash_new(os.path.abspath(path), status)
+
+
 @cache
 def _open(place: str | None, process: int) -> KnownDigests:
     """Of this process: a connection does not outlive a fork."""
@@ -79,10 +86,14 @@ class KnownDigests:
         if (known := self._find(path, stamp, now_s)) is not None:
             return known
         found = hash_file(path)
-        if now_s - max(status.st_mtime, status.st_ctime) > SETTLED_S and (
-            _stamp(os.stat(path)) == stamp
-        ):
+        if now_s - max(status.st_mtime, status.st_ctime) > SETTLED_S:
             self._note(path, stamp, now_s, found)
+        return found
+
+    def hash_new(self, path: str, status: os.stat_result) -> str:
+        """The same of a file that no clock is needed for."""
+        found = hash_file(path)
+        self._note(path, _stamp(status), time.time(), found)
         return found
 
     def keep(self) -> None:
@@ -100,9 +111,12 @@ class KnownDigests:
             return None
         return str(row[2])
 
-    def _note(self, *row: Any) -> None:
+    def _note(self, path: str, stamp: str, now_s: float, found: str) -> None:
+        """Unless the file was touched while it was read."""
+        if _stamp(os.stat(path)) != stamp:
+            return
         with self._lock:
-            self._noted.append(row)
+            self._noted.append((path, stamp, now_s, found))
             if len(self._noted) >= KEEP_EVERY:
                 self._write()
 

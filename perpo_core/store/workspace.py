@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from perpo_core.store.atomic import sync_tree, temporary_beside, write_atomic
-from perpo_core.store.keys import compute_hash, hash_file
+from perpo_core.store.keys import compute_hash
+from perpo_core.store.known_digests import hash_untouched, hash_written
 from schemas.artifact import FileRef
 from schemas.base import Digest, Frozen
 
@@ -56,7 +57,7 @@ class Workspace:
             return None
         if recorded.made_of != compute_hash(made_of):
             return None
-        return recorded.as_file() if hash_file(path) == recorded.file.sha256 else None
+        return recorded.as_file() if hash_untouched(path) == recorded.file.sha256 else None
 
     def write_part(
         self,
@@ -149,5 +150,5 @@ class Workspace:
 def describe_file(path: Path, name: str, num_rows: int | None = None) -> FileRef:
     """A file's reference, with its content hashed as it lies on disk."""
     return FileRef(
-        path=name, sha256=hash_file(path), num_bytes=path.stat().st_size, num_rows=num_rows
+        path=name, sha256=hash_written(path), num_bytes=path.stat().st_size, num_rows=num_rows
     )

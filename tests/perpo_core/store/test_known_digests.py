@@ -113,6 +113,18 @@ def test_a_file_written_a_moment_ago_is_read_again(tmp_path, read) -> None:
     assert read == ["pack", "pack"]
 
 
+def test_a_file_that_this_process_wrote_is_known_at_once(tmp_path, read) -> None:
+    path = write(tmp_path / "pack")
+    known = KnownDigests(tmp_path / "known.sqlite")
+    known.hash_new(str(path), path.stat())
+    known.keep()
+    assert look(known, path) == digest()
+    time.sleep(0.05)  # beyond a tick of the clock
+    _flip(path)
+    assert look(known, path) == digest(path.read_bytes())
+    assert read == ["pack", "pack"]
+
+
 @pytest.mark.parametrize(("seconds", "times"), [(RENEW_S - 60, 1), (RENEW_S + 60, 2), (-60, 2)])
 def test_what_is_known_ends_in_a_week_and_is_never_of_the_future(
     tmp_path, read, later, seconds, times
