@@ -112,9 +112,7 @@ class KnownDigests:
         return str(row[2])
 
     def _note(self, path: str, stamp: str, now_s: float, found: str) -> None:
-        """Unless the file was touched while it was read."""
-        if _stamp(os.stat(path)) != stamp:
-            return
+        """Of a file that was touched meanwhile too: it never has that stamp again."""
         with self._lock:
             self._noted.append((path, stamp, now_s, found))
             if len(self._noted) >= KEEP_EVERY:

@@ -18,6 +18,7 @@ from perpo_core.policy.resolve import resolve_policy
 from perpo_core.policy.stamps import InputChanged, refer_to, require_unchanged, stamp_files
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages import collect, generate, train
+from perpo_core.stages.collect.sources import jsonl_chunks
 from perpo_core.stages.generate import child as generating
 from perpo_core.stages.generate import sampling
 from perpo_core.stages.stage import StageContext, find_or_make
@@ -88,8 +89,11 @@ def test_an_image_that_changes_while_it_is_read_is_named(
     assert find_or_make(context, collect).artifact.counts.num_kept == NUM_ROWS
 
 
-def test_a_file_that_is_written_while_it_is_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_written_while_it_is_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A row more, and half a row, whatever is to be done with bad ones."""
+    monkeypatch.setattr(jsonl_chunks, "MOST_ROWS", 8)
     for number, addition in enumerate((b"\n", b"\n{}", b'\n{"task": "grou')):
         for on_bad_row in ("fail", "drop"):
             folder = tmp_path / f"{number}-{on_bad_row}"
@@ -282,9 +286,9 @@ def test_a_reference_is_hashed_once_a_stage(setting: Any, monkeypatch: pytest.Mo
     context, samples, preferences, reference = setting
     hashed: list[Path] = []
 
-    def note(folder: Path) -> str:
+    def note(folder: Path, *hash_each: Any) -> str:
         hashed.append(folder)
-        return hash_folder(folder)
+        return hash_folder(folder, *hash_each)
 
     def stop(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from perpo_core.stages import collect
 from perpo_core.stages.collect.sources import jsonl_chunks
 from perpo_core.stages.collect.sources.jsonl_chunks import cut
 from perpo_core.stages.stage import StageContext, find_or_make
+from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import SampleSet
 from tests.perpo_core.photos import ask, build_source, encode_twin, write_images
@@ -45,8 +47,11 @@ def collect_rows(
 
 
 def describe(context: StageContext, samples: SampleSet) -> Any:
-    """All that a set says: its rows, what was set aside, and what it counts."""
+    """All that a set says: rows, what was set aside, counts; and its images are there."""
     rows = [pq.read_table(path).to_pylist() for path in context.store.paths(samples)]
+    images = Images(context.store.paths(samples, PREFIX))
+    for row in (row for part in rows for row in part):
+        assert hashlib.sha256(images.read(*row["images"])).hexdigest() == row["images"][0]
     [dropped] = context.store.paths(samples, "dropped")
     counts = samples.counts.model_dump(exclude={"num_reused"})
     return rows, pq.read_table(dropped).to_pylist(), counts, samples.per_split, samples.digest
@@ -104,6 +109,18 @@ def test_a_later_name_of_a_split_builds_only_the_rows_it_is_about(tmp_path: Path
 def test_a_new_row_before_its_equal_builds_the_equals_chunk_again(tmp_path: Path) -> None:
     rows = build_rows(8)
     assert share(tmp_path, [rows[:2], rows], [[rows[0], rows[5]], rows]) == (0, True)
+
+
+def test_a_new_row_that_repeats_a_shared_one_is_set_aside(tmp_path: Path) -> None:
+    rows = build_rows(8)
+    assert share(tmp_path, [rows], [[*rows, rows[2]]]) == (8, True)
+
+
+def test_a_new_row_that_contradicts_the_split_of_a_shared_one_is_refused(tmp_path: Path) -> None:
+    rows = [ask(f"{n}.png", split="train") for n in range(4)]
+    collect_rows(tmp_path, rows, on_bad_row="fail")
+    with pytest.raises(ValueError, match=r"row 2: split 'train', but .* row 5 put the same image"):
+        collect_rows(tmp_path, [*rows, ask("1.png", "B?", "test")], on_bad_row="fail")
 
 
 def test_an_image_that_shows_something_else_builds_its_chunks(tmp_path: Path, monkeypatch) -> None:
