@@ -16,12 +16,12 @@ from schemas.base import Split
 from tests.flows.whole import kill_when, load_artifact, load_latest, run_perpo, write_config
 
 NUM_TRAIN, NUM_ANSWERS = 20, 8
-PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "selection": 8, "validation": 8, "test": 8}
+# No selection: the last checkpoint is kept, whatever a training on 20 scenes is good for.
+PER_SPLIT: dict[Split, int] = {"train": NUM_TRAIN, "validation": 8, "test": 8}
 SETTINGS = (
     "promote.min_gain={grounding={sampled_reward=-1.0}}",  # about samples, not about gains
     "promote.max_loss={grounding={greedy_reward=1.0}}",
     "train.epochs=3",
-    "train.seed=1",  # with which training beats the start by far
 )
 
 

@@ -272,7 +272,7 @@ def test_what_is_in_flight_beside_a_prompt_does_not_show(tmp_path, policy):
     context, samples = build_setting(tmp_path / "whole", policy)
     whole = read_rows(context, find_or_make(context, generate, samples).artifact)
     other, samples = build_setting(tmp_path / "other", policy, shard_prompts=5)
-    path = other.store.path(samples, "samples.parquet")
+    [path] = other.store.paths(samples)
     table = pq.read_table(path)
     pq.write_table(table.take(list(reversed(range(table.num_rows)))), path)
     request = generate.build_request(other.config)

@@ -42,7 +42,7 @@ def run_stage(
     "changes",
     [
         pytest.param({"conditional_weight": 0.5}, id="crops"),
-        pytest.param(LORA, id="lora", marks=pytest.mark.slow),
+        pytest.param(LORA | {"save": "merged"}, id="lora", marks=pytest.mark.slow),
         pytest.param({"sharding": "fsdp"}, id="sharded", marks=pytest.mark.slow),
     ],
 )
