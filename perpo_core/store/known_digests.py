@@ -38,6 +38,7 @@ TABLE = (
 )
 FIND = "SELECT stamp, hashed_s, sha256 FROM files WHERE path = ?"
 NOTE = "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)"
+FORGET = "DELETE FROM files WHERE hashed_s < ?"
 
 
 def hash_untouched(path: str | Path, status: os.stat_result | None = None) -> str:
@@ -123,6 +124,7 @@ class KnownDigests:
             if self._database is not None and self._noted:
                 with self._database:
                     self._database.executemany(NOTE, self._noted)
+                    self._database.execute(FORGET, (time.time() - RENEW_S,))
         self._noted.clear()
 
     @contextmanager

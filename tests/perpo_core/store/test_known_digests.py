@@ -138,6 +138,15 @@ def test_what_is_known_ends_in_a_week_and_is_never_of_the_future(
     assert len(read) == times
 
 
+def test_files_that_are_gone_do_not_stay_known_for_ever(tmp_path, later) -> None:
+    known, names = KnownDigests(tmp_path / "known.sqlite"), ["old", "new"]
+    for seconds, name in zip((LONG_AGO_S, LONG_AGO_S + RENEW_S + 60), names, strict=True):
+        later(seconds)
+        look(known, write(tmp_path / name))
+    with sqlite3.connect(tmp_path / "known.sqlite") as database:
+        assert database.execute("SELECT path FROM files").fetchall() == [(str(tmp_path / "new"),)]
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_known(tmp_path, monkeypatch, later) -> None:
     path = write(tmp_path / "pack")
 
