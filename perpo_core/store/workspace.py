@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,6 +104,15 @@ class Workspace:
             for batch in batches:
                 writer.write_batch(batch)
         return self.describe_table(name)
+
+    def write_rows(
+        self, name: str, schema: pa.Schema, rows: Iterable[dict[str, Any]], group_rows: int
+    ) -> FileRef:
+        """The same for rows that come one by one."""
+        rows = iter(rows)
+        groups = iter(lambda: list(islice(rows, group_rows)), [])
+        batches = (pa.RecordBatch.from_pylist(group, schema) for group in groups)
+        return self.write_batches(name, schema, batches)
 
     @contextmanager
     def writing(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from perpo_core.promotion.pointer import apply_promotion, load_promoted
 from perpo_core.stages import promote
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.atomic import write_atomic
 from perpo_core.store.keys import compute_hash
 from perpo_core.store.provenance import as_parents
+from perpo_core.store.store import Store
 from perpo_core.store.workspace import describe_file
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import Checkpoint, EvalReport, Metric, Promotion
@@ -20,6 +22,20 @@ GATES: dict[str, Any] = {
     "min_gain": {"grounding": {"sampled_reward": 0.0}},
     "max_loss": {"ocr": {"greedy_reward": 0.01}},
 }
+
+
+def promote_checkpoint(store: Store, checkpoint: Checkpoint) -> None:
+    """Make a committed checkpoint the promoted policy, without gates."""
+    current = load_promoted(store)
+    fields = common_fields("promote", "promotion", 0, [])
+    promotion = Promotion(
+        **fields | {"key": compute_hash(["promotion", checkpoint.key])},
+        promoted=True,
+        gates=[],
+        policy_digest=checkpoint.policy_digest,
+        champion_digest=current.policy_digest if current else None,
+    )
+    apply_promotion(store, promotion, checkpoint)
 
 
 def build_metric(delta: float, spread: float = 0.01) -> Metric:

@@ -78,11 +78,11 @@ def run(context: StageContext, key: str, *parents: Any) -> SampleSet:
     looking_digest = compute_looking_digest(context.config)
     packed = find_packed(context, workspace, looking_digest)
     with PackWriter(workspace, looking_digest) as writer:
-        shared, made_by = find_shared_parts(context, KIND, key), [KIND, VERSION, looking_digest]
-        maker = PartMaker(workspace, shared, packed, writer, made_by, _build_display(context))
+        shared, version = find_shared_parts(context, KIND, key), [KIND, VERSION, looking_digest]
+        maker = PartMaker(workspace, shared, packed, writer, version, _build_display(context))
         source = context.config.source
-        chunks = SOURCES[source.kind].iterate_chunks(source, asked.inputs, packed.by_file)
-        for chunk in chunks:
+        module = SOURCES[source.kind]
+        for chunk in module.iterate_chunks(source, asked.inputs, packed.by_file):
             maker.take(chunk)
     tally = maker.tally
     _check_splits(context, tally.per_split)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-
-import pyarrow as pa
+from itertools import chain, islice
 
 from perpo_core.stages.collect.known import Packed
 from perpo_core.stages.collect.sources.rows import Chunk, SampleRow, SetAside
@@ -32,7 +30,10 @@ class Tally:
     dropped: list[dict[str, str]] = field(default_factory=list)
     """Rows of schemas.arrow.DROPPED."""
 
-    def set_aside(self, item: SetAside) -> None:
+    def count(self, item: SampleRow | SetAside) -> None:
+        if not isinstance(item, SetAside):
+            self.keep(item["task"], item["split"])
+            return
         self.num_rows += 1
         self.dropped.append(
             {"stage": "collect", "id": item.row, "reason": item.reason, "detail": item.detail}
@@ -51,8 +52,8 @@ class PartMaker:
     shared: SharedParts
     packed: Packed
     writer: PackWriter
-    made_by: object
-    """JSON: whatever the samples of equal chunks depend on besides."""
+    version: object
+    """JSON: of all that makes samples of a chunk."""
     show: Callable[[int], None]
     """Is told how many rows are done."""
     tally: Tally = field(default_factory=Tally)
@@ -69,7 +70,7 @@ class PartMaker:
         identity = chunk.identify()
         if identity is None:
             return False
-        made_of = [self.made_by, identity]
+        made_of = [self.version, identity]
         file = self.workspace.find_part(self._name, made_of) or self.shared.find(
             self._name, made_of
         )
@@ -82,7 +83,7 @@ class PartMaker:
         if set_aside is None:
             return False
         for item in set_aside:
-            self.tally.set_aside(item)
+            self.tally.count(item)
         for (task, split), number in Counter(zip(tasks, splits, strict=True)).items():
             self.tally.keep(task, split, number)
         for image, file_hash in chunk.list_images():
@@ -94,12 +95,13 @@ class PartMaker:
 
     def _build(self, chunk: Chunk) -> None:
         rows, first = self._pack(chunk.iterate()), len(self.files)
-        while held := list(islice(rows, 1)):
-            batches = _batch(held, islice(rows, MOST_ROWS - 1))
-            self.files.append(self.workspace.write_batches(self._name, SAMPLES, batches))
+        for row in rows:  # the first of a part: none is made without
+            part = chain([row], islice(rows, MOST_ROWS - 1))
+            file = self.workspace.write_rows(self._name, SAMPLES, part, GROUP_ROWS)
+            self.files.append(file)
         identity = chunk.identify()
         if identity is not None and len(self.files) == first + 1:
-            self.files[-1] = self.workspace.finish_part(self.files[-1], [self.made_by, identity])
+            self.files[-1] = self.workspace.finish_part(self.files[-1], [self.version, identity])
 
     @property
     def _name(self) -> str:
@@ -109,20 +111,8 @@ class PartMaker:
     def _pack(self, items: Iterable[SampleRow | SetAside]) -> Iterator[SampleRow]:
         """The samples, the image of each in a pack and no longer in memory."""
         for item in items:
-            if isinstance(item, SetAside):
-                self.tally.set_aside(item)
-            else:
-                self.tally.keep(item["task"], item["split"])
+            self.tally.count(item)
             self.show(self.tally.num_rows)
             if not isinstance(item, SetAside):
                 self.packed.place(item.pop("image"), item.pop("file_hash"), self.writer)
                 yield item
-
-
-def _batch(first: list[SampleRow], rows: Iterator[SampleRow]) -> Iterator[pa.RecordBatch]:
-    """Rows by the row group."""
-    held = first
-    while held:
-        held += islice(rows, GROUP_ROWS - len(held))
-        yield pa.RecordBatch.from_pylist(held, SAMPLES)
-        held = list(islice(rows, 1))

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import build_framer
@@ -46,7 +44,7 @@ VERSION = 3
 SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 PREDICTIONS_FILE = "predictions.parquet"
 MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in ("text", "error")]
-BATCH_ROWS = 1 << 12
+GROUP_ROWS = 1 << 12
 
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
@@ -84,7 +82,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         for name, candidates in (("base", base), ("trained", trained))
         for row in _score_answers(context, answered, candidates, name)
     )
-    files = [workspace.write_batches(PREDICTIONS_FILE, PREDICTIONS, _batch(rows))]
+    files = [workspace.write_rows(PREDICTIONS_FILE, PREDICTIONS, rows, GROUP_ROWS)]
     predictions = pq.read_table(workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS)
     left_out = {
         sample["sample_id"]: refusal
@@ -111,11 +109,6 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         validation=validation,
         headroom_closed=headroom,
     )  # fmt: skip
-
-
-def _batch(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
-    while held := list(islice(rows, BATCH_ROWS)):
-        yield pa.RecordBatch.from_pylist(held, PREDICTIONS)
 
 
 def _locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:

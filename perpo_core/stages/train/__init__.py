@@ -17,10 +17,11 @@ from perpo_core.policy.resolve import name_place
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.process.parent import run_child
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import Asked, StageContext
 from perpo_core.stages.train import sidecars
-from perpo_core.stages.train.finished import ADAPTER, MODEL, load_finished
+from perpo_core.stages.train.finished import load_finished
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
 from perpo_core.store.base import PLACE_FILE, load_base_digest, write_place
@@ -31,7 +32,7 @@ from perpo_core.store.workspace import describe_file
 from schemas.artifact import Checkpoint, Counts, FileRef, PreferenceSet, SampleSet
 from schemas.base import CHOOSING_SPLIT
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef, TrainJob
+from schemas.run import ADAPTER, PolicyRef, TrainJob
 
 KIND = "checkpoint"
 VERSION = 3
@@ -115,7 +116,7 @@ def run(
     with unchanged(*policies), workspace.publishing(LOG_FILE):
         result = load_finished(workspace.folder) or _train(context, key, preferences, job)
     context.store.publish(find_curves(context, key))
-    files = workspace.describe_tree(MODEL) + workspace.describe_tree(ADAPTER)
+    files = workspace.describe_tree(MODEL_FOLDER) + workspace.describe_tree(ADAPTER)
     place = _note_place(context, workspace.folder)
     num_lists = sum(preferences.num_lists.values())
     return Checkpoint(
@@ -129,7 +130,7 @@ def run(
         created_at=utc_now(),
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
-        policy_digest=hash_folder(workspace.folder / MODEL),
+        policy_digest=hash_folder(workspace.folder / MODEL_FOLDER),
         base_policy_digest=context.policy.digest,
         chosen_step=result["chosen_step"],
         reference_difference_nats=result["reference_difference_nats"],
@@ -141,10 +142,10 @@ def run(
 
 def _note_place(context: StageContext, folder: Path) -> list[FileRef]:
     """base.json beside a model that is an adapter; [] beside another."""
-    if load_base_digest(folder / MODEL) is None:
+    if load_base_digest(folder / MODEL_FOLDER) is None:
         return []
     base = context.policy.base or context.policy
-    write_place(folder / MODEL, name_place(base.folder, context.store))
+    write_place(folder / MODEL_FOLDER, name_place(base.folder, context.store))
     return [describe_file(folder / PLACE_FILE, PLACE_FILE)]
 
 

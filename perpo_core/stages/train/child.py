@@ -17,12 +17,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from perpo_core.policy.refusals import describe_refusals
 from perpo_core.policy.stamps import require_unchanged
 from perpo_core.process.child import emit, load_job
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
 from perpo_core.stages.train.data import CroppedLists, RankedLists
 from perpo_core.stages.train.families import find_obstacle
-from perpo_core.stages.train.finished import ADAPTER, MODEL, write_finished
+from perpo_core.stages.train.finished import write_finished
 from perpo_core.stages.train.history import choose_step, read_history
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.model import choose_trained, load_for_training
@@ -41,7 +42,7 @@ from perpo_core.stages.train.saving import save_on_base, save_policy
 from perpo_core.stages.train.selection import SelectionReward
 from perpo_core.stages.train.trainer import ListTrainer
 from perpo_core.store.workspace import SCRATCH
-from schemas.run import PolicyRef, ReferenceJob, TrainJob
+from schemas.run import ADAPTER, PolicyRef, ReferenceJob, TrainJob
 
 
 @record  # so that torchrun's last lines say why, and not only that, a process failed
@@ -146,7 +147,7 @@ def save_result(job: TrainJob, trainer: ListTrainer) -> dict[str, Any]:
     history, points = read_history(trainer.state.log_history)
     chosen = choose_step(points) if points else trainer.state.global_step
     if get_rank() == 0:
-        folder, adapter = job.folder / MODEL, job.folder / ADAPTER
+        folder, adapter = job.folder / MODEL_FOLDER, job.folder / ADAPTER
         for path in (folder, adapter):
             shutil.rmtree(path, ignore_errors=True)
         if chosen == 0:

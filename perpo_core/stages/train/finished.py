@@ -11,16 +11,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.store.atomic import sync_tree, write_atomic
 from perpo_core.store.workspace import SCRATCH
+from schemas.run import ADAPTER
 
-MODEL, ADAPTER = "model", "adapter"  # folders of the workspace
 FILE = "finished.json"
 
 
 def write_finished(folder: Path, result: dict[str, Any]) -> None:
     """Call it when the model is saved: it is on the disk before the file that tells of it."""
-    for name in (MODEL, ADAPTER):
+    for name in (MODEL_FOLDER, ADAPTER):
         sync_tree(folder / name)
     write_atomic(folder / SCRATCH / FILE, json.dumps(result).encode())
 
@@ -28,7 +29,7 @@ def write_finished(folder: Path, result: dict[str, Any]) -> None:
 def load_finished(folder: Path) -> dict[str, Any] | None:
     """The result of a training in this workspace that ended; None if none did."""
     path = folder / SCRATCH / FILE
-    if not path.is_file() or not (folder / MODEL).is_dir():
+    if not path.is_file() or not (folder / MODEL_FOLDER).is_dir():
         return None
     try:
         result: Any = json.loads(path.read_bytes())

@@ -8,7 +8,6 @@ round's file grows by the rank of the rounds before it, up to train.max_chain_ra
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 
-from perpo_core.policy.adapters import CONFIG_FILE
 from perpo_core.policy.loading import START, load_model, save_adapter
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.model import add_adapter
@@ -38,11 +36,7 @@ def save_on_base(model: ListPolicy, start: PolicyRef, dtype: str, folder: Path) 
     In the policy's precision, in which engines compute it.
     """
     base, policy = start.base or start, model.policy
-    name = _join(policy)
-    state = get_peft_model_state_dict(policy, adapter_name=name, save_embedding_layers=False)
-    settings = policy.peft_config[name].to_dict()
-    settings |= {"base_model_name_or_path": None, "inference_mode": True}
-    save_adapter(state, settings, folder / ADAPTER, getattr(torch, dtype))
+    _save_adapter(policy, _join(policy), None, getattr(torch, dtype), folder / ADAPTER)
     _copy_other_files(base.folder, folder, WEIGHT_FILES)
     write_base(folder, base.digest)
 
@@ -58,7 +52,7 @@ def save_policy(
     if isinstance(policy, PeftModel):
         trained = [name for name, weight in policy.named_parameters() if weight.requires_grad]
         if all(name_part(name) == "language" for name in trained):
-            _save_new_adapter(policy, base.name, adapter_folder)
+            _save_adapter(policy, NEW, base.name, torch.float32, adapter_folder)
         policy = _merge(policy, start, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     policy.to(getattr(torch, dtype)).save_pretrained(folder)
@@ -74,18 +68,13 @@ def _join(policy: PeftModel) -> str:
     return JOINED
 
 
-def _save_new_adapter(policy: PeftModel, base_name: str, folder: Path) -> None:
-    """In PEFT's format, the same bytes in every process and on every machine.
-
-    PEFT writes a set in whatever order it has, the base's folder, and a card of its own.
-    """
-    policy.save_pretrained(str(folder), selected_adapters=[NEW])
-    (folder / "README.md").unlink(missing_ok=True)
-    path = folder / CONFIG_FILE
-    settings = json.loads(path.read_text())
-    settings["target_modules"] = sorted(settings["target_modules"])
-    settings["base_model_name_or_path"] = base_name
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+def _save_adapter(
+    policy: PeftModel, name: str, base_name: str | None, dtype: torch.dtype, folder: Path
+) -> None:
+    state = get_peft_model_state_dict(policy, adapter_name=name, save_embedding_layers=False)
+    settings = policy.peft_config[name].to_dict()
+    settings |= {"base_model_name_or_path": base_name, "inference_mode": True}
+    save_adapter(state, settings, folder, dtype)
 
 
 @torch.no_grad()

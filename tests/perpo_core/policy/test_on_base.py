@@ -15,9 +15,7 @@ from perpo_core.policy.resolve import locate_policy, name_place, resolve_policy
 from perpo_core.policy.stamps import InputChanged, refer_to, require_unchanged
 from perpo_core.promotion.pointer import (
     MODEL_FOLDER,
-    apply_promotion,
     find_damage,
-    load_promoted,
     roll_back_to_previous,
 )
 from perpo_core.store.atomic import write_atomic
@@ -25,9 +23,10 @@ from perpo_core.store.base import PLACE_FILE, write_base, write_place
 from perpo_core.store.keys import compute_hash, hash_folder
 from perpo_core.store.store import YOUNG_S, Store
 from perpo_core.store.workspace import describe_file
-from schemas.artifact import Checkpoint, Promotion
+from schemas.artifact import Checkpoint
 from schemas.config import PolicyConfig
 from schemas.run import ADAPTER, PolicyRef
+from tests.perpo_core.rounds import promote_checkpoint
 from tests.perpo_core.small_store import common_fields
 from tests.s3 import Machines
 
@@ -68,19 +67,6 @@ def commit_policy(store: Store, name: str, base: PolicyRef | None, attempt: int 
             readings=[],
         )
     )
-
-
-def promote(store: Store, checkpoint: Checkpoint) -> None:
-    current = load_promoted(store)
-    fields = common_fields("promote", "promotion", 0, [])
-    promotion = Promotion(
-        **fields | {"key": compute_hash(["promotion", checkpoint.key])},
-        promoted=True,
-        gates=[],
-        policy_digest=checkpoint.policy_digest,
-        champion_digest=current.policy_digest if current else None,
-    )
-    apply_promotion(store, promotion, checkpoint)
 
 
 def folder_of(store: Store, checkpoint: Checkpoint) -> Path:
@@ -142,7 +128,7 @@ def test_a_base_that_changes_meanwhile_is_noticed(store, base) -> None:
 def test_a_store_that_moves_takes_bases_inside_it_along(store, tmp_path) -> None:
     whole = commit_policy(store, "whole", None)
     adapted = commit_policy(store, "adapted", refer_to(folder_of(store, whole)))
-    promote(store, adapted)
+    promote_checkpoint(store, adapted)
     store.root.rename(tmp_path / "elsewhere")
     moved = Store(tmp_path / "elsewhere")
     found = resolve_policy(PolicyConfig(model="promoted"), moved)
@@ -165,8 +151,8 @@ def test_a_promoted_policy_without_its_base_is_damaged(store, damage) -> None:
     """So nobody rolls back to it, and no run starts from it."""
     whole = commit_policy(store, "whole", None)
     adapted = commit_policy(store, "adapted", refer_to(folder_of(store, whole)))
-    promote(store, adapted)
-    promote(store, commit_policy(store, "later", None))
+    promote_checkpoint(store, adapted)
+    promote_checkpoint(store, commit_policy(store, "later", None))
     pointer = roll_back_to_previous(store)
     assert find_damage(store, pointer) is None
     weights = folder_of(store, whole) / "model.safetensors"
@@ -196,7 +182,7 @@ def build_rounds(store: Store) -> list[Checkpoint]:
     base = refer_to(folder_of(store, whole))
     rounds = [whole, *(commit_policy(store, name, base) for name in ("first", "second", "third"))]
     for checkpoint in rounds:
-        promote(store, checkpoint)
+        promote_checkpoint(store, checkpoint)
     return rounds
 
 
@@ -231,7 +217,7 @@ def test_clean_up_keeps_the_base_of_an_attempt_that_was_replaced(store) -> None:
     """The promoted pointer names the attempt; artifact.json tells of the later one."""
     whole = commit_policy(store, "whole", None)
     adapted = commit_policy(store, "adapted", refer_to(folder_of(store, whole)))
-    promote(store, adapted)
+    promote_checkpoint(store, adapted)
     commit_policy(store, "adapted", write_model(store.root.parent / "other", "other"), attempt=1)
     clean(store)
     assert folder_of(store, whole).is_dir()

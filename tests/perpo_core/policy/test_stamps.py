@@ -17,13 +17,13 @@ from perpo_core.policy import stamps as inputs
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.policy.stamps import InputChanged, refer_to, require_unchanged, stamp_files
 from perpo_core.process.parent import ChildFailed
+from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages import collect, generate, train
 from perpo_core.stages.collect.sources import jsonl_chunks
 from perpo_core.stages.generate import child as generating
 from perpo_core.stages.generate import sampling
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.stages.train import child as training
-from perpo_core.stages.train.finished import MODEL
 from perpo_core.stages.train.model import load_for_training
 from perpo_core.store.keys import hash_folder
 from perpo_core.store.store import Store
@@ -266,8 +266,8 @@ def test_no_training_is_committed_whose_models_changed(
     changing = context.policy if which == "policy" else reference
 
     def pretend(module: str, job: Any, **options: Any) -> dict[str, Any]:
-        (job.folder / MODEL).mkdir()
-        (job.folder / MODEL / "weights").write_bytes(b"trained")
+        (job.folder / MODEL_FOLDER).mkdir()
+        (job.folder / MODEL_FOLDER / "weights").write_bytes(b"trained")
         if when == "meanwhile":
             touch(changing)
         return RESULT

@@ -11,14 +11,13 @@ import pytest
 
 from perpo_core.policy.adapters import load_rank
 from perpo_core.policy.resolve import resolve_policy
-from perpo_core.promotion.pointer import apply_promotion, load_promoted
 from perpo_core.stages import collect, evaluate, train
 from perpo_core.stages.generate.engine import GREEDY_INDEX
 from perpo_core.stages.stage import StageContext, find_or_make
-from perpo_core.store.keys import compute_hash
-from schemas.artifact import Checkpoint, Promotion
+from schemas.artifact import Checkpoint
 from schemas.run import PolicyRef
-from tests.perpo_core.small_store import build_context, common_fields
+from tests.perpo_core.rounds import promote_checkpoint
+from tests.perpo_core.small_store import build_context
 from tests.perpo_core.stages.train.small_lists import commit_lists
 from tests.perpo_core.stages.train.training import LORA, NUM_LISTS, SOURCE, TRAIN
 
@@ -26,19 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROUNDS, RANK = 5, 2
 # Without selection prompts the last weights are the result of every round.
 DATA = SOURCE | {"selection": {}, "test": {"grounding": 6, "ocr": 3, "counting": 3}}
-
-
-def promote(context: StageContext, checkpoint: Checkpoint) -> None:
-    current = load_promoted(context.store)
-    fields = common_fields("promote", "promotion", 0, [])
-    promotion = Promotion(
-        **fields | {"key": compute_hash(["promotion", checkpoint.key])},
-        promoted=True,
-        gates=[],
-        policy_digest=checkpoint.policy_digest,
-        champion_digest=current.policy_digest if current else None,
-    )
-    apply_promotion(context.store, promotion, checkpoint)
 
 
 def read_greedy(context: StageContext, samples: Any, checkpoint: Checkpoint) -> Any:
@@ -82,7 +68,7 @@ def test_five_promotions_write_adapters_and_answer_as_merged_weights(
         now = replace(context, policy=start, config=config)
         checkpoint = find_or_make(now, train, samples, preferences).artifact
         bytes_written.append(sum(file.num_bytes for file in checkpoint.files))
-        promote(now, checkpoint)
+        promote_checkpoint(now.store, checkpoint)
         if number == 2:  # three joined
             merged_train = of_round.model_copy(update={"save": "merged"})
             whole = replace(now, config=config.model_copy(update={"train": merged_train}))
