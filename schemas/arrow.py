@@ -13,11 +13,17 @@ import pyarrow as pa
 
 CONTENT_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 MESSAGE = pa.struct([("role", pa.string()), ("content", pa.list_(CONTENT_PART))])
+ACCEPTED_FIELDS = [
+    ("box", pa.list_(pa.float64())),  # x1, y1, x2, y2, or a point x, y; 0-1 of the original image
+    ("text", pa.string()),
+    ("count", pa.int64()),
+]
 TARGET = pa.struct(
     [
-        ("box", pa.list_(pa.float64())),  # grounding: x1, y1, x2, y2 in 0-1 of the original image
-        ("text", pa.string()),  # ocr
-        ("count", pa.int64()),  # counting
+        *ACCEPTED_FIELDS,
+        ("boxes", pa.list_(pa.list_(pa.float64()))),  # each x1, y1, x2, y2; [] where none is
+        ("others", pa.list_(pa.struct(ACCEPTED_FIELDS))),  # further truths; one of all counts
+        ("image", pa.int32()),  # which image the boxes lie in, from 0; null: the first
     ]
 )
 

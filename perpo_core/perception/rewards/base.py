@@ -9,18 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from perpo_core.perception.boxes import Frame
 from schemas.config import CountReading
 
 
-class Target(TypedDict):
-    """The truth of a sample; the field of its task is set, the others are None."""
+class Accepted(TypedDict):
+    """One truth; the field of its task is set, the others are None."""
 
     box: list[float] | None
+    """x1, y1, x2, y2, or a point x, y; 0-1 of the original image."""
     text: str | None
     count: int | None
+
+
+class Target(Accepted):
+    """The truth of a sample, or all that are accepted."""
+
+    boxes: NotRequired[list[list[float]] | None]
+    """Of a task that asks for any number of them; [] where none is there."""
+    others: NotRequired[list[Accepted] | None]
+    """Truths besides this one: an answer counts as it does against the one it is closest to."""
+    image: NotRequired[int | None]
+    """Which image of the prompt the boxes lie in, from 0; None: the first."""
 
 
 @dataclass(frozen=True)
