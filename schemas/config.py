@@ -72,6 +72,9 @@ class JsonlSource(Section):
     """Share of the images that become test, where a row names no split."""
     on_bad_row: Literal["fail", "drop"] = "fail"
     """fail: the first bad row ends the run, named; drop: bad rows are counted and set aside."""
+    several_truths: Literal["best", "each"] = "best"
+    """What a list in the place of a truth means. best: an answer counts as it does against the
+    truth that it is closest to; each: every truth is a sample, and gives a list, of its own."""
     max_image_megapixels: float = Field(default=100.0, gt=0, le=1000)
     """Larger images are refused before they are decoded."""
     max_image_side: int = Field(default=2048, ge=16, le=16384)

@@ -156,6 +156,8 @@ class SamplingJob(Frozen):
     """Folder for a profile of its first steps; None: none is taken."""
     threads: int
     loader_workers: int = 1
+    most_images: int = 1
+    """Of any prompt: what the engine must have room for."""
     kv_cache_gb: float
     gpu_memory_utilization: float
     tensor_parallel: int
@@ -166,8 +168,8 @@ class MeasureJob(Frozen):
 
     folder: Path
     """The policy's."""
-    prompts: list[str]
-    """Questions about one image each."""
+    prompts: list[list[dict[str, Any]]]
+    """Chat messages (schemas.arrow.MESSAGE), with a part for each image."""
     sizes: list[tuple[int, int]]
     """Of images: width and height in pixels."""
     pixel_limits: PixelLimits = NO_LIMITS
@@ -179,7 +181,7 @@ class Measured(Frozen):
     problem: str | None = None
     """Why it cannot be loaded: then nothing is counted."""
     prompt_tokens: list[int] = []
-    """A prompt: tokens with one placeholder for the image."""
+    """A prompt: tokens with one placeholder for each image."""
     image_tokens: list[int | None]
     """A size: tokens that such an image adds; None where it is refused or nothing is counted."""
     refusals: list[str | None]

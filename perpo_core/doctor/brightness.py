@@ -34,7 +34,7 @@ def check_brightness(rows: list[SampleRow]) -> Iterator[Finding]:
 def _has_something(row: SampleRow) -> bool:
     """Whether the truth says that there is something to see: no blank page, no count of 0."""
     target = row["target"]
-    return bool(target["box"] or target["text"] or target["count"])
+    return any(target.get(key) for key in ("box", "boxes", "text", "count"))
 
 
 def describe_brightness(found: Brightness) -> tuple[str, str, str] | None:

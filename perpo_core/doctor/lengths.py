@@ -15,6 +15,7 @@ from perpo_core.doctor.naming import describe_rows
 from perpo_core.process.environment import build_child_env
 from perpo_core.process.parent import ChildFailed, run_child
 from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.store.keys import compute_hash
 from perpo_core.vision.images import compute_scaled_size
 from schemas.config import JsonlSource, RefreshConfig
 from schemas.run import Measured, MeasureJob
@@ -33,12 +34,14 @@ def check_lengths(
     """Of every row: room for an answer beside prompt and image, and an image that is taken."""
     if not rows:
         return
-    prompts = list(dict.fromkeys(get_text(row) for row in rows))
-    sizes = {get_size(config, row) for row in rows}
+    prompts = {name_prompt(row): row["prompt"] for row in rows}
+    sizes = {size for row in rows for size in get_sizes(config, row)}
     chosen = choose_sizes(sizes)
     try:
         limits = config.policy.pixel_limits
-        job = MeasureJob(folder=policy_folder, prompts=prompts, sizes=chosen, pixel_limits=limits)
+        job = MeasureJob(
+            folder=policy_folder, prompts=list(prompts.values()), sizes=chosen, pixel_limits=limits
+        )
         measured = measure(job)
     except ChildFailed as failure:
         last = f": {failure.last_lines[-1]}" if failure.last_lines else ""
@@ -50,11 +53,11 @@ def check_lengths(
         return
     tokens_of = dict(zip(prompts, measured.prompt_tokens, strict=True))
     image_tokens = dict(zip(chosen, measured.image_tokens, strict=True))
-    lengths = {
-        number: tokens_of[get_text(row)] + extra
-        for number, row in enumerate(rows)
-        if (extra := image_tokens.get(get_size(config, row))) is not None
-    }
+    lengths = {}
+    for number, row in enumerate(rows):
+        extras = [image_tokens.get(size) for size in get_sizes(config, row)]
+        if None not in extras:
+            lengths[number] = tokens_of[name_prompt(row)] + sum(map(int, filter(None, extras)))
     yield from _report_lengths(config, rows, lengths)
     if limits.describe() and (counted := [tokens for tokens in image_tokens.values() if tokens]):
         named = " and ".join(f"policy.{name} = {n}" for name, n in limits.describe().items())
@@ -82,18 +85,19 @@ def measure(job: MeasureJob) -> Measured:
     return Measured.model_validate(result)
 
 
-def get_text(row: SampleRow) -> str:
-    """The question of a row."""
-    return str(row["prompt"][0]["content"][-1]["text"])
+def name_prompt(row: SampleRow) -> str:
+    """The same for rows with the same messages."""
+    return compute_hash(row["prompt"])
 
 
-def get_size(config: RefreshConfig, row: SampleRow) -> Size:
-    """Of a row's image in the store, whether it is there already or not."""
-    size = row["width"], row["height"]
-    source = config.source
-    if isinstance(source, JsonlSource):
-        return compute_scaled_size(size, source.max_image_side)
-    return size
+def get_sizes(config: RefreshConfig, row: SampleRow) -> list[Size]:
+    """Of a row's images in the store, whether they are there already (`sizes`) or not."""
+    if "sizes" in row:
+        return list(row["sizes"])
+    sizes = [(image.stored.width, image.stored.height) for image in row["row_images"]]
+    if isinstance(config.source, JsonlSource):
+        return [compute_scaled_size(size, config.source.max_image_side) for size in sizes]
+    return sizes
 
 
 def choose_sizes(sizes: Collection[Size]) -> list[Size]:
@@ -133,7 +137,7 @@ def _report_refusals(
     found = [
         (row["row"], f"cannot be asked: {refusal}")
         for row in rows
-        if (refusal := refusal_of.get(get_size(config, row)))
+        if (refusal := next(filter(None, map(refusal_of.get, get_sizes(config, row))), None))
     ]
     if found:
         what = describe_rows(found, "cut the image or remove the row")

@@ -60,11 +60,11 @@ def load(folder: Path, pixel_limits: PixelLimits) -> tuple[Any, str | None]:
     return processor, None
 
 
-def count_prompts(processor: Any, prompts: list[str]) -> list[int]:
-    """Tokens of each prompt with one placeholder for its image."""
+def count_prompts(processor: Any, prompts: list[Messages]) -> list[int]:
+    """Tokens of each prompt with one placeholder for each of its images."""
     counts = []
     for done, prompt in enumerate(prompts, start=1):
-        counts.append(len(encode_unexpanded(processor, ask(prompt))))
+        counts.append(len(encode_unexpanded(processor, clean_messages(prompt))))
         if done % PROGRESS_PROMPTS == 0:
             emit("progress", done=done, total=len(prompts), unit="prompts")
     return counts

@@ -17,13 +17,15 @@ from perpo_core.doctor.lengths import check_lengths
 from perpo_core.doctor.texts import check_texts
 from perpo_core.stages import generate
 from perpo_core.stages.collect.sources.rows import SampleRow
-from perpo_core.stages.samples import read_samples
+from perpo_core.stages.samples import list_sample_files, read_samples
 from perpo_core.store.open import open_store
+from perpo_core.store.packs import read_facts
+from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
-COLUMNS = ["row", "task", "split", "prompt", "target", "width", "height"]
+COLUMNS = ["row", "task", "split", "prompt", "target", "images"]
 
 
 def check_prompts(
@@ -46,12 +48,23 @@ def check_collected(
     store = open_store(config.store)
     try:
         there = all(path.is_file() for path in store.paths(samples))
-        rows = read_samples(store, samples, COLUMNS).to_pylist() if there else []
+        rows = _read_rows(store, samples) if there else []
     except (OSError, pa.ArrowException):  # damaged, which the refresh will find and mend
         rows = []
     if not rows:
         yield Finding("ok", "prompts: their samples are not on this machine yet, nor their lengths")
     yield from check_prompts(config, policy_folder, rows)
+
+
+def _read_rows(store: Store, samples: SampleSet) -> list[SampleRow]:
+    """The samples with the sizes of their images."""
+    size_of = {
+        image.image_hash: (image.width, image.height)
+        for pack in list_sample_files(store, samples).packs
+        for _, image in read_facts(pack)
+    }
+    rows: list[SampleRow] = read_samples(store, samples, COLUMNS).to_pylist()
+    return [row | {"sizes": [size_of[name] for name in row["images"]]} for row in rows]
 
 
 def _is_answered(config: RefreshConfig, samples: SampleSet, policy: PolicyRef) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -17,8 +18,8 @@ def check_texts(config: RefreshConfig, folder: Path, rows: list[SampleRow]) -> I
     """Each row's prompt and true text, with the policy's own tokenizer."""
     special = load_special_tokens(folder)
     for row in rows:
-        prompt = row["prompt"][0]["content"][-1]["text"]
-        found = sorted(token for token in special if token in prompt)
+        asked = "\n".join(list_texts(row["prompt"]))
+        found = sorted(token for token in special if token in asked)
         if found:
             yield Finding(
                 "error",
@@ -28,6 +29,12 @@ def check_texts(config: RefreshConfig, folder: Path, rows: list[SampleRow]) -> I
     tokenizer = load_tokenizer(folder)
     if tokenizer is not None:
         yield from _check_lengths(config, tokenizer, rows)
+
+
+def list_texts(messages: list[dict[str, Any]]) -> list[str]:
+    """All that is said in a chat."""
+    parts = [part for message in messages for part in message["content"]]
+    return [part["text"] for part in parts if part["type"] == "text"]
 
 
 def _check_lengths(

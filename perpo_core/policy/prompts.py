@@ -42,6 +42,13 @@ def list_prompt_ids(samples: SampleFiles, splits: Sequence[str]) -> list[str]:
     return list(found)
 
 
+def count_most_images(samples: SampleFiles) -> int:
+    """The most images that any prompt shows."""
+    counts = (pc.list_value_length(pq.read_table(part, columns=["images"])["images"])
+              for part in samples.parts)  # fmt: skip
+    return max((pc.max(count).as_py() for count in counts if len(count)), default=0)
+
+
 def iter_prompts(
     samples: SampleFiles, splits: Sequence[str], wanted: Collection[str] | None = None
 ) -> Iterator[Prompt]:

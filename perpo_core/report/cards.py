@@ -69,7 +69,10 @@ class Card:
     prompt: str
     truth: str
     """As text; empty where it is drawn."""
-    picture: Picture | None
+    pictures: list[Picture]
+    """Of the prompt's images, in order; none where the samples are gone."""
+    drawn_on: int
+    """Which of them, from 0, the shapes lie in."""
     shapes: list[Drawn]
     answers: list[Answer]
     rewards: list[float]
@@ -114,22 +117,29 @@ def _build_card(
     rewards: list[float],
     gap: float,
 ) -> Card:
-    picture = None
-    if row["images"] and album.images is not None:
-        where = f"the report, sample {row['sample_id']}"
-        data = album.images.read(row["images"][0])
-        picture = build_picture(data, where, album.max_megapixels)
+    pictures, drawn_on = _build_pictures(row, album), row["target"].get("image") or 0
     return Card(
         task=row["task"],
         sample_id=row["sample_id"],
         prompt=show_prompt(row["prompt"]),
         truth=_show_truth(row),
-        picture=picture,
-        shapes=_build_shapes(row, texts, album, picture),
+        pictures=pictures,
+        drawn_on=drawn_on,
+        shapes=_build_shapes(row, texts, album, pictures[drawn_on]) if pictures else [],
         answers=answers,
         rewards=rewards,
         gap=gap,
     )
+
+
+def _build_pictures(row: Row, album: Album) -> list[Picture]:
+    if album.images is None:
+        return []
+    where = f"the report, sample {row['sample_id']}"
+    return [
+        build_picture(album.images.read(image_hash), where, album.max_megapixels)
+        for image_hash in row["images"]
+    ]
 
 
 def _count_shown(row: Row) -> int:
@@ -170,12 +180,10 @@ def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:
     return [(shown[block.dest_start : block.dest_end], block.tag != "equal") for block in blocks]
 
 
-def _build_shapes(
-    row: Row, texts: dict[str, str], album: Album, picture: Picture | None
-) -> list[Drawn]:
+def _build_shapes(row: Row, texts: dict[str, str], album: Album, picture: Picture) -> list[Drawn]:
     """What is true, then what the answers state, as far as they state something to be drawn."""
     task = TASKS[row["task"]]
-    if picture is None or task.get_shape is None or task.read_shape is None:
+    if task.get_shape is None or task.read_shape is None:
         return []
     frame = album.build_frame(picture.width, picture.height)
     shapes: dict[str, Shape | None] = {"truth": task.get_shape(row["target"])}

@@ -11,6 +11,7 @@ from typing import Any
 from schemas.artifact import FileRef, Parent
 
 BLOCK_BYTES = 1 << 20
+EACH_HAS = ("box", "text", "count")  # fields of a truth that are named in its identity, null or not
 
 
 def compute_hash(value: Any) -> str:
@@ -57,8 +58,9 @@ def compute_prompt_id(image_hashes: Sequence[str], messages: Sequence[dict[str, 
 
 
 def compute_sample_id(prompt_id: str, target: dict[str, Any]) -> str:
-    """Identity of a sample: its prompt and its truth."""
-    return compute_hash([prompt_id, target])
+    """Identity of a sample: its prompt and its truth, absent fields of TARGET being null ones."""
+    said = {key: value for key, value in target.items() if value is not None or key in EACH_HAS}
+    return compute_hash([prompt_id, said])
 
 
 def compute_candidate_hash(policy_digest: str, prompt_id: str, token_ids: Sequence[int]) -> str:

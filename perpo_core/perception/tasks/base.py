@@ -20,8 +20,8 @@ if TYPE_CHECKING:  # numpy is slow to import, and the command line asks for name
     Values = NDArray[np.float64]
 Shape = Box | tuple[float, float]
 """What is drawn over an image: a box, or a point x, y; in 0-1 of its width and height."""
-Truth = Shape | str | int
-"""A shape, a text or a count; each has a column of its own in the samples."""
+Truth = Shape | str | int | list[Box]
+"""A shape, a text, a count or any number of boxes; each has a column of its own in the samples."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Task:
     """Keys of a JSON Lines row that hold its truth; rows of other tasks may not have them."""
     parse_truth: Callable[[Raw, str, Size], Truth]
     """The truth of a row that lies at `where`, about an image of this size; raises RowError."""
+    several_keys: tuple[str, ...] = ()
+    """The truth keys that may hold a list of truths, any of which is right: parsed one by one."""
     detail_keys: tuple[str, ...] = ()
     """Further keys that may stand beside them."""
     beside_others: str = ""

@@ -26,6 +26,7 @@ COUNTING = Task(
     metrics={"accuracy": GreedyMetric("accuracy", lambda right_P: as_values(right_P == 1))},
     headline="accuracy",
     truth_keys=("answer",),
+    several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_count,
     get_words=lambda target: str(target["count"]),

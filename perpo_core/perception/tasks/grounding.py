@@ -40,6 +40,7 @@ GROUNDING = Task(
     },
     headline="acc_at_50",
     truth_keys=("box", "box_norm"),
+    several_keys=("box", "box_norm"),
     detail_keys=("box_format", "answer"),  # an answer beside the box has to be that box
     beside_others="cut the image to the box, or ",
     other_names={"box": ("bbox", "bbox_2d", "bounding_box", "answer")},

@@ -32,6 +32,7 @@ OCR = Task(
     },
     headline="edit_distance",
     truth_keys=("answer",),
+    several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_text,
     get_words=get_text,

@@ -164,6 +164,7 @@ POINTING = Task(
     },
     headline="hits",
     truth_keys=TRUTH_KEYS,
+    several_keys=TRUTH_KEYS,
     detail_keys=DETAIL_KEYS,
     other_names={"point": ("point_2d", "points", "click", "coordinate", "xy")},
     parse_truth=parse_truth,

@@ -35,7 +35,7 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "samples"
-VERSION = 4
+VERSION = 5
 LOOKING_VERSION = 1  # raised when a file's image in the store becomes another
 DROPPED_FILE = "dropped.parquet"
 PROGRESS_EVERY_ROWS = 64

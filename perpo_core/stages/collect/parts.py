@@ -86,8 +86,8 @@ class PartMaker:
             self.tally.count(item)
         for (task, split), number in Counter(zip(tasks, splits, strict=True)).items():
             self.tally.keep(task, split, number)
-        for image, file_hash in chunk.list_images():
-            self.packed.place(image, file_hash, self.writer)
+        for image in chunk.list_images():
+            self.packed.place(image.stored, image.file_hash, self.writer)
         self.files.append(file)
         self.num_reused += table.num_rows
         self.show(self.tally.num_rows)
@@ -114,5 +114,6 @@ class PartMaker:
             self.tally.count(item)
             self.show(self.tally.num_rows)
             if not isinstance(item, SetAside):
-                self.packed.place(item.pop("image"), item.pop("file_hash"), self.writer)
+                for image in item.pop("row_images"):
+                    self.packed.place(image.stored, image.file_hash, self.writer)
                 yield item

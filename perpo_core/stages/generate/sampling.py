@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from perpo_core.policy.prompts import count_most_images
 from perpo_core.policy.refusals import (
     count_reasons,
     describe_refusals,
@@ -179,6 +180,7 @@ def _build_jobs(
         context.log(f"no profile is taken of {request.engine}, which has no profiler of its own")
     engines = count_engines(generate.processes, generate.tensor_parallel, find_gpus())
     world = min(engines, len(units))
+    most_images = count_most_images(sample_files)
     return [
         SamplingJob(
             request=request,
@@ -194,6 +196,7 @@ def _build_jobs(
             profile=context.profile,
             threads=generate.threads,
             loader_workers=generate.loader_workers,
+            most_images=most_images,
             kv_cache_gb=generate.kv_cache_gb,
             gpu_memory_utilization=generate.gpu_memory_utilization,
             tensor_parallel=generate.tensor_parallel,

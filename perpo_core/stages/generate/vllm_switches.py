@@ -31,6 +31,7 @@ def build_engine_args(job: SamplingJob) -> Any:
         enforce_eager=on_cpu,  # compiling gained nothing on CPU
         tensor_parallel_size=job.tensor_parallel,
         disable_log_stats=True,
+        limit_mm_per_prompt={"image": job.most_images},
         # Images arrive prepared, each once for all answers about it.
         mm_processor_cache_gb=0,
         mm_processor_kwargs=find_size_override(job.policy.folder, request.pixel_limits),

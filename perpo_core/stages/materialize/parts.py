@@ -23,7 +23,7 @@ from schemas.artifact import FileRef, SampleSet
 from schemas.base import Split
 
 KIND = "preferences"
-VERSION = 2
+VERSION = 3
 SPLIT: Split = "train"
 REFUSED_FILE = "dropped-refused.parquet"
 GROUP_LISTS = 64  # decoded by training for one of them

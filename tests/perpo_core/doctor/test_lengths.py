@@ -16,6 +16,7 @@ from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.policy.encoding import encode_unexpanded
 from perpo_core.policy.stamps import refer_to
 from perpo_core.stages import collect, generate
+from perpo_core.stages.collect.sources.rows import build_messages
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.store import Store
 from schemas.config import RefreshConfig
@@ -118,7 +119,7 @@ def test_an_image_is_measured_as_it_will_be_stored(tmp_path, policy, monkeypatch
         source = write_sizes(tmp_path / "data", (400, 16), (30, 30), (400, 16))
         scaled = source.model_copy(update={"max_image_side": limit})
         [longest] = find(tmp_path, scaled, policy)["ok"]
-        assert set(jobs[-1].sizes) == stored and jobs[-1].prompts == ["How many?"]
+        assert set(jobs[-1].sizes) == stored and jobs[-1].prompts == [build_messages("How many?")]
         assert f"takes {9 + 5 * TILE + OTHERS} of" in longest
 
 
@@ -242,7 +243,7 @@ def test_other_tokens_than_transformers_makes_are_an_error(policy, monkeypatch):
     monkeypatch.setattr(
         measuring, "encode_unexpanded", lambda *args: [34, *encode_unexpanded(*args)]
     )
-    job = MeasureJob(folder=policy, prompts=["a"], sizes=[(20, 20)])
+    job = MeasureJob(folder=policy, prompts=[build_messages("a")], sizes=[(20, 20)])
     said = measuring.measure(job).disagreement
     assert said is not None and "other tokens than training: around the image" in said
 
@@ -253,7 +254,7 @@ def test_other_tokens_than_transformers_makes_are_an_error(policy, monkeypatch):
 def test_a_child_measures_and_one_that_dies_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.undo()  # the real child
     sizes = [(96, 96), (20, 10)]
-    job = MeasureJob(folder=BUILTIN_FOLDER, prompts=["How many?"], sizes=sizes)
+    job = MeasureJob(folder=BUILTIN_FOLDER, prompts=[build_messages("How many?")], sizes=sizes)
     measured = lengths.measure(job)
     assert measured == Measured(prompt_tokens=[10], image_tokens=[66, 66], refusals=[None, None])
     monkeypatch.setattr(lengths, "CHILD", "perpo_core.doctor.no_such_child")

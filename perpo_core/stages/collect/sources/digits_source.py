@@ -13,8 +13,10 @@ from perpo_core.stages.collect.sources.rows import (
     NOTHING,
     Composed,
     KnownImages,
+    RowImage,
     SampleRow,
     SetAside,
+    build_messages,
     build_sample,
 )
 from perpo_core.vision.images import build_stored, hash_pixels
@@ -91,10 +93,9 @@ def _compose_sample(split: Split, task: DigitsTask, seed: int, index: int) -> Sa
     return build_sample(
         task=task,
         split=split,
-        image=image,
-        file_hash=image.image_hash,
-        prompt=question.prompt,
-        truth=question.target,
+        images=[RowImage(image, image.image_hash)],
+        messages=build_messages(question.prompt),
+        truths=[question.target],
         source=SOURCE,
         licence=LICENCE,
         row=f"digits {split}/{task} scene {index}",

@@ -6,7 +6,7 @@ its reason (source.on_bad_row). Which split a row is in is
 perpo_core/stages/collect/sources/splits.py: where some rows name one and it may concern rows read
 before, those rows' images are looked at first.
 
-Left out: remote images, several images a prompt, polygons.
+Left out: remote images, polygons.
 """
 
 from __future__ import annotations
@@ -24,7 +24,13 @@ from perpo_core.stages.collect.sources.jsonl_content import (
 )
 from perpo_core.stages.collect.sources.jsonl_images import Look, load_for_store, load_to_check
 from perpo_core.stages.collect.sources.jsonl_reading import Draft, begin_checking, begin_reading
-from perpo_core.stages.collect.sources.rows import NOTHING, KnownImages, SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows import (
+    NOTHING,
+    KnownImages,
+    RowImage,
+    SampleRow,
+    SetAside,
+)
 from schemas.config import JsonlSource
 
 IS_COMPOSED = False
@@ -55,7 +61,8 @@ def iterate_chunks(
     InputChanged as soon as a file or an image is not what a given identity says.
     """
     reading = begin_reading(config, load_for_store, identity, known)
-    for lines in cut(iterate_rows(config.files, identity)):
+    each_truth = config.several_truths == "each"
+    for lines in cut(iterate_rows(config.files, identity, each_truth)):
         yield LineChunk(reading, lines)
 
 
@@ -76,7 +83,7 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
     """
     config = config.model_copy(update={"on_bad_row": "drop"})
     reading = begin_checking(config, functools.partial(load_to_check, look=look))
-    rows = iterate_rows(config.files)
+    rows = iterate_rows(config.files, each_truth=config.several_truths == "each")
     drafts = [_without_image(reading.draft(place, line)) for place, line in rows]
     yield from map(reading.settle, drafts)
 
@@ -84,4 +91,7 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
 def _without_image(draft: Draft | SetAside) -> Draft | SetAside:
     if isinstance(draft, SetAside):
         return draft
-    return replace(draft, sample=draft.sample | {"image": None, "noted": draft.noted})
+    images = [
+        RowImage(replace(i.stored, data=b""), i.file_hash) for i in draft.sample["row_images"]
+    ]
+    return replace(draft, sample=draft.sample | {"row_images": images, "noted": draft.noted})

@@ -7,6 +7,7 @@ before a row is built: a chunk that an earlier set holds costs the reading of it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from perpo_core.perception.truths.row import RowError
 from perpo_core.stages.collect.sources.jsonl_content import Place
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
+from perpo_core.stages.collect.sources.jsonl_names import decode_data_url, is_data_url, list_names
 from perpo_core.stages.collect.sources.jsonl_reading import Reading
-from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows import RowImage, SampleRow, SetAside
 from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.store.keys import compute_hash
 from perpo_core.vision.images import StoredImage
@@ -23,17 +25,17 @@ from schemas.base import Split
 
 MOST_ROWS, LEAST_ROWS = 1 << 13, 1 << 10
 Line = tuple[Place, bytes]
-Outcome = tuple[str | None, Split | None]
-"""sha256 of a row's image file, and the split of its sample: None where it is set aside."""
+Outcome = tuple[list[str | None], Split | None]
+"""sha256 of a row's image files, and the split of its sample: None where it is set aside."""
 
 
 @dataclass(frozen=True)
 class Glance:
     """What is known of a row that is not built."""
 
-    file_hash: str | None
-    image: StoredImage | None
-    """Where the store has it."""
+    file_hashes: list[str | None]
+    images: list[StoredImage]
+    """Where the store has all of them, else none."""
     named: Any
     """What the row says of its split."""
 
@@ -66,9 +68,10 @@ class LineChunk:
         for place, line in self.lines:
             item = self.reading.read(place, line)
             if isinstance(item, SetAside):
-                self._outcomes.append((self._glance(place, line).file_hash, None))
+                self._outcomes.append((self._glance(place, line).file_hashes, None))
             else:
-                self._outcomes.append((item["file_hash"], item["split"]))
+                hashes = [image.file_hash for image in item["row_images"]]
+                self._outcomes.append((hashes, item["split"]))
             yield item
 
     def identify(self) -> Any:
@@ -98,42 +101,52 @@ class LineChunk:
         others = [self.reading.read(*line) for line, (_, split) in pairs if split is None]
         return [each for each in others if isinstance(each, SetAside)]
 
-    def list_images(self) -> Iterator[tuple[StoredImage, str]]:
-        """The images of the samples that were taken, and the sha256 of their files."""
-        for (file_hash, split), glance in zip(self._outcomes, self._glances, strict=True):
-            if split is not None and file_hash is not None and glance.image is not None:
-                yield glance.image, file_hash
+    def list_images(self) -> Iterator[RowImage]:
+        """The images of the samples that were taken."""
+        for (_, split), glance in zip(self._outcomes, self._glances, strict=True):
+            if split is not None:
+                for image, file_hash in zip(glance.images, glance.file_hashes, strict=True):
+                    assert file_hash is not None  # the store knows the image by it
+                    yield RowImage(image, file_hash)
 
     def _foresee(self) -> None:
         """As the rows would be settled, where their images are known."""
         self._glances = [self._glance(*line) for line in self.lines]
         names = NamedSplits(self.reading.names.divides_itself)
-        for image in {each.image.pixels_hash for each in self._glances if each.image}:
-            names.rows[image] = dict(self.reading.names.rows.get(image, {}))
+        for pixels_hash in {i.pixels_hash for each in self._glances for i in each.images}:
+            names.rows[pixels_hash] = dict(self.reading.names.rows.get(pixels_hash, {}))
         self._note_names(names)
-        self._outcomes = [(each.file_hash, self._settle(names, each)) for each in self._glances]
+        self._outcomes = [(each.file_hashes, self._settle(names, each)) for each in self._glances]
 
     def _settle(self, names: NamedSplits, glance: Glance) -> Split | None:
-        if glance.image is None:
+        if not glance.images:
             return None
+        pixels = [image.pixels_hash for image in glance.images]
         try:
-            return settle_split(
-                self.reading.config, names, glance.image.pixels_hash, glance.named, ""
-            )
+            return settle_split(self.reading.config, names, pixels, glance.named, "")[1]
         except RowError:
             return None
 
     def _note_names(self, names: NamedSplits) -> None:
         for (place, _), glance in zip(self.lines, self._glances, strict=True):
-            if glance.image is not None:
-                names.note(glance.image.pixels_hash, glance.named, str(place))
+            if glance.named is not None:
+                for image in glance.images:
+                    names.note(image.pixels_hash, glance.named, str(place))
 
     def _glance(self, place: Place, line: bytes) -> Glance:
         try:
             raw = parse_json(line, "")
+            names = list_names(raw, "")
+            hashes = [self._find_hash(place, name) for name in names]
         except RowError:
-            return Glance(None, None, None)
-        name, images = raw.get("image"), place.content[1] if place.content else {}
-        file_hash = images.get(name) if isinstance(name, str) else None
-        image = self.reading.loading.known.get(file_hash) if file_hash else None
-        return Glance(file_hash, image, raw.get("split"))
+            return Glance([], [], None)
+        known = self.reading.loading.known
+        images = [
+            image for file_hash in hashes if (image := known.get(file_hash or "")) is not None
+        ]
+        return Glance(hashes, images if len(images) == len(hashes) else [], raw.get("split"))
+
+    def _find_hash(self, place: Place, name: str) -> str | None:
+        if is_data_url(name):
+            return hashlib.sha256(decode_data_url(name, "")).hexdigest()
+        return place.content[1].get(name) if place.content else None

@@ -10,14 +10,20 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.truths.row import RowError
 from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
-from perpo_core.stages.collect.sources.jsonl_row import ImageFolder
+from perpo_core.stages.collect.sources.jsonl_names import (
+    ImageFolder,
+    decode_data_url,
+    is_data_url,
+    list_names,
+)
+from perpo_core.stages.collect.sources.jsonl_truths import list_variants
 from perpo_core.stages.collect.sources.rows import KnownImages
 from perpo_core.store.known_digests import hash_untouched
 from perpo_core.vision.brightness import Brightness
@@ -36,8 +42,8 @@ class LoadedImage:
 
 UNNAMED = ""  # the split of a row that names none
 Content = tuple[str, dict[str, str | None], list[str]]
-"""sha256 of a file's lines, and of each image that it names, None where there is none; and what
-its rows say of their split."""
+"""sha256 of a file's lines, and of each image file that it names, None where there is none; and
+what its rows say of their split."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Place:
     content: Content | None
     folder: ImageFolder
     """Of the file."""
+    truth: int | None = None
+    """Which of the row's truths, from 0, where each is a sample of its own."""
 
     def __str__(self) -> str:
         return f"{self.file} row {self.number}"
@@ -56,7 +64,13 @@ class Place:
     @property
     def row(self) -> str:
         """The same wherever the folder lies."""
-        return f"{self.file.parent.name}/{self.file.name}:{self.number}"
+        truth = "" if self.truth is None else f".{self.truth + 1}"
+        return f"{self.file.parent.name}/{self.file.name}:{self.number}{truth}"
+
+    def parse(self, line: bytes) -> dict[str, Any]:
+        """The row that stands here. Raises RowError."""
+        raw = parse_json(line, str(self))
+        return raw if self.truth is None else list_variants(raw)[self.truth]
 
 
 def iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -97,11 +111,12 @@ def hash_content(file: Path) -> Content:
         try:
             raw = parse_json(line, f"{file} row {number}")
             said.add(say_split(raw))
-            path = folder.find(raw, f"{file} row {number}")
+            for name in list_names(raw, f"{file} row {number}"):
+                if not is_data_url(name):
+                    path = folder.find(name, f"{file} row {number}")
+                    images[name] = images[name] if name in images else _hash_image(path)
         except RowError:
             continue  # the row is refused or set aside for what the file itself says
-        if raw["image"] not in images:
-            images[raw["image"]] = _hash_image(path)
     return digest.hexdigest(), images, sorted(said)
 
 
@@ -111,19 +126,34 @@ def say_split(raw: dict[str, Any]) -> str:
     return UNNAMED if split is None else str(split)
 
 
-def iterate_rows(files: list[Path], identity: Any = None) -> Iterator[tuple[Place, bytes]]:
-    """Every row of all files; raises InputChanged after a file that is not what it was."""
+def iterate_rows(
+    files: list[Path], identity: Any = None, each_truth: bool = False
+) -> Iterator[tuple[Place, bytes]]:
+    """Every row of all files; raises InputChanged after a file that is not what it was.
+
+    `each_truth`: a row once for every truth that it has.
+    """
     known = identity["files"] if identity else [None] * len(files)
     for file, content in zip(files, known, strict=True):
         digest, num_lines, folder = hashlib.sha256(), 0, ImageFolder(file.parent)
         for number, line in iterate_lines(file):
             num_lines += 1
             digest.update(line)
-            yield Place(file, number, content, folder), line
+            place = Place(file, number, content, folder)
+            yield from ((each, line) for each in (_part(place, line) if each_truth else [place]))
         if content and digest.hexdigest() != content[0]:
             raise InputChanged(file)
         if not num_lines:
             raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+
+
+def _part(place: Place, line: bytes) -> list[Place]:
+    """The places of a row's truths; the row itself where it has one."""
+    try:
+        num_truths = len(list_variants(place.parse(line)))
+    except RowError:
+        num_truths = 1
+    return [place] if num_truths == 1 else [replace(place, truth=n) for n in range(num_truths)]
 
 
 def require_same_lines(place: Place) -> None:
@@ -132,17 +162,16 @@ def require_same_lines(place: Place) -> None:
         raise InputChanged(place.file)
 
 
-def find_known(raw: dict[str, Any], place: Place) -> Path:
-    """Where the row's image lies; raises InputChanged if the identity says otherwise."""
+def find_known(name: str, place: Place) -> Path:
+    """Where an image file of the row lies; raises InputChanged if the identity says otherwise."""
     file, content = place.file, place.content
     try:
-        path = Path(place.folder.find(raw, str(place)))
+        path = Path(place.folder.find(name, str(place)))
     except RowError as error:
-        name = raw.get("image")
-        if content and isinstance(name, str) and name in content[1]:  # a link that leads elsewhere
+        if content and name in content[1]:  # a link that leads elsewhere
             raise InputChanged(file.parent / name) from error
         raise
-    if content and raw["image"] not in content[1]:
+    if content and name not in content[1]:
         raise InputChanged(file)
     return path
 
@@ -151,24 +180,35 @@ def find_known(raw: dict[str, Any], place: Place) -> Path:
 class Loading:
     """Gets an image by its content: from a file that is what the identity says, or not at all."""
 
-    load_path: Callable[[Path, str], LoadedImage]
+    load_one: Callable[[Path | bytes, str], LoadedImage]
     known: KnownImages
 
-    def load(self, path: Path, place: Place, name: str) -> LoadedImage:
+    def load(self, name: str, place: Place) -> LoadedImage:
         """The image that a row calls `name`; raises InputChanged for a file that is another now.
 
-        Raises ImageError for one that cannot be used.
+        Raises ImageError for one that cannot be used, RowError for a name that is none.
         """
+        if is_data_url(name):
+            return self._load_inside(name, place)
+        path = find_known(name, place)
         expected = place.content[1][name] if place.content else None
         if expected is not None and expected in self.known:
             return LoadedImage(self.known[expected], expected)
         try:
-            image = self.load_path(path, str(place))
+            image = self.load_one(path, str(place))
         except (ImageError, OSError):
             _require_same(place, path, expected, _hash_image(path))
             raise
         _require_same(place, path, expected, image.file_hash)
         return image
+
+    def _load_inside(self, name: str, place: Place) -> LoadedImage:
+        """An image that the row itself holds."""
+        data = decode_data_url(name, str(place))
+        file_hash = hashlib.sha256(data).hexdigest()
+        if file_hash in self.known:
+            return LoadedImage(self.known[file_hash], file_hash)
+        return self.load_one(data, str(place))
 
 
 def _require_same(place: Place, path: Path, expected: str | None, found: str | None) -> None:

@@ -21,11 +21,12 @@ from schemas.config import JsonlSource
 
 KEPT_IMAGES = 8  # rows about the same photo usually follow each other
 
-Loader = Callable[[Path, str, JsonlSource], LoadedImage]  # (path, where, settings)
+Loader = Callable[[Path | bytes, str, JsonlSource], LoadedImage]
+"""(file or its bytes, where, settings)"""
 Look = Callable[[str, Image.Image], None]  # (pixels_hash, upright RGB image)
 
 
-def load_for_store(path: Path, where: str, config: JsonlSource) -> LoadedImage:
+def load_for_store(path: Path | bytes, where: str, config: JsonlSource) -> LoadedImage:
     """The bytes that the store is to hold. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
     stored = encode_for_store(data, where, config.max_image_megapixels, config.max_image_side)
@@ -33,7 +34,7 @@ def load_for_store(path: Path, where: str, config: JsonlSource) -> LoadedImage:
 
 
 def load_to_check(
-    path: Path, where: str, config: JsonlSource, look: Look | None = None
+    path: Path | bytes, where: str, config: JsonlSource, look: Look | None = None
 ) -> LoadedImage:
     """The bytes as received; the decoded image is shown to `look`. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
@@ -44,15 +45,17 @@ def load_to_check(
     return LoadedImage(stored, hashlib.sha256(data).hexdigest(), brightness)
 
 
-def remember_images(load: Loader, config: JsonlSource) -> Callable[[Path, str], LoadedImage]:
+def remember_images(
+    load: Loader, config: JsonlSource
+) -> Callable[[Path | bytes, str], LoadedImage]:
     """Load each of the last few images once; failures are raised anew, with the new row's name."""
     current_where = ""
 
     @functools.lru_cache(maxsize=KEPT_IMAGES)
-    def load_path(path: Path) -> LoadedImage:
+    def load_path(path: Path | bytes) -> LoadedImage:
         return load(path, current_where, config)
 
-    def load_for(path: Path, where: str) -> LoadedImage:
+    def load_for(path: Path | bytes, where: str) -> LoadedImage:
         nonlocal current_where
         current_where = where
         return load_path(path)

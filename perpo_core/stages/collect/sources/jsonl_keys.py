@@ -14,33 +14,33 @@ from typing import Any
 from perpo_core.perception.tasks import TASKS
 from perpo_core.perception.truths.row import MissingKey, RowError, show_value
 
-OF_ALL_TASKS = ("task", "image", "prompt", "split", "width", "height", "source", "licence")
+OF_ALL_TASKS = (
+    "task", "image", "images", "image_number", "prompt", "system", "messages", "split", "width",
+    "height", "source", "licence",
+)  # fmt: skip
 KNOWN = frozenset(OF_ALL_TASKS).union(*(task.keys for task in TASKS.values()))
 
-_ONE_IMAGE = "a row is about one still image; name it as image"
-_ONE_QUESTION = "a row is one question; write it as prompt and its truth as answer or box"
+_STILL = "a row is about still images; name them as image or images"
+_TURNS = "write the turns as messages (role and content), which end with the question"
 _IN_PROMPT = "write what it says into prompt"
-_ONE_BOX = "a row has one box; write the box around it as box, in a row of its own"
+_ONE_BOX = "write the box that is right as box, or a list of boxes, any of which is right"
 _SAMPLED = "answers are sampled from the policy; write the true one as answer"
 # Key -> what to do instead.
 INEXPRESSIBLE = {
-    "system": _IN_PROMPT,
-    "system_prompt": _IN_PROMPT,
+    "system_prompt": "write it as system",
     "choices": _IN_PROMPT,
     "options": _IN_PROMPT,
     "tools": "nothing is called; remove it",
-    "messages": _ONE_QUESTION,
-    "conversation": _ONE_QUESTION,
-    "conversations": _ONE_QUESTION,
-    "history": _ONE_QUESTION,
-    "turns": _ONE_QUESTION,
-    "images": _ONE_IMAGE,
-    "video": _ONE_IMAGE,
-    "videos": _ONE_IMAGE,
-    "audio": _ONE_IMAGE,
-    "audios": _ONE_IMAGE,
+    "conversation": _TURNS,
+    "conversations": _TURNS,
+    "history": _TURNS,
+    "turns": _TURNS,
+    "video": _STILL,
+    "videos": _STILL,
+    "audio": _STILL,
+    "audios": _STILL,
     "crop": "the whole image is read; cut the image file",
-    "answers": "a row has one truth; write it as answer",
+    "answers": "write them as answer, a list of texts",
     "boxes": _ONE_BOX,
     "bboxes": _ONE_BOX,
     "objects": _ONE_BOX,

@@ -20,7 +20,6 @@ from perpo_core.stages.collect.sources.jsonl_content import (
     UNNAMED,
     Loading,
     Place,
-    find_known,
     iterate_lines,
     iterate_rows,
     require_same_lines,
@@ -28,11 +27,14 @@ from perpo_core.stages.collect.sources.jsonl_content import (
 )
 from perpo_core.stages.collect.sources.jsonl_images import Loader, load_to_check, remember_images
 from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting, parse_json
-from perpo_core.stages.collect.sources.jsonl_row import parse_row
+from perpo_core.stages.collect.sources.jsonl_names import is_data_url, list_names
+from perpo_core.stages.collect.sources.jsonl_row import parse_image_number, parse_row
+from perpo_core.stages.collect.sources.jsonl_truths import list_variants
 from perpo_core.stages.collect.sources.rows import (
     NOTHING,
     KnownImages,
     Noted,
+    RowImage,
     SampleRow,
     SetAside,
     build_sample,
@@ -80,33 +82,36 @@ class Reading:
             return draft
         sample, where = draft.sample, str(draft.place)
         try:
-            split = settle_split(
-                self.config, self.names, sample["image_id"], sample["split"], where
-            )
+            pixels = [image.stored.pixels_hash for image in sample["row_images"]]
+            image_id, split = settle_split(self.config, self.names, pixels, sample["split"], where)
             self._require_new(sample["sample_id"], where)
         except RowError as error:
             return self._set_aside(draft.place, error, draft.noted)
-        return sample | {"split": split}
+        return sample | {"image_id": image_id, "split": split}
 
     def _build(self, place: Place, line: bytes, noted: Noted) -> SampleRow:
-        raw = parse_json(line, str(place))
+        raw, where = place.parse(line), str(place)
         with hinting(raw):
-            image = self.loading.load(find_known(raw, place), place, raw["image"])
-            stored, size = image.stored, (image.stored.read_width, image.stored.read_height)
-            self.names.note(stored.pixels_hash, raw.get("split"), str(place))
-            check_keys(raw, str(place))
-            noted.brightness, noted.box = image.brightness, _find_given_box(raw, size)
-            parsed = parse_row(raw, str(place), size)
+            names = list_names(raw, where)
+            images = [self.loading.load(name, place) for name in names]
+            for image in images:
+                self.names.note(image.stored.pixels_hash, raw.get("split"), where)
+            check_keys(raw, where)
+            number = parse_image_number(raw, where, len(images))
+            asked_about = images[number]
+            size = asked_about.stored.read_width, asked_about.stored.read_height
+            noted.brightness, noted.box = asked_about.brightness, _find_given_box(raw, size)
+            parsed = parse_row(raw, where, size, len(images))
         return build_sample(
             task=parsed.task,
             split=parsed.split,
-            image=stored,
-            file_hash=image.file_hash,
-            prompt=parsed.prompt,
-            truth=parsed.truth,
+            images=[RowImage(image.stored, image.file_hash) for image in images],
+            messages=parsed.messages,
+            truths=parsed.truths,
             source=parsed.source,
             licence=parsed.licence,
             row=place.row,
+            image_number=number,
         )
 
     def _require_new(self, sample_id: str, where: str) -> None:
@@ -145,7 +150,8 @@ def begin_checking(config: JsonlSource, load: Loader) -> Reading:
 
 def _find_given_box(raw: dict[str, Any], size: tuple[int, int]) -> GivenBox | None:
     task = TASKS.get(str(raw.get("task")))
-    return task.find_given_box(raw, size) if task and task.find_given_box else None
+    first = list_variants(raw)[0]
+    return task.find_given_box(first, size) if task and task.find_given_box else None
 
 
 def _may_name_rows_before(config: JsonlSource, said: set[str]) -> bool:
@@ -171,15 +177,16 @@ def _say(line: bytes) -> Iterator[str]:
 def _find_names(config: JsonlSource, names: NamedSplits, identity: Any, known: KnownImages) -> None:
     """A pass over the rows that name a split; what else is wrong with them is said by the next."""
     loading = Loading(functools.partial(load_to_check, config=config), known)
-    hashes: dict[Path, str] = {}
+    hashes: dict[tuple[Path, str], str] = {}
     for place, line in iterate_rows(config.files, identity):
-        try:
-            raw = parse_json(line, str(place))
+        with suppress(RowError, ImageError):
+            raw = place.parse(line)
             if raw.get("split") not in SPLITS:
                 continue
-            path = find_known(raw, place)
-            if path not in hashes:
-                hashes[path] = loading.load(path, place, raw["image"]).stored.pixels_hash
-        except (RowError, ImageError):
-            continue
-        names.note(hashes[path], raw["split"], str(place))
+            for name in list_names(raw, str(place)):
+                pixels_hash = hashes.get((place.file, name))
+                if pixels_hash is None:
+                    pixels_hash = loading.load(name, place).stored.pixels_hash
+                if not is_data_url(name):
+                    hashes[place.file, name] = pixels_hash
+                names.note(pixels_hash, raw["split"], str(place))

@@ -1,22 +1,22 @@
 """One row of a JSON Lines source: what it must say, and one sentence for everything it may not.
 
-Keys: image, task, prompt; the task's truth (perpo_core/perception/tasks); optional split, width,
-height, source, licence. Further keys are the user's own, unless they would change what is asked or
-true (jsonl_keys.py). Boxes leave here in the internal form: 0-1 of the upright original image.
+Keys: image or images, task, prompt or messages; the task's truth (perpo_core/perception/tasks);
+optional system, split, width, height, image_number, source, licence. Further keys are the user's
+own, unless they would change what is asked or true (jsonl_keys.py). Boxes leave here in the
+internal form: 0-1 of the upright original image.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from perpo_core.perception.tasks import TASKS, Truth
-from perpo_core.perception.truths.row import RowError, get_text, show_value
-from perpo_core.perception.visible import has_visible
+from perpo_core.perception.truths.row import RowError, show_value
 from perpo_core.stages.collect.sources.jsonl_keys import is_note
-from perpo_core.stages.collect.sources.jsonl_texts import get_note, parse_choice, parse_prompt
+from perpo_core.stages.collect.sources.jsonl_prompt import Message, parse_messages
+from perpo_core.stages.collect.sources.jsonl_texts import get_note, parse_choice
+from perpo_core.stages.collect.sources.jsonl_truths import list_variants
 from schemas.base import SPLITS, Split, TaskName
 
 
@@ -26,69 +26,44 @@ class ParsedRow:
 
     task: TaskName
     split: Split | None
-    prompt: str
-    truth: Truth
+    messages: list[Message]
+    truths: list[Truth]
+    """One, or all that are accepted."""
     source: str
     licence: str
 
 
-class ImageFolder:
-    """The folder of a file, in which the images of its rows lie; links are followed.
-
-    Of each folder below it is asked once where it really is: rows by the hundred thousand share it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._home = str(folder), os.path.realpath(folder)
-        self._real_of: dict[str, str] = {}
-
-    def find(self, raw: dict[str, Any], where: str) -> str:
-        """Where the row's image lies. Raises RowError for one outside of the folder."""
-        name = get_text(raw, "image", where, "image missing")
-        if not has_visible(name):
-            raise RowError(
-                "image missing", f"{where}: image {show_value(name)} is empty; give a path"
-            )
-        if "\0" in name or os.path.isabs(name):
-            raise RowError(
-                "image outside the folder",
-                f"{where}: image {show_value(name)} is not a path relative to the file's folder",
-            )
-        path = self._follow(os.path.join(self._folder, name))
-        if path != self._home and not path.startswith(self._home.rstrip("/") + "/"):
-            raise RowError(
-                "image outside the folder",
-                f"{where}: image {show_value(name)} leads out of {self._home}; put the image into "
-                "that folder",
-            )
-        return path
-
-    def _follow(self, path: str) -> str:
-        """os.path.realpath, which unlike Path.resolve also answers for a loop of links."""
-        parent, name = os.path.split(path)
-        if name in ("", ".", "..") or os.path.islink(path):
-            return os.path.realpath(path)
-        real = self._real_of.get(parent)
-        if real is None:
-            real = self._real_of[parent] = os.path.realpath(parent)
-        return os.path.join(real, name)
-
-
-def parse_row(raw: dict[str, Any], where: str, size: tuple[int, int]) -> ParsedRow:
-    """The row, checked against its image's (width, height) in pixels. Raises RowError."""
+def parse_row(
+    raw: dict[str, Any], where: str, size: tuple[int, int], num_images: int = 1
+) -> ParsedRow:
+    """The row; `size` in pixels is that of the image that boxes lie in. Raises RowError."""
     task = parse_choice(raw, "task", tuple(TASKS), where, "unknown task")
     split = None
     if raw.get("split") is not None:
         split = parse_choice(raw, "split", SPLITS, where, "unknown split")
-    prompt = parse_prompt(raw, where)
+    messages = parse_messages(raw, where, num_images)
     return ParsedRow(
         task=task,
         split=cast(Split | None, split),
-        prompt=prompt,
-        truth=_parse_truth(task, raw, where, size),
+        messages=messages,
+        truths=[_parse_truth(task, variant, where, size) for variant in list_variants(raw)],
         source=get_note(raw, "source", where),
         licence=get_note(raw, "licence", where),
     )
+
+
+def parse_image_number(raw: dict[str, Any], where: str, num_images: int) -> int:
+    """Which image boxes lie in, from 0; a row counts from 1. Raises RowError."""
+    number = raw.get("image_number")
+    if number is None:
+        return 0
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= num_images:
+        raise RowError(
+            "bad image number",
+            f"{where}: image_number {show_value(number)} is not a whole number from 1 to the "
+            f"{num_images} images of the row",
+        )
+    return number - 1
 
 
 def _parse_truth(task: str, raw: dict[str, Any], where: str, size: tuple[int, int]) -> Truth:

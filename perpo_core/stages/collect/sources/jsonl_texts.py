@@ -16,6 +16,8 @@ from perpo_core.perception.truths.row import (
 from perpo_core.perception.visible import has_visible
 from perpo_core.stages.collect.sources.jsonl_keys import hint_at
 
+MARKER = "<image>"
+"""Where an image stands in a user's text."""
 # Markup that some model's tokenizer turns into a special token; a picture goes in by itself.
 SPECIAL_TOKEN = re.compile(
     r"<\|[^|<>\s]{1,60}\|>|</?s>|\[/?INST\]"
@@ -25,22 +27,22 @@ SPECIAL_TOKEN = re.compile(
 )
 
 
-def parse_prompt(raw: dict[str, Any], where: str) -> str:
-    """The question. Raises RowError."""
-    prompt = get_text(raw, "prompt", where, "empty prompt")
-    if not has_visible(prompt):
+def parse_asked(raw: dict[str, Any], key: str, where: str, may_place_images: bool = False) -> str:
+    """A text that the policy is to read, without markup of its own. Raises RowError."""
+    text = get_text(raw, key, where, "empty prompt")
+    if not has_visible(text):
         raise RowError(
             "empty prompt",
-            f"{where}: the prompt has no visible character: {show_value(prompt)}; write a question",
+            f"{where}: the {key} has no visible character: {show_value(text)}; write a text",
         )
-    found = SPECIAL_TOKEN.search(prompt)
+    found = SPECIAL_TOKEN.search(text.replace(MARKER, "") if may_place_images else text)
     if found:
         raise RowError(
             "special token in prompt",
-            f"{where}: the prompt contains {found.group()!r}, which models read as markup; "
-            "remove it, the image is put in by itself",
+            f"{where}: the {key} contains {found.group()!r}, which models read as markup; "
+            "remove it, images are put in by themselves",
         )
-    return prompt
+    return text
 
 
 def parse_choice(

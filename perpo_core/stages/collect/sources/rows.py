@@ -59,8 +59,8 @@ class Chunk(Protocol):
         What is set aside; None where the samples would be others now.
         """
 
-    def list_images(self) -> Iterator[tuple[StoredImage, str]]:
-        """The image of each sample that was taken, and the sha256 of its file."""
+    def list_images(self) -> Iterator[RowImage]:
+        """The images of the samples that were taken."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Composed:
         del rows, sample_ids
         return None
 
-    def list_images(self) -> Iterator[tuple[StoredImage, str]]:
+    def list_images(self) -> Iterator[RowImage]:
         yield from ()
 
 
@@ -89,8 +89,24 @@ def build_messages(prompt: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": parts}]
 
 
-def build_target(truth: Truth) -> dict[str, Any]:
-    """The truth in the column of its task: a box (0-1), a text or a count."""
+def build_target(truths: Sequence[Truth], image_number: int = 0) -> dict[str, Any]:
+    """Every truth in the column of its task: a box (0-1), a text, a count, boxes.
+
+    Columns that few rows need are there only where they say something: ids hash what is there.
+    `image_number`: from 0, of the image that boxes lie in.
+    """
+    first, *others = truths
+    target: dict[str, Any] = _build_accepted(first)
+    if isinstance(first, list):
+        target["boxes"] = [[float(value) for value in box] for box in first]
+    if others:
+        target["others"] = [_build_accepted(truth) for truth in others]
+    if image_number:
+        target["image"] = image_number
+    return target
+
+
+def _build_accepted(truth: Truth) -> dict[str, Any]:
     return {
         "box": [float(value) for value in truth] if isinstance(truth, tuple) else None,
         "text": truth if isinstance(truth, str) else None,
@@ -98,38 +114,47 @@ def build_target(truth: Truth) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class RowImage:
+    """An image of a row, and the sha256 of the file that it was read from."""
+
+    stored: StoredImage
+    file_hash: str
+
+
 def build_sample(
     task: TaskName,
     split: Split | None,
-    image: StoredImage,
-    file_hash: str,
-    prompt: str,
-    truth: Truth,
+    images: Sequence[RowImage],
+    messages: list[dict[str, Any]],
+    truths: Sequence[Truth],
     source: str,
     licence: str,
     row: str,
+    image_number: int = 0,
 ) -> SampleRow:
     """One row of SAMPLES; a split that is None is not settled yet.
 
-    Two keys more hand its image on: `image` is the StoredImage, `file_hash` the sha256 of the file
-    that it was read from.
+    One key more, `row_images`, hands its images on. Width and height are those of the image that
+    boxes lie in.
     """
-    messages, target = build_messages(prompt), build_target(truth)
-    prompt_id = compute_prompt_id([image.image_hash], messages)
+    hashes = [image.stored.image_hash for image in images]
+    prompt_id = compute_prompt_id(hashes, messages)
+    target = build_target(truths, image_number)
+    asked_about = images[image_number].stored
     return {
         "sample_id": compute_sample_id(prompt_id, target),
         "prompt_id": prompt_id,
         "task": task,
         "split": split,
-        "image_id": image.pixels_hash,
-        "images": [image.image_hash],
-        "width": image.width,
-        "height": image.height,
+        "image_id": asked_about.pixels_hash,
+        "images": hashes,
+        "width": asked_about.width,
+        "height": asked_about.height,
         "prompt": messages,
         "target": target,
         "source": source,
         "licence": licence,
         "row": row,
-        "image": image,
-        "file_hash": file_hash,
+        "row_images": list(images),
     }

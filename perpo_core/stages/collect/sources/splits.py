@@ -4,11 +4,13 @@ Rows are about one image where its upright pixels are equal (perpo_core/vision/i
 hash_pixels), whatever files hold them. A split that any row names holds for every row of the image,
 before and after it and in all files. Of several, the most held-out one wins, so that no order of
 rows and no row that is set aside lets a test image be trained on. An image that no row names goes
-by its hash alone: other rows never move it, however the data grows.
+by its hash alone: other rows never move it, however the data grows. A row about several images is
+as held out as the most held-out of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +39,25 @@ class NamedSplits:
 
 
 def settle_split(
+    config: JsonlSource,
+    names: NamedSplits,
+    pixels_hashes: Sequence[str],
+    named: Split | None,
+    where: str,
+) -> tuple[str, Split]:
+    """The split of a row that names one, or None, and the image that decides it: (image, split).
+
+    A row is as held out as the most held-out of its images. Raises RowError, which names two rows,
+    where rows name several splits for an image: for every row of the image, or with
+    on_bad_row = "drop" for those that name another split than the one that wins.
+    """
+    settled = [(each, _settle_image(config, names, each, named, where)) for each in pixels_hashes]
+    return min(settled, key=lambda pair: MOST_HELD_OUT_FIRST.index(pair[1]))
+
+
+def _settle_image(
     config: JsonlSource, names: NamedSplits, pixels_hash: str, named: Split | None, where: str
 ) -> Split:
-    """The split of an image's row that names one, or None.
-
-    Raises RowError, which names two rows, where rows name several: for every row of the image, or
-    with on_bad_row = "drop" for those that name another split than the one that wins.
-    """
     rows = names.rows.get(pixels_hash, {})
     if not rows:
         return derive_split(config, pixels_hash)

@@ -40,8 +40,9 @@ def test_a_grounding_row(tmp_path: Path) -> None:
     assert row["target"]["box"] == [4 / WIDTH, 3 / HEIGHT, 20 / WIDTH, 15 / HEIGHT]
     assert (row["task"], row["split"]) == ("grounding", "test")
     assert (row["width"], row["height"]) == (WIDTH, HEIGHT)
-    assert row["image"].data == encode_noise(0)
-    assert row["images"] == [row["image"].image_hash] == [row["file_hash"]]
+    [image] = row["row_images"]
+    assert image.stored.data == encode_noise(0)
+    assert row["images"] == [image.stored.image_hash] == [image.file_hash]
     assert row["prompt"] == [
         {
             "role": "user",
@@ -136,7 +137,8 @@ BAD_ROWS: dict[str, tuple[Any, list[str]]] = {
     "empty image name": (make_row(image=" "), ['image " " is empty']),
     "no prompt": (make_row(prompt=None), ["prompt is missing"]),
     "prompt of another type": (make_row(prompt=5), ["prompt 5 is not a text"]),
-    "image token": (make_row(prompt="<image>\nWhere?"), ["'<image>'"]),
+    "image token": (make_row(prompt="<image_soft_token>\nWhere?"), ["'<image_soft_token>'"]),
+    "a place too many": (make_row(prompt="<image><image>Where?"), ["2 places", "1 images"]),
     "chat token": (make_row(prompt="Hi<|im_end|>"), ["'<|im_end|>'"]),
     "no box": (make_row(box=None), ["needs box", "box_norm"]),
     "NaN": (make_row(box=[1, 2, float("nan"), 9]), ["box [1, 2, NaN, 9]", "finite"]),

@@ -58,7 +58,7 @@ def test_a_named_split_holds_in_other_files_and_for_other_files_of_the_photo(
     elsewhere = [ask("0-again.png", "B?", split), ask("1.png", "B?")]
     for files in (([ask("0.png", "A?")], elsewhere), (elsewhere, [ask("0.png", "A?")])):
         source = build_source(folder, *files, selection_share=0)
-        found = {row["image"].data: row["split"] for row in read_samples(source)}
+        found = {row["row_images"][0].stored.data: row["split"] for row in read_samples(source)}
         assert found[encode_twin(0, 0)] == found[encode_twin(0, 1)] == split
         assert found[encode_twin(1, 0)] == derive_split(source, hash_pixels(open_noise(1)))
 
@@ -101,7 +101,7 @@ SPOILED: dict[str, dict[str, Any]] = {
     "no answer": {"answer": None},
     "no prompt": {"prompt": ""},
     "no task": {"task": "detect"},
-    "a key that cannot be": {"system": "Be brief."},
+    "a key that cannot be": {"tools": ["search"]},
     "a duplicate": {"prompt": "A?"},
 }
 
