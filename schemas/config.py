@@ -56,12 +56,14 @@ class DigitsSource(Section):
     """Test prompts by task: the report."""
 
 
-class JsonlSource(Section):
-    """One's own images and truths: JSON Lines, one sample a line (README, "Your own data")."""
+class RowsSource(Section):
+    """One's own images and truths, whatever format their files have (README, "Your own data")."""
 
-    kind: Literal["jsonl"] = "jsonl"
+    kind: str
     files: list[Path] = Field(min_length=1)
-    """JSON Lines files; relative paths are relative to the configuration file."""
+    """Files of rows; relative paths are relative to the configuration file."""
+    images: Path | None = None
+    """Folder of the images; left out: each file's own."""
     validation_share: float = Field(default=0.15, ge=0, le=0.5)
     """Share of the images that become validation, where a row names no split."""
     selection_share: float = Field(default=0.5, ge=0, le=0.9)
@@ -79,6 +81,12 @@ class JsonlSource(Section):
     """Larger images are refused before they are decoded."""
     max_image_side: int = Field(default=2048, ge=16, le=16384)
     """Pixels; longer images are scaled down once, on the way in; boxes are relative and stay."""
+
+
+class JsonlSource(RowsSource):
+    """JSON Lines, one sample a line."""
+
+    kind: Literal["jsonl"] = "jsonl"
 
 
 class PolicyConfig(Section):

@@ -32,6 +32,7 @@ __all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
 
 Location = tuple[str | int, ...]
 MAX_SHOWN_CHARACTERS = 80
+PATH_KEYS = ("images",)  # of a source, beside files
 
 
 class ConfigError(ValueError):
@@ -83,11 +84,15 @@ def _resolve_files(data: dict[str, Any], folder: Path) -> None:
     source = data.get("source")
     if not isinstance(source, dict):
         return
-    files = source.get("files")
-    if isinstance(files, list):  # anything else is left for the validation to refuse
-        data["source"] = source | {
-            "files": [str(folder / file) if isinstance(file, str) else file for file in files]
-        }
+    resolved: dict[str, Any] = {}
+    for key, value in source.items():  # anything else is left for the validation to refuse
+        if key in PATH_KEYS and isinstance(value, str):
+            resolved[key] = str(folder / value)
+        elif key == "files" and isinstance(value, list):
+            resolved[key] = [
+                str(folder / file) if isinstance(file, str) else file for file in value
+            ]
+    data["source"] = source | resolved
 
 
 def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from perpo_core.process.parent import ChildFailed, run_child
 from perpo_core.stages.collect.sources.rows import SampleRow
 from perpo_core.store.keys import compute_hash
 from perpo_core.vision.images import compute_scaled_size
-from schemas.config import JsonlSource, RefreshConfig
+from schemas.config import RefreshConfig, RowsSource
 from schemas.run import Measured, MeasureJob
 
 Size = tuple[int, int]  # width and height in pixels, as stored
@@ -95,7 +95,7 @@ def get_sizes(config: RefreshConfig, row: SampleRow) -> list[Size]:
     if "sizes" in row:
         return list(row["sizes"])
     sizes = [(image.stored.width, image.stored.height) for image in row["row_images"]]
-    if isinstance(config.source, JsonlSource):
+    if isinstance(config.source, RowsSource):
         return [compute_scaled_size(size, config.source.max_image_side) for size in sizes]
     return sizes
 
@@ -158,7 +158,7 @@ def _report_lengths(
         elif length + max_tokens > max_model_len:
             what = f"prompt and image take {length} tokens and answers may have {max_tokens}"
             tight.append((name, f"is too long: {what}, policy.max_model_len is {max_model_len}"))
-    smaller = ", lower source.max_image_side" if isinstance(config.source, JsonlSource) else ""
+    smaller = ", lower source.max_image_side" if isinstance(config.source, RowsSource) else ""
     for found, also in ((too_long, ""), (tight, ", or lower generate.max_tokens")):
         if found:
             advice = f"raise that{smaller}{also}"
@@ -168,5 +168,5 @@ def _report_lengths(
 def _choose_level(config: RefreshConfig) -> Level:
     """Prompts that cannot be answered are dropped and counted, where bad rows may be."""
     source = config.source
-    drops = isinstance(source, JsonlSource) and source.on_bad_row == "drop"
+    drops = isinstance(source, RowsSource) and source.on_bad_row == "drop"
     return "warning" if drops else "error"

@@ -9,12 +9,12 @@ from perpo_core.doctor.naming import describe_rows
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.collect.sources.rows import SampleRow
 from perpo_core.vision.images import compute_scaled_size
-from schemas.config import JsonlSource
+from schemas.config import RowsSource
 
 THINNEST_SIDE = 8  # pixels of an image as it is
 
 
-def check_scaling(source: JsonlSource, rows: list[SampleRow]) -> Iterator[Finding]:
+def check_scaling(source: RowsSource, rows: list[SampleRow]) -> Iterator[Finding]:
     """What source.max_image_side makes of each row's image; one finding a kind of harm."""
     limit = source.max_image_side
     advice = f"cut the image into pieces or raise source.max_image_side ({limit})"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_metrics
-from schemas.config import DigitsSource, JsonlSource, RefreshConfig
+from schemas.config import DigitsSource, RefreshConfig, RowsSource
 
 
 def check_settings(config: RefreshConfig) -> list[Finding]:
@@ -29,7 +29,7 @@ def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
             f"configuration: lists.list_size ({config.lists.list_size}) is more than "
             f"generate.num_candidates ({generate.num_candidates}); lists will be shorter",
         )
-    if isinstance(source, JsonlSource) and source.validation_share + source.test_share >= 1:
+    if isinstance(source, RowsSource) and source.validation_share + source.test_share >= 1:
         yield Finding(
             "error",
             f"configuration: source.validation_share ({source.validation_share}) and "

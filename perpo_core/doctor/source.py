@@ -15,13 +15,13 @@ from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
 from perpo_core.process.troubles import explain
 from perpo_core.stages.collect import compute_samples_key
-from perpo_core.stages.collect.sources import jsonl
+from perpo_core.stages.collect.sources import rows_source
 from perpo_core.stages.collect.sources.digits_source import preview_samples
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
 from perpo_core.stages.samples import read_samples
 from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
-from schemas.config import DigitsSource, JsonlSource, RefreshConfig
+from schemas.config import DigitsSource, RefreshConfig, RowsSource
 
 MAX_NAMED_ROWS = 20  # bad rows said one by one; all are counted
 
@@ -53,20 +53,20 @@ def check_source(
         yield from check_collected(config, collected, policy_folder, policy_digest)
     elif policy_folder is not None:
         yield from check_prompts(config, policy_folder, good)
-    if good and isinstance(source, JsonlSource):
+    if good and isinstance(source, RowsSource):
         yield Finding("ok", f"source: {len(good)} rows are usable")
 
 
-def _read_rows(source: DigitsSource | JsonlSource, looks: Looks) -> Iterator[SampleRow | SetAside]:
+def _read_rows(source: DigitsSource | RowsSource, looks: Looks) -> Iterator[SampleRow | SetAside]:
     """Every row of files; of scenes, which cannot be wrong, a few for their prompts."""
     if isinstance(source, DigitsSource):
         return preview_samples(source)
-    return jsonl.check_samples(source, looks.note)
+    return rows_source.check_samples(source, looks.note)
 
 
 def _check_rows(
     config: RefreshConfig,
-    source: JsonlSource,
+    source: RowsSource,
     rows: list[SampleRow | SetAside],
     looks: Looks,
 ) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _count_collected(config: RefreshConfig, samples: SampleSet) -> NumImages:
     return count_images(read_samples(store, samples, columns).to_pylist())
 
 
-def _report_bad_rows(source: JsonlSource, bad: list[SetAside]) -> Iterator[Finding]:
+def _report_bad_rows(source: RowsSource, bad: list[SetAside]) -> Iterator[Finding]:
     level: Level = "error" if source.on_bad_row == "fail" else "warning"
     for row in bad[:MAX_NAMED_ROWS]:
         yield Finding(level, f"source: {row.detail}")

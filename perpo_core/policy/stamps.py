@@ -2,9 +2,9 @@
 
 A key holds the content of data, images and model folders, and the work opens them later, for hours
 and in other processes. Data and images are hashed as they are read
-(perpo_core/stages/collect/sources/jsonl.py). A model folder is too large for that: size, inode and
-time of each of its files are noted when it is hashed, and compared once it is loaded and before
-anything is committed.
+(perpo_core/stages/collect/sources/rows_source.py). A model folder is too large for that: size,
+inode and time of each of its files are noted when it is hashed, and compared once it is loaded and
+before anything is committed.
 """
 
 from __future__ import annotations

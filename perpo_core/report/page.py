@@ -40,7 +40,7 @@ from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.base import CHOOSING_SPLIT
-from schemas.config import JsonlSource, RefreshConfig
+from schemas.config import RefreshConfig, RowsSource
 from schemas.report import Report
 from schemas.run import RunRecord
 
@@ -157,7 +157,7 @@ def _load_cards(
 
 def _build_album(store: Store, run: RunRecord, samples: SampleSet | None) -> Album:
     source, box_format = run.config.source, run.config.policy.box_format
-    limit = source.max_image_megapixels if isinstance(source, JsonlSource) else MAX_MEGAPIXELS
+    limit = source.max_image_megapixels if isinstance(source, RowsSource) else MAX_MEGAPIXELS
     folder, pixel_limits = store.resolve(run.policy_folder), run.config.policy.pixel_limits
     build_frame = build_framer(box_format, folder, pixel_limits)
     images = Images(store.paths(samples, PREFIX)) if samples else None

@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from perpo_core.stages.collect.sources.jsonl import iterate_samples
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows_source import iterate_samples
 from schemas.config import JsonlSource
 from tests.perpo_core.cases import encode_noise
 

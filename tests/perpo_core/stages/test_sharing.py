@@ -12,7 +12,7 @@ import pytest
 
 from perpo_core.housekeeping import find_garbage, remove_garbage
 from perpo_core.stages import collect, generate, materialize, score
-from perpo_core.stages.collect.sources import jsonl, jsonl_images
+from perpo_core.stages.collect.sources import jsonl_images, rows_source
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store import packs
 from perpo_core.store.packs import PREFIX, Images
@@ -72,7 +72,7 @@ def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         opened.append(path)
         return real(path, *rest)
 
-    monkeypatch.setattr(jsonl, "load_for_store", load)
+    monkeypatch.setattr(rows_source, "load_for_store", load)
     return opened
 
 
@@ -153,7 +153,7 @@ def test_a_collecting_that_was_killed_does_not_read_again_what_it_packed(
 
     context = build_night(tmp_path, NUM_PHOTOS)
     with monkeypatch.context() as patch:
-        patch.setattr(jsonl, "load_for_store", die_at_the_17th)
+        patch.setattr(rows_source, "load_for_store", die_at_the_17th)
         with pytest.raises(KeyboardInterrupt):
             find_or_make(context, collect)
     opened = count_looks(monkeypatch)

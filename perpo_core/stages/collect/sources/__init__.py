@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from perpo_core.stages.collect.sources import digits_source, jsonl
+from perpo_core.stages.collect.sources import digits_source, rows_source
+from perpo_core.stages.collect.sources.formats import FORMATS
 from perpo_core.stages.collect.sources.rows import NOTHING, Chunk, KnownImages, SampleRow, SetAside
 
 
@@ -39,5 +40,5 @@ class Source(Protocol):
 
 SOURCES: dict[str, Source] = {
     "digits": digits_source,
-    "jsonl": jsonl,
+    **dict.fromkeys(FORMATS, rows_source),
 }

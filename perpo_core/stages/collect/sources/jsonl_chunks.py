@@ -1,4 +1,4 @@
-"""Rows of a JSON Lines source by the thousand: parts of the samples that later sets share.
+"""Rows of a source of files by the thousand: parts of the samples that later sets share.
 
 What the samples of a chunk are made of are its lines, the settings, the content of the images they
 name and the splits that all rows together settled. Of images that the store has, all that is known
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perpo_core.perception.truths.row import RowError
+from perpo_core.stages.collect.sources.formats.line import Line
 from perpo_core.stages.collect.sources.jsonl_content import Place
-from perpo_core.stages.collect.sources.jsonl_keys import parse_json
 from perpo_core.stages.collect.sources.jsonl_names import decode_data_url, is_data_url, list_names
 from perpo_core.stages.collect.sources.jsonl_reading import Reading
 from perpo_core.stages.collect.sources.rows import RowImage, SampleRow, SetAside
@@ -24,7 +24,7 @@ from perpo_core.vision.images import StoredImage
 from schemas.base import Split
 
 MOST_ROWS, LEAST_ROWS = 1 << 13, 1 << 10
-Line = tuple[Place, bytes]
+Placed = tuple[Place, Line]
 Outcome = tuple[list[str | None], Split | None]
 """sha256 of a row's image files, and the split of its sample: None where it is set aside."""
 
@@ -40,9 +40,9 @@ class Glance:
     """What the row says of its split."""
 
 
-def cut(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def cut(lines: Iterator[Placed]) -> Iterator[list[Placed]]:
     """Runs of lines; one ends with its file too, unless it would be short."""
-    held: list[Line] = []
+    held: list[Placed] = []
     for line in lines:
         is_next_file = held and held[-1][0].file != line[0].file
         if len(held) == MOST_ROWS or (is_next_file and len(held) >= LEAST_ROWS):
@@ -58,7 +58,7 @@ class LineChunk:
     """Consecutive rows."""
 
     reading: Reading
-    lines: list[Line]
+    lines: list[Placed]
     _glances: list[Glance] = field(default_factory=list)
     _outcomes: list[Outcome] = field(default_factory=list)
 
@@ -83,7 +83,7 @@ class LineChunk:
             return None
         if not self._outcomes:
             self._foresee()
-        lines = [[p.row, line.strip().decode(errors="replace")] for p, line in self.lines]
+        lines = [[p.row, line.raw.strip().decode(errors="replace")] for p, line in self.lines]
         settings = self.reading.config.model_dump(mode="json", exclude={"files"})
         return [settings, compute_hash(lines), compute_hash(self._outcomes)]
 
@@ -133,9 +133,9 @@ class LineChunk:
                 for image in glance.images:
                     names.note(image.pixels_hash, glance.named, str(place))
 
-    def _glance(self, place: Place, line: bytes) -> Glance:
+    def _glance(self, place: Place, line: Line) -> Glance:
         try:
-            raw = parse_json(line, "")
+            raw = place.parse(line)
             names = list_names(raw, "")
             hashes = [self._find_hash(place, name) for name in names]
         except RowError:

@@ -1,4 +1,4 @@
-"""What a JSON Lines source held when its key was computed, and whether that is what is read now.
+"""What a source of files held when its key was computed, and whether that is what is read now.
 
 Files and images are hashed as they are read, so that nothing else is ever collected under a key:
 somebody may be writing them. What a row says is perpo_core/stages/collect/sources/jsonl_row.py.
@@ -10,12 +10,15 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.truths.row import RowError
 from perpo_core.policy.stamps import InputChanged
+from perpo_core.stages.collect.sources.formats import FORMATS
+from perpo_core.stages.collect.sources.formats.line import Line
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
 from perpo_core.stages.collect.sources.jsonl_names import (
     ImageFolder,
@@ -28,6 +31,7 @@ from perpo_core.stages.collect.sources.rows import KnownImages
 from perpo_core.store.known_digests import hash_untouched
 from perpo_core.vision.brightness import Brightness
 from perpo_core.vision.images import ImageError, StoredImage
+from schemas.config import RowsSource
 
 
 @dataclass(frozen=True)
@@ -48,48 +52,49 @@ what its rows say of their split."""
 
 @dataclass(frozen=True)
 class Place:
-    """A row: its file, its number from 1, and what the file held when its key was computed."""
+    """A row: its file, its label, and what the file held when its key was computed."""
 
     file: Path
-    number: int
+    label: str
     content: Content | None
     folder: ImageFolder
-    """Of the file."""
+    """Of the file's images."""
     truth: int | None = None
     """Which of the row's truths, from 0, where each is a sample of its own."""
 
     def __str__(self) -> str:
-        return f"{self.file} row {self.number}"
+        return f"{self.file} {self.label}"
 
     @property
     def row(self) -> str:
         """The same wherever the folder lies."""
         truth = "" if self.truth is None else f".{self.truth + 1}"
-        return f"{self.file.parent.name}/{self.file.name}:{self.number}{truth}"
+        label = self.label.removeprefix("row ")
+        return f"{self.file.parent.name}/{self.file.name}:{label}{truth}"
 
-    def parse(self, line: bytes) -> dict[str, Any]:
+    def parse(self, line: Line) -> dict[str, Any]:
         """The row that stands here. Raises RowError."""
-        raw = parse_json(line, str(self))
+        if isinstance(line.content, RowError):
+            raise RowError(line.content.reason, f"{self}: {line.content}")
+        raw = parse_json(line.content, str(self))
         return raw if self.truth is None else list_variants(raw)[self.truth]
 
 
-def iterate_lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """(row number from 1, line) of every line that is not blank."""
-    if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; correct source.files")
-    with file.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")  # Windows editors put it there
-            if line.strip():
-                yield number, line
+def iterate_lines(file: Path, config: RowsSource) -> Iterator[Line]:
+    """The rows of a file in the source's format."""
+    return FORMATS[config.kind](file, config)
 
 
-def _hash_lines(file: Path) -> str:
+def _hash_lines(file: Path, config: RowsSource) -> str:
     digest = hashlib.sha256()
-    for _, line in iterate_lines(file):
-        digest.update(line)
+    for line in iterate_lines(file, config):
+        digest.update(line.raw)
     return digest.hexdigest()
+
+
+def find_folder(file: Path, config: RowsSource) -> ImageFolder:
+    """Where the images of a file's rows lie."""
+    return ImageFolder(config.images or file.parent)
 
 
 def _hash_image(path: str | Path) -> str | None:
@@ -101,22 +106,19 @@ def _hash_image(path: str | Path) -> str | None:
     return hash_untouched(path, status) if stat.S_ISREG(status.st_mode) else None
 
 
-def hash_content(file: Path) -> Content:
+def hash_content(file: Path, config: RowsSource) -> Content:
     """A file's sha256 with those of its images by name; a row that names none adds nothing."""
-    digest, folder = hashlib.sha256(), ImageFolder(file.parent)
+    digest, folder = hashlib.sha256(), find_folder(file, config)
     images: dict[str, str | None] = {}
     said: set[str] = set()
-    for number, line in iterate_lines(file):
-        digest.update(line)
-        try:
-            raw = parse_json(line, f"{file} row {number}")
+    for line in iterate_lines(file, config):
+        digest.update(line.raw)
+        with suppress(RowError):  # the row is refused or set aside for what the file itself says
+            raw = Place(file, line.label, None, folder).parse(line)
             said.add(say_split(raw))
-            for name in list_names(raw, f"{file} row {number}"):
-                if not is_data_url(name):
-                    path = folder.find(name, f"{file} row {number}")
-                    images[name] = images[name] if name in images else _hash_image(path)
-        except RowError:
-            continue  # the row is refused or set aside for what the file itself says
+            for name in list_names(raw, line.label):
+                if not is_data_url(name) and name not in images:
+                    images[name] = _hash_image(folder.find(name, line.label))
     return digest.hexdigest(), images, sorted(said)
 
 
@@ -126,28 +128,27 @@ def say_split(raw: dict[str, Any]) -> str:
     return UNNAMED if split is None else str(split)
 
 
-def iterate_rows(
-    files: list[Path], identity: Any = None, each_truth: bool = False
-) -> Iterator[tuple[Place, bytes]]:
-    """Every row of all files; raises InputChanged after a file that is not what it was.
+def iterate_rows(config: RowsSource, identity: Any = None) -> Iterator[tuple[Place, Line]]:
+    """Every row of all files, once for each of its truths where the source says so.
 
-    `each_truth`: a row once for every truth that it has.
+    Raises InputChanged after a file that is not what it was.
     """
-    known = identity["files"] if identity else [None] * len(files)
-    for file, content in zip(files, known, strict=True):
-        digest, num_lines, folder = hashlib.sha256(), 0, ImageFolder(file.parent)
-        for number, line in iterate_lines(file):
+    known = identity["files"] if identity else [None] * len(config.files)
+    for file, content in zip(config.files, known, strict=True):
+        digest, num_lines, folder = hashlib.sha256(), 0, find_folder(file, config)
+        for line in iterate_lines(file, config):
             num_lines += 1
-            digest.update(line)
-            place = Place(file, number, content, folder)
-            yield from ((each, line) for each in (_part(place, line) if each_truth else [place]))
+            digest.update(line.raw)
+            place = Place(file, line.label, content, folder)
+            places = _part(place, line) if config.several_truths == "each" else [place]
+            yield from ((each, line) for each in places)
         if content and digest.hexdigest() != content[0]:
             raise InputChanged(file)
         if not num_lines:
             raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
 
 
-def _part(place: Place, line: bytes) -> list[Place]:
+def _part(place: Place, line: Line) -> list[Place]:
     """The places of a row's truths; the row itself where it has one."""
     try:
         num_truths = len(list_variants(place.parse(line)))
@@ -156,9 +157,9 @@ def _part(place: Place, line: bytes) -> list[Place]:
     return [place] if num_truths == 1 else [replace(place, truth=n) for n in range(num_truths)]
 
 
-def require_same_lines(place: Place) -> None:
+def require_same_lines(place: Place, config: RowsSource) -> None:
     """A bad row may be half of what somebody is writing."""
-    if place.content and _hash_lines(place.file) != place.content[0]:
+    if place.content and _hash_lines(place.file, config) != place.content[0]:
         raise InputChanged(place.file)
 
 

@@ -17,16 +17,16 @@ from perpo_core.vision.images import (
     load_bytes,
     measure_image,
 )
-from schemas.config import JsonlSource
+from schemas.config import RowsSource
 
 KEPT_IMAGES = 8  # rows about the same photo usually follow each other
 
-Loader = Callable[[Path | bytes, str, JsonlSource], LoadedImage]
+Loader = Callable[[Path | bytes, str, RowsSource], LoadedImage]
 """(file or its bytes, where, settings)"""
 Look = Callable[[str, Image.Image], None]  # (pixels_hash, upright RGB image)
 
 
-def load_for_store(path: Path | bytes, where: str, config: JsonlSource) -> LoadedImage:
+def load_for_store(path: Path | bytes, where: str, config: RowsSource) -> LoadedImage:
     """The bytes that the store is to hold. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
     stored = encode_for_store(data, where, config.max_image_megapixels, config.max_image_side)
@@ -34,7 +34,7 @@ def load_for_store(path: Path | bytes, where: str, config: JsonlSource) -> Loade
 
 
 def load_to_check(
-    path: Path | bytes, where: str, config: JsonlSource, look: Look | None = None
+    path: Path | bytes, where: str, config: RowsSource, look: Look | None = None
 ) -> LoadedImage:
     """The bytes as received; the decoded image is shown to `look`. Raises ImageError."""
     data = load_bytes(path, where, config.max_image_megapixels)
@@ -45,9 +45,7 @@ def load_to_check(
     return LoadedImage(stored, hashlib.sha256(data).hexdigest(), brightness)
 
 
-def remember_images(
-    load: Loader, config: JsonlSource
-) -> Callable[[Path | bytes, str], LoadedImage]:
+def remember_images(load: Loader, config: RowsSource) -> Callable[[Path | bytes, str], LoadedImage]:
     """Load each of the last few images once; failures are raised anew, with the new row's name."""
     current_where = ""
 

@@ -1,4 +1,4 @@
-"""The rows of a JSON Lines source one by one, and what they have to do with each other.
+"""The rows of a source of files one by one, and what they have to do with each other.
 
 A row is drafted by itself; then its split is settled, which rows about the same image decide
 together (perpo_core/stages/collect/sources/splits.py), and one that repeats another is set aside.
@@ -16,17 +16,17 @@ from typing import Any
 from perpo_core.perception.tasks import TASKS
 from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.perception.truths.row import RowError
+from perpo_core.stages.collect.sources.formats.line import Line
 from perpo_core.stages.collect.sources.jsonl_content import (
     UNNAMED,
     Loading,
     Place,
-    iterate_lines,
     iterate_rows,
     require_same_lines,
     say_split,
 )
 from perpo_core.stages.collect.sources.jsonl_images import Loader, load_to_check, remember_images
-from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting, parse_json
+from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting
 from perpo_core.stages.collect.sources.jsonl_names import is_data_url, list_names
 from perpo_core.stages.collect.sources.jsonl_row import parse_image_number, parse_row
 from perpo_core.stages.collect.sources.jsonl_truths import list_variants
@@ -42,7 +42,7 @@ from perpo_core.stages.collect.sources.rows import (
 from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.vision.images import ImageError
 from schemas.base import SPLITS
-from schemas.config import JsonlSource
+from schemas.config import RowsSource
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Draft:
 class Reading:
     """One pass over the rows."""
 
-    config: JsonlSource
+    config: RowsSource
     loading: Loading
     names: NamedSplits
     seen: dict[str, str] = field(default_factory=dict)
     """sample_id -> the first row of it."""
 
-    def read(self, place: Place, line: bytes) -> SampleRow | SetAside:
+    def read(self, place: Place, line: Line) -> SampleRow | SetAside:
         """A row's sample; bad rows raise ValueError or are set aside, as configured."""
         return self.settle(self.draft(place, line))
 
-    def draft(self, place: Place, line: bytes) -> Draft | SetAside:
+    def draft(self, place: Place, line: Line) -> Draft | SetAside:
         noted = Noted()
         try:
             sample = self._build(place, line, noted)
@@ -89,7 +89,7 @@ class Reading:
             return self._set_aside(draft.place, error, draft.noted)
         return sample | {"image_id": image_id, "split": split}
 
-    def _build(self, place: Place, line: bytes, noted: Noted) -> SampleRow:
+    def _build(self, place: Place, line: Line, noted: Noted) -> SampleRow:
         raw, where = place.parse(line), str(place)
         with hinting(raw):
             names = list_names(raw, where)
@@ -126,13 +126,13 @@ class Reading:
     def _set_aside(self, place: Place, error: RowError | ImageError, noted: Noted) -> SetAside:
         """Raises the error instead where the configuration says fail."""
         if self.config.on_bad_row == "fail":
-            require_same_lines(place)
+            require_same_lines(place, self.config)
             raise error
         return SetAside(place.row, error.reason, str(error), noted)
 
 
 def begin_reading(
-    config: JsonlSource, load: Loader, identity: Any = None, known: KnownImages = NOTHING
+    config: RowsSource, load: Loader, identity: Any = None, known: KnownImages = NOTHING
 ) -> Reading:
     """A pass that knows of every split that a later row may name for an earlier one."""
     said = _list_said_splits(config, identity)
@@ -142,7 +142,7 @@ def begin_reading(
     return Reading(config, Loading(remember_images(load, config), known), names)
 
 
-def begin_checking(config: JsonlSource, load: Loader) -> Reading:
+def begin_checking(config: RowsSource, load: Loader) -> Reading:
     """A pass for who drafts all rows before the first is settled."""
     names = NamedSplits(divides_itself="selection" in _list_said_splits(config))
     return Reading(config, Loading(remember_images(load, config), NOTHING), names)
@@ -154,7 +154,7 @@ def _find_given_box(raw: dict[str, Any], size: tuple[int, int]) -> GivenBox | No
     return task.find_given_box(first, size) if task and task.find_given_box else None
 
 
-def _may_name_rows_before(config: JsonlSource, said: set[str]) -> bool:
+def _may_name_rows_before(config: RowsSource, said: set[str]) -> bool:
     """Whether a row's split may be named by a later row, in a way that is no error there.
 
     Where no row names a split, none can be; where all do, a later row can only contradict.
@@ -162,23 +162,23 @@ def _may_name_rows_before(config: JsonlSource, said: set[str]) -> bool:
     return bool(said & set(SPLITS)) and (UNNAMED in said or config.on_bad_row == "drop")
 
 
-def _list_said_splits(config: JsonlSource, identity: Any = None) -> set[str]:
+def _list_said_splits(config: RowsSource, identity: Any = None) -> set[str]:
     """What the rows of all files say of their split; a row that cannot be read says nothing."""
     if identity:
         return {said for _, _, every in identity["files"] for said in every}
-    return {said for file in config.files for _, line in iterate_lines(file) for said in _say(line)}
+    return {said for place, line in iterate_rows(config) for said in _say(place, line)}
 
 
-def _say(line: bytes) -> Iterator[str]:
+def _say(place: Place, line: Line) -> Iterator[str]:
     with suppress(RowError):
-        yield say_split(parse_json(line, ""))
+        yield say_split(place.parse(line))
 
 
-def _find_names(config: JsonlSource, names: NamedSplits, identity: Any, known: KnownImages) -> None:
+def _find_names(config: RowsSource, names: NamedSplits, identity: Any, known: KnownImages) -> None:
     """A pass over the rows that name a split; what else is wrong with them is said by the next."""
     loading = Loading(functools.partial(load_to_check, config=config), known)
     hashes: dict[tuple[Path, str], str] = {}
-    for place, line in iterate_rows(config.files, identity):
+    for place, line in iterate_rows(config, identity):
         with suppress(RowError, ImageError):
             raw = place.parse(line)
             if raw.get("split") not in SPLITS:

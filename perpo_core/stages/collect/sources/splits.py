@@ -17,7 +17,7 @@ from typing import Any
 from perpo_core.perception.truths.row import RowError
 from perpo_core.store.keys import compute_hash
 from schemas.base import SPLITS, Split
-from schemas.config import JsonlSource
+from schemas.config import RowsSource
 
 MOST_HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "selection", "train")
 
@@ -39,7 +39,7 @@ class NamedSplits:
 
 
 def settle_split(
-    config: JsonlSource,
+    config: RowsSource,
     names: NamedSplits,
     pixels_hashes: Sequence[str],
     named: Split | None,
@@ -56,7 +56,7 @@ def settle_split(
 
 
 def _settle_image(
-    config: JsonlSource, names: NamedSplits, pixels_hash: str, named: Split | None, where: str
+    config: RowsSource, names: NamedSplits, pixels_hash: str, named: Split | None, where: str
 ) -> Split:
     rows = names.rows.get(pixels_hash, {})
     if not rows:
@@ -72,7 +72,7 @@ def _settle_image(
     return kept if names.divides_itself else _divide_validation(config, kept, pixels_hash)
 
 
-def derive_split(config: JsonlSource, pixels_hash: str) -> Split:
+def derive_split(config: RowsSource, pixels_hash: str) -> Split:
     """The split of an image that no row names."""
     number = _draw_number("split", pixels_hash)
     if number < config.validation_share:
@@ -80,7 +80,7 @@ def derive_split(config: JsonlSource, pixels_hash: str) -> Split:
     return "test" if number < config.validation_share + config.test_share else "train"
 
 
-def _divide_validation(config: JsonlSource, split: Split, pixels_hash: str) -> Split:
+def _divide_validation(config: RowsSource, split: Split, pixels_hash: str) -> Split:
     """Some of the validation images choose the checkpoint, so that the gates see none of those."""
     if split == "validation" and _draw_number("selection", pixels_hash) < config.selection_share:
         return "selection"

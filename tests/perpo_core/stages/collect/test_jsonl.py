@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from perpo_core.stages.collect.sources.jsonl import check_samples, compute_identity, iterate_samples
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
+from perpo_core.stages.collect.sources.rows_source import (
+    check_samples,
+    compute_identity,
+    iterate_samples,
+)
 from schemas.config import JsonlSource
 from tests.perpo_core.cases import HEIGHT, WIDTH, encode_noise, make_row, write_source
 

@@ -13,9 +13,9 @@ from perpo_core.perception.rewards import Reading
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.count_accuracy import compute_count_accuracy
 from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity
-from perpo_core.stages.collect.sources.jsonl import iterate_samples
 from perpo_core.stages.collect.sources.jsonl_keys import INEXPRESSIBLE, KNOWN
 from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.stages.collect.sources.rows_source import iterate_samples
 from tests.perpo_core.cases import HEIGHT, WIDTH, make_row, write_source
 
 

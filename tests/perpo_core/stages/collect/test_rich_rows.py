@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from perpo_core.stages.collect.sources.jsonl import iterate_samples
 from perpo_core.stages.collect.sources.rows import SampleRow
+from perpo_core.stages.collect.sources.rows_source import iterate_samples
 from perpo_core.store.keys import compute_sample_id
 from tests.perpo_core.cases import encode_noise, make_row, write_source
 

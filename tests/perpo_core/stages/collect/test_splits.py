@@ -12,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpo_core.policy.stamps import InputChanged
-from perpo_core.stages.collect.sources.jsonl import check_samples, compute_identity, iterate_samples
 from perpo_core.stages.collect.sources.rows import SetAside
+from perpo_core.stages.collect.sources.rows_source import (
+    check_samples,
+    compute_identity,
+    iterate_samples,
+)
 from perpo_core.stages.collect.sources.splits import MOST_HELD_OUT_FIRST, derive_split
 from perpo_core.store.keys import compute_hash
 from perpo_core.vision import decoding as image_decoding

@@ -1,4 +1,4 @@
-"""One's own images and truths from JSON Lines: one object a line, images beside the file.
+"""One's own images and truths from files of rows, in any format (formats/): images beside them.
 
 Rows are read one at a time and every image is decoded to its end, so memory does not grow with the
 images. A bad row ends the run with one sentence naming file, row and value, or is set aside with
@@ -19,7 +19,6 @@ from typing import Any
 from perpo_core.stages.collect.sources.jsonl_chunks import LineChunk, cut
 from perpo_core.stages.collect.sources.jsonl_content import (
     hash_content,
-    iterate_lines,
     iterate_rows,
 )
 from perpo_core.stages.collect.sources.jsonl_images import Look, load_for_store, load_to_check
@@ -31,29 +30,29 @@ from perpo_core.stages.collect.sources.rows import (
     SampleRow,
     SetAside,
 )
-from schemas.config import JsonlSource
+from schemas.config import RowsSource
 
 IS_COMPOSED = False
 
 
-def compute_identity(config: JsonlSource) -> Any:
+def compute_identity(config: RowsSource) -> Any:
     """The settings, the files' contents and the contents of every image they name, as JSON."""
-    settings = config.model_dump(mode="json", exclude={"files"})
-    return {"settings": settings, "files": [hash_content(file) for file in config.files]}
+    settings = config.model_dump(mode="json", exclude={"files", "images"})
+    return {"settings": settings, "files": [hash_content(file, config) for file in config.files]}
 
 
-def count_rows(config: JsonlSource) -> int:
-    """Lines that hold something."""
-    return sum(1 for file in config.files for _ in iterate_lines(file))
+def count_rows(config: RowsSource) -> int:
+    """Records that hold something, each truth one where each is a sample."""
+    return sum(1 for _ in iterate_rows(config))
 
 
-def describe_looking(config: JsonlSource) -> Any:
+def describe_looking(config: RowsSource) -> Any:
     """The settings that an image in the store depends on."""
     return [config.max_image_megapixels, config.max_image_side]
 
 
 def iterate_chunks(
-    config: JsonlSource, identity: Any = None, known: KnownImages = NOTHING
+    config: RowsSource, identity: Any = None, known: KnownImages = NOTHING
 ) -> Iterator[LineChunk]:
     """The rows of all files by the thousand.
 
@@ -61,20 +60,19 @@ def iterate_chunks(
     InputChanged as soon as a file or an image is not what a given identity says.
     """
     reading = begin_reading(config, load_for_store, identity, known)
-    each_truth = config.several_truths == "each"
-    for lines in cut(iterate_rows(config.files, identity, each_truth)):
+    for lines in cut(iterate_rows(config, identity)):
         yield LineChunk(reading, lines)
 
 
 def iterate_samples(
-    config: JsonlSource, identity: Any = None, known: KnownImages = NOTHING
+    config: RowsSource, identity: Any = None, known: KnownImages = NOTHING
 ) -> Iterator[SampleRow | SetAside]:
     """The samples of all files; bad rows raise ValueError or are set aside, as configured."""
     for chunk in iterate_chunks(config, identity, known):
         yield from chunk.iterate()
 
 
-def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[SampleRow | SetAside]:
+def check_samples(config: RowsSource, look: Look | None = None) -> Iterator[SampleRow | SetAside]:
     """The same rows with nothing scaled or encoded, for `perpo doctor`: every bad row is yielded.
 
     prompt_id and sample_id are those of the images as received, which the samples lack: each is
@@ -83,7 +81,7 @@ def check_samples(config: JsonlSource, look: Look | None = None) -> Iterator[Sam
     """
     config = config.model_copy(update={"on_bad_row": "drop"})
     reading = begin_checking(config, functools.partial(load_to_check, look=look))
-    rows = iterate_rows(config.files, each_truth=config.several_truths == "each")
+    rows = iterate_rows(config)
     drafts = [_without_image(reading.draft(place, line)) for place, line in rows]
     yield from map(reading.settle, drafts)
 
