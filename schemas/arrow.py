@@ -85,7 +85,7 @@ SCORES = pa.schema(
         ("candidate_hash", pa.string()),
         ("task", pa.string()),
         ("reward", pa.float64()),  # null when the answer could not be parsed and on_unparsed = drop
-        ("rewards", pa.map_(pa.string(), pa.float64())),  # every reward by name
+        ("rewards", pa.map_(pa.string(), pa.float64())),  # every part by name
         ("parsed", pa.string()),  # what the parser saw, as JSON; null when nothing
         ("error", pa.string()),  # why the answer could not be parsed; null when it could
     ]
@@ -176,7 +176,9 @@ PREDICTIONS = pa.schema(
         ("policy", pa.string()),  # base | trained
         ("index", pa.int32()),
         ("text", pa.string()),
-        ("reward", pa.float64()),
+        ("reward", pa.float64()),  # what counts: 0 or less where the answer could not be read
+        ("measure", pa.float64()),  # what the task's metrics are computed from; null: could not be
+        ("rewards", pa.map_(pa.string(), pa.float64())),  # every part of the reward by name
         ("error", pa.string()),
     ]
 )

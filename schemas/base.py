@@ -22,6 +22,8 @@ def refuse_empty(place: object) -> object:
 
 TaskName = Annotated[str, "task"]
 """A task, by the name that it has in perpo_core/perception/tasks, where it is checked."""
+RewardName = Annotated[str, "reward"]
+"""A reward, by the name that it has in perpo_core/perception/rewards, where it is checked."""
 Split = Literal["train", "selection", "validation", "test"]
 """What a prompt is for, and nothing else.
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.base import Address, PixelLimits, Section, TaskName, refuse_empty
+from schemas.task_reward import RewardChoice
 from schemas.train_config import TrainConfig
 
 BoxFormatName = Literal[
@@ -164,18 +165,18 @@ class GenerateConfig(Section):
 class ScoreConfig(Section):
     """Rewards: how good each answer is, by task.
 
-    A task that has no line here is named alike, `TASK = "REWARD"`; left out, it has the default
-    reward that its file in perpo_core/perception/tasks says.
+    A task that has no line here is named alike, `TASK = "REWARD"` or a table; left out, it has the
+    default reward that its file in perpo_core/perception/tasks says.
     """
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, str]
+    __pydantic_extra__: dict[str, RewardChoice]
 
-    grounding: str = "iou"
+    grounding: RewardChoice = "iou"
     """iou: intersection over union with the true box (PerPO section 3)."""
-    ocr: str = "edit_similarity"
+    ocr: RewardChoice = "edit_similarity"
     """edit_similarity: 1 - normalised edit distance."""
-    counting: str = "count_accuracy"
+    counting: RewardChoice = "count_accuracy"
     """count_accuracy: 1 - relative error, floored at 0; exact_match: 1 or 0."""
     count_reading: CountReading = "digits"
     """digits: a count is one whole number in digits; words: or in English words up to 999, or as a
@@ -183,7 +184,8 @@ class ScoreConfig(Section):
     collapse_whitespace: bool = True
     """Compare OCR texts with every run of white space as one space."""
     on_unparsed: Literal["zero", "drop"] = "zero"
-    """An answer the parser cannot read scores 0, or leaves the list with its reason."""
+    """An answer that a reward cannot read scores 0, or the lowest total there can be where that is
+    less than 0; or it leaves the list with its reason."""
     workers: int = Field(default=2, ge=1, le=256)
     """Score tasks side by side, each with its share of the shards."""
 
@@ -191,7 +193,7 @@ class ScoreConfig(Section):
 class ListsConfig(Section):
     """From scored candidates to ranked lists."""
 
-    min_gap: dict[TaskName, Annotated[float, Field(ge=0, le=1)]] = {
+    min_gap: dict[TaskName, Annotated[float, Field(ge=0, le=1000)]] = {
         "grounding": 0.8,
         "ocr": 0.04,
         "counting": 0.04,

@@ -18,15 +18,13 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from perpo_core.configuration.fields import (
-    ConfigField,
-    describe_allowed,
-    describe_config,
-    find_models,
-    get_kind,
-)
+from perpo_core.configuration.fields import ConfigField, describe_config, find_models, get_kind
+from perpo_core.configuration.rewards import describe_rewards
 from perpo_core.configuration.tasks import find_task_problems
-from schemas.config import RefreshConfig
+from perpo_core.configuration.words import describe_allowed
+from perpo_core.perception.tasks import TASKS
+from schemas.config import RefreshConfig, ScoreConfig
+from schemas.task_reward import TABLE, TEXT, TaskReward
 
 __all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
 
@@ -119,9 +117,10 @@ def _may_hold_keys(names: tuple[str, ...], data: dict[str, Any]) -> bool:
     """False for a setting that is one value; unknown names are refused later, with the nearest."""
     section = _find_section(names[:-1], data)
     field = section.model_fields.get(names[-1]) if section else None
-    if field is None:
+    if section is None or field is None:
         return True
-    return bool(find_models(field.annotation)) or get_origin(field.annotation) is dict
+    holds_keys = _find_members(section, names[-1]) or get_origin(field.annotation) is dict
+    return bool(holds_keys) or TaskReward.model_fields.get("reward") is field
 
 
 def _find_default_table(names: tuple[str, ...], data: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +170,7 @@ def _explain(
 
 def _strip_tags(location: Location, data: dict[str, Any]) -> Location:
     """pydantic puts a union's chosen member and "[key]" into locations; the file has neither."""
-    parts = [part for part in location if part != "[key]"]
+    parts = [part for part in location if part not in ("[key]", TEXT, TABLE)]
     if parts[0] == "store":
         return ("store",)
     source = data.get("source")
@@ -197,8 +196,7 @@ def _find_section(location: Location, data: Any) -> type[BaseModel] | None:
     model: type[BaseModel] = RefreshConfig
     for part in location:
         data = data.get(part) if isinstance(data, dict) else None
-        field = model.model_fields.get(str(part))
-        models = find_models(field.annotation) if field else []
+        models = _find_members(model, str(part))
         if len(models) > 1:
             kind = data.get("kind") if isinstance(data, dict) else None
             models = [member for member in models if get_kind(member) == kind]
@@ -208,17 +206,29 @@ def _find_section(location: Location, data: Any) -> type[BaseModel] | None:
     return model
 
 
+def _find_members(model: type[BaseModel], name: str) -> list[type[BaseModel]]:
+    """The sections that may stand under a name of another, of which `kind` tells several apart."""
+    if model is ScoreConfig and name in TASKS:
+        return [TaskReward]
+    field = model.model_fields.get(name)
+    return find_models(field.annotation) if field else []
+
+
 def _find_allowed(location: Location, data: dict[str, Any], of_keys: bool = False) -> str | None:
     """What a key or a table's cell may hold, in words; `of_keys`: what the table's keys may be."""
     for end in range(len(location), 0, -1):
-        section = _find_section(location[: end - 1], data)
-        field = section.model_fields.get(str(location[end - 1])) if section else None
+        section, name = _find_section(location[: end - 1], data), str(location[end - 1])
+        if section is ScoreConfig and name in TASKS:
+            return describe_rewards(name)
+        field = section.model_fields.get(name) if section else None
         if field is None:
             continue
         if find_models(field.annotation):
             return "a section"
         annotation, metadata = field.annotation, field.metadata
         for _ in location[end:]:
+            if get_origin(annotation) is not dict:
+                break
             annotation, metadata = get_args(annotation)[-1], []
         return describe_allowed(get_args(annotation)[0] if of_keys else annotation, metadata)
     return None

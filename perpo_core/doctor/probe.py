@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import BOX_FORMATS
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.judging import score_text
+from perpo_core.perception.judging import Item, Judge
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages import collect
 from perpo_core.stages.generate import (
@@ -53,7 +53,7 @@ class ProbeResult:
 
     box_format: str
     mean_reward: float
-    """Over all answers; those that cannot be read in this format count 0."""
+    """Over all answers; those that cannot be read in this format count 0, or less."""
     share_parsed: float
     """Share of the answers that can be read in this format."""
     num_answers: int
@@ -167,21 +167,16 @@ def _read_as(
     except ValueError as reason:
         context.log(f"{box_format} is left out: {reason}")
         return None
-    rewards: list[float | None] = []
-    for row in rows:
-        if row["prompt_id"] not in texts:  # the policy could not take it, and was heard of
-            continue
-        frame = build_frame(row["width"], row["height"])
-        for text in texts[row["prompt_id"]]:
-            result = score_text(
-                text, row["task"], row["target"], frame, box_format, context.config.score
-            )
-            rewards.append(result.reward)
-    read = [reward for reward in rewards if reward is not None]
+    items = [
+        Item(text, row["task"], row["target"], build_frame(row["width"], row["height"]))
+        for row in rows
+        for text in texts.get(row["prompt_id"], [])  # none: it could not take it, and was heard of
+    ]
+    judgements = Judge(context.config.score, box_format).judge_many(items)
     return ProbeResult(
         box_format,
-        sum(read) / len(rewards),
-        len(read) / len(rewards),
-        len(rewards),
+        sum(judgement.value for judgement in judgements) / len(items),
+        sum(judgement.error is None for judgement in judgements) / len(items),
+        len(items),
         configured=box_format == context.config.policy.box_format,
     )

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.rewards import Target
+from perpo_core.perception.rewards import Item, Target
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.packs import PREFIX
 from perpo_core.store.row_reader import RowReader
@@ -32,6 +32,11 @@ class ScorableSample:
     task: TaskName
     target: Target
     frame: Frame
+
+
+def build_item(sample: ScorableSample, text: str) -> Item:
+    """An answer to it, as a judge wants it."""
+    return Item(text, sample.task, sample.target, sample.frame)
 
 
 def list_sample_files(store: Store, samples: SampleSet) -> SampleFiles:

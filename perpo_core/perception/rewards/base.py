@@ -3,15 +3,21 @@
 A reward is a pure function of an answer's text, the truth, and what is needed to read the one
 against the other. It knows no files, no model, no task queue. An answer it cannot read has no
 reward but an error; whether that counts as 0 or leaves the list is the caller's choice.
+
+Where several truths are accepted, an answer is worth what it is worth against the one that it is
+closest to; a reward that weighs them all in its own way says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NotRequired, TypedDict
 
 from perpo_core.perception.boxes import Frame
+from schemas.base import Section, TaskName
 from schemas.config import CountReading
 
 
@@ -35,6 +41,12 @@ class Target(Accepted):
     """Which image of the prompt the boxes lie in, from 0; None: the first."""
 
 
+def list_truths(target: Target) -> list[Target]:
+    """All that are accepted, each as if it were the only one."""
+    others = target.get("others") or []
+    return [target, *(Target(box=o["box"], text=o["text"], count=o["count"]) for o in others)]
+
+
 @dataclass(frozen=True)
 class Reading:
     """How answers are read."""
@@ -47,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class RewardResult:
-    """Either a reward in [0, 1] and what the parser saw, or an error."""
+    """Either a reward in its range and what the parser saw, or an error."""
 
     reward: float | None
     parsed: Any = None
@@ -56,7 +68,53 @@ class RewardResult:
 
     def __post_init__(self) -> None:
         assert (self.reward is None) == (self.error is not None)
-        assert self.reward is None or 0 <= self.reward <= 1
+        assert self.reward is None or math.isfinite(self.reward)
 
 
-Reward = Callable[[str, Target, Reading], RewardResult]
+@dataclass(frozen=True)
+class Item:
+    """An answer, and what it is judged against."""
+
+    text: str
+    task: TaskName
+    target: Target
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Reward:
+    """One way to say how good an answer is; more is better."""
+
+    name: str
+    compute: Callable[..., RewardResult]
+    """Of (answer, target, reading), and of its options as a fourth where it has any."""
+    low: float = 0.0
+    """Range, both ends included."""
+    high: float = 1.0
+    options: type[Section] | None = None
+    """Model of its options, all with defaults."""
+    takes_all_truths: bool = False
+    """Whether it reads target["others"] itself."""
+
+    def build_options(self, given: Mapping[str, Any] = MappingProxyType({})) -> Section | None:
+        """Its options; None where it has none. Raises pydantic's ValidationError."""
+        return self.options.model_validate(dict(given)) if self.options else None
+
+    def compute_best(
+        self, text: str, target: Target, reading: Reading, options: Section | None = None
+    ) -> RewardResult:
+        """Against the accepted truth that the answer is closest to; the first of several."""
+        given = () if options is None else (options,)
+        truths = [target] if self.takes_all_truths else list_truths(target)
+        results = [self.compute(text, truth, reading, *given) for truth in truths]
+        return max(results, key=lambda r: -math.inf if r.reward is None else r.reward)
+
+    def compute_many(
+        self, items: Sequence[Item], readings: Sequence[Reading], options: Section | None = None
+    ) -> list[RewardResult]:
+        """A result an item, whose reading stands beside it; for rewards that work on many at once
+        to do otherwise."""
+        return [
+            self.compute_best(item.text, item.target, reading, options)
+            for item, reading in zip(items, readings, strict=True)
+        ]

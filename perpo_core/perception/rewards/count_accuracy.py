@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.rewards.counts import parse_count
 
 
@@ -17,3 +17,6 @@ def compute_count_accuracy(text: str, target: Target, reading: Reading) -> Rewar
         return RewardResult(None, error=error)
     relative_error = abs(count - target["count"]) / max(target["count"], 1)
     return RewardResult(max(0.0, 1 - relative_error), parsed=count)
+
+
+COUNT_ACCURACY = Reward("count_accuracy", compute_count_accuracy)

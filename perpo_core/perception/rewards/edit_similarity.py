@@ -22,7 +22,7 @@ import regex
 from rapidfuzz.distance import Levenshtein
 
 from perpo_core.perception.find_answer import find_answer, has_tags
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.visible import remove_invisible
 
 SPACE = regex.compile(r"\p{Zs}")
@@ -62,3 +62,6 @@ def normalize_text(text: str, collapse_whitespace: bool) -> str:
     if collapse_whitespace:
         return " ".join(seen.split())
     return "\n".join(SPACE.sub(" ", line).rstrip() for line in seen.splitlines()).strip("\n")
+
+
+EDIT_SIMILARITY = Reward("edit_similarity", compute_edit_similarity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.rewards.counts import parse_count
 
 
@@ -12,3 +12,6 @@ def compute_exact_match(text: str, target: Target, reading: Reading) -> RewardRe
     if count is None:
         return RewardResult(None, error=error)
     return RewardResult(float(count == target["count"]), parsed=count)
+
+
+EXACT_MATCH = Reward("exact_match", compute_exact_match)

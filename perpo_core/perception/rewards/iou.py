@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import compute_iou, parse_box
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 
 
 def compute_iou_reward(text: str, target: Target, reading: Reading) -> RewardResult:
@@ -14,3 +14,6 @@ def compute_iou_reward(text: str, target: Target, reading: Reading) -> RewardRes
         return RewardResult(None, error=error)
     x1, y1, x2, y2 = target["box"]
     return RewardResult(compute_iou(box, (x1, y1, x2, y2)), parsed=list(box))
+
+
+IOU = Reward("iou", compute_iou_reward)

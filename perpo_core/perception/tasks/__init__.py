@@ -10,7 +10,6 @@ from perpo_core.perception.tasks.pointing import POINTING
 
 TASKS: dict[str, Task] = {task.name: task for task in (GROUNDING, OCR, COUNTING, POINTING)}
 
-REWARDS = {name: reward for task in TASKS.values() for name, reward in task.rewards.items()}
 LOWER_IS_BETTER = frozenset(
     name
     for task in TASKS.values()
@@ -21,7 +20,6 @@ LOWER_IS_BETTER = frozenset(
 
 __all__ = [
     "LOWER_IS_BETTER",
-    "REWARDS",
     "TASKS",
     "GreedyMetric",
     "Look",

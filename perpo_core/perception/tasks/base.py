@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from perpo_core.perception.boxes import Box, Frame
 from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.legibility import Harm
-from perpo_core.perception.rewards.base import Reward, Target
+from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.perception.truths.row import Raw, Size
 
@@ -31,7 +31,8 @@ class GreedyMetric:
     label: str
     """As a person would say it."""
     compute: Callable[[Values], Values]
-    """From the greedy answers' rewards [P], those of unreadable ones 0, one value a prompt [P]."""
+    """From the measures of the greedy answers [P], those of unreadable ones 0, one value a prompt
+    [P]."""
     lower_is_better: bool = False
 
 
@@ -51,8 +52,10 @@ class Task:
 
     name: str
     label: str
-    rewards: Mapping[str, Reward]
-    """Those that fit, by the names that `score.TASK` has for them; the first is the default."""
+    rewards: tuple[str, ...]
+    """Names of those that fit, beside GENERAL ones; the first is the default."""
+    measure: str
+    """The reward that metrics are computed from, whatever the policy is rewarded with."""
     metrics: Mapping[str, GreedyMetric]
     headline: str
     """The metric that is told first."""
@@ -96,7 +99,7 @@ class Task:
     @property
     def default_reward(self) -> str:
         """Used where the configuration names none."""
-        return next(iter(self.rewards))
+        return self.rewards[0]
 
 
 def as_values(is_true_P: NDArray[np.bool_]) -> Values:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from perpo_core.perception.legibility import Harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.rewards.count_accuracy import compute_count_accuracy
-from perpo_core.perception.rewards.exact_match import compute_exact_match
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.counts import parse_count
 from perpo_core.perception.truths.row import Size
@@ -21,8 +19,8 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 COUNTING = Task(
     name="counting",
     label="counting",
-    rewards={"count_accuracy": compute_count_accuracy, "exact_match": compute_exact_match},
-    # Both rewards reach 1 exactly where the count is right.
+    rewards=("count_accuracy", "exact_match"),
+    measure="count_accuracy",  # which is 1 exactly where the count is right
     metrics={"accuracy": GreedyMetric("accuracy", lambda right_P: as_values(right_P == 1))},
     headline="accuracy",
     truth_keys=("answer",),

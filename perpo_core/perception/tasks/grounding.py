@@ -5,7 +5,6 @@ from __future__ import annotations
 from perpo_core.perception.boxes import Box, Frame, parse_box
 from perpo_core.perception.legibility import Harm, find_box_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.rewards.iou import compute_iou_reward
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
@@ -32,7 +31,8 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 GROUNDING = Task(
     name="grounding",
     label="grounding",
-    rewards={"iou": compute_iou_reward},
+    rewards=("iou",),
+    measure="iou",
     metrics={
         # IoU of at least 0.5 is RefCOCO's accuracy.
         "acc_at_50": GreedyMetric("accuracy at IoU 0.5", lambda iou_P: as_values(iou_P >= 0.5)),

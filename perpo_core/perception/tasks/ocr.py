@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.rewards.edit_similarity import compute_edit_similarity, find_text
+from perpo_core.perception.rewards.edit_similarity import find_text
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
@@ -24,10 +24,10 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 OCR = Task(
     name="ocr",
     label="OCR",
-    rewards={"edit_similarity": compute_edit_similarity},
+    rewards=("edit_similarity",),
+    measure="edit_similarity",  # which is 1 exactly where the text is right
     metrics={
         "edit_distance": GreedyMetric("edit distance", lambda similar_P: 1 - similar_P, True),
-        # Similarity reaches 1 exactly where the text is right.
         "exact": GreedyMetric("exact match", lambda similar_P: as_values(similar_P == 1)),
     },
     headline="edit_distance",

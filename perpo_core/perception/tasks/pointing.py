@@ -1,21 +1,13 @@
-"""Pointing: one point on what the prompt names.
-
-The truth is a box, inside which every point is right, or a point, around which all within
-NEAR of the image's diagonal is. Elsewhere the reward falls with the distance, linearly, to 0 at
-half a diagonal: a policy that misses learns in which direction, and two misses differ.
-"""
+"""Pointing: one point on what the prompt names; the truth is a box or a point."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from perpo_core.perception.boxes import BOX_FORMATS, Frame, find_convention_problem, parse_box
-from perpo_core.perception.coordinates.plain import COMMA, PLAIN
-from perpo_core.perception.find_answer import find_answer
+from perpo_core.perception.boxes import Frame
 from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
-from perpo_core.perception.numerals import compile_pattern, write_plainly
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Target
+from perpo_core.perception.rewards.pointing import FAR, Point, parse_point
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth, as_values
 from perpo_core.perception.truths.agreement import check_same_shape, check_same_size
 from perpo_core.perception.truths.boxes import find_given_box
@@ -28,19 +20,6 @@ from perpo_core.perception.truths.row import (
     is_finite_number,
     show_value,
 )
-
-NEAR = 0.02  # of the diagonal: a point that is true is somebody's click, not a pixel
-FAR = 0.5  # of the diagonal: reward 0 from here on
-QUOTE = r"[\"'`]?+"
-IS = rf"{QUOTE}\s*+[:=]\s*+{QUOTE}"
-BOTH = rf"\s*+({PLAIN})\s*+{COMMA}\s*+({PLAIN})\s*+"
-LONE = compile_pattern(BOTH)
-PAIR = compile_pattern(
-    rf"[\[(]{BOTH}[\])]"
-    rf"|(?<![\p{{L}}\p{{N}}_])x{IS}({PLAIN}){QUOTE}[\s,]*+{QUOTE}y{IS}({PLAIN})(?![\p{{N}}.])"
-)
-Point = tuple[float, float]
-"""x, y in 0-1 of the original image."""
 
 
 def parse_truth(raw: Raw, where: str, size: Size) -> Truth:
@@ -79,51 +58,6 @@ def _parse_point(raw: Raw, key: str, where: str, size: Size) -> Point:
     return float(value[0]) / sides[0], float(value[1]) / sides[1]
 
 
-def parse_point(text: str, box_format: str, frame: Frame) -> tuple[Point | None, str | None]:
-    """The point that an answer states: (point, None), or (None, why there is none).
-
-    One pair of numbers, in brackets, named x and y, or alone, in the units of the box format; of a
-    box its centre, as ScreenSpot counts models that answer with boxes (arXiv 2401.10935).
-    """
-    box, _ = parse_box(text, box_format, frame)
-    if box is not None:
-        return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), None
-    answer, problem = find_answer(text)
-    if answer is None:
-        return None, problem
-    plain = write_plainly(answer)
-    lone = LONE.fullmatch(plain)
-    pairs = [lone] if lone else list(PAIR.finditer(plain))
-    convention = BOX_FORMATS[box_format]
-    if len(pairs) != 1 or convention.notation.has_tokens:
-        return None, f"{len(pairs) or 'no'} points in the answer where one was expected"
-    x, y = (float(number) for number in pairs[0].groups() if number is not None)
-    numbers = (y, x, y, x) if convention.notation.is_y_first else (x, y, x, y)
-    problem = find_convention_problem(numbers, box_format, frame)
-    if problem:
-        return None, problem
-    x, y, *_ = (min(max(v, 0.0), 1.0) for v in convention.to_internal(numbers, frame))
-    return (x, y), None
-
-
-def compute_pointing_reward(text: str, target: Target, reading: Reading) -> RewardResult:
-    """1 inside the truth, else 1 - distance / half a diagonal, floored at 0."""
-    point, error = parse_point(text, reading.box_format, reading.frame)
-    if point is None:
-        return RewardResult(None, error=error)
-    distance = compute_distance(point, get_shape(target), reading.frame)
-    return RewardResult(max(0.0, 1 - distance / FAR), parsed=list(point))
-
-
-def compute_distance(point: Point, truth: Shape, frame: Frame) -> float:
-    """From what is true, in diagonals of the image; 0 inside."""
-    x1, y1, x2, y2 = truth if len(truth) == 4 else (*truth, *truth)
-    dx = max(x1 - point[0], 0.0, point[0] - x2) * frame.width
-    dy = max(y1 - point[1], 0.0, point[1] - y2) * frame.height
-    distance = math.hypot(dx, dy) / math.hypot(frame.width, frame.height)
-    return max(0.0, distance - NEAR) if len(truth) == 2 else distance
-
-
 def get_shape(target: Target) -> Shape:
     """The true box, or the true point."""
     assert target["box"] is not None
@@ -155,7 +89,8 @@ DETAIL_KEYS = ("box_format", "answer")  # of a box, as in grounding
 POINTING = Task(
     name="pointing",
     label="pointing",
-    rewards={"pointing": compute_pointing_reward},
+    rewards=("pointing",),
+    measure="pointing",
     metrics={
         "hits": GreedyMetric("share of hits", lambda reward_P: as_values(reward_P == 1)),
         "distance": GreedyMetric(

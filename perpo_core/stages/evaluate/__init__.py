@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.judging import describe_judging, score_text
+from perpo_core.perception.judging import Item, Judge, Judgement, describe_judging
 from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.resolve import locate_policy
@@ -43,7 +43,8 @@ KIND = "evaluation"
 VERSION = 3
 SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 PREDICTIONS_FILE = "predictions.parquet"
-MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in ("text", "error")]
+NOT_MEASURED = ("text", "rewards", "error")
+MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASURED]
 GROUP_ROWS = 1 << 12
 
 
@@ -160,24 +161,32 @@ def _score_answers(
     policy_name: str,
 ) -> Iterator[dict[str, Any]]:
     """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
-    config = context.config
-    build_frame = build_framer(
-        config.policy.box_format, context.policy.folder, config.policy.pixel_limits
-    )
+    policy = context.config.policy
+    build_frame = build_framer(policy.box_format, context.policy.folder, policy.pixel_limits)
+    judge = Judge(context.config.score, policy.box_format)
     for path in context.store.paths(candidates):
-        for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
-            for sample in by_prompt.get(answer["prompt_id"], []):
-                frame = build_frame(sample["width"], sample["height"])
-                result = score_text(answer["text"], sample["task"], sample["target"], frame,
-                                    config.policy.box_format, config.score)  # fmt: skip
-                yield {
-                    "sample_id": sample["sample_id"],
-                    "image_id": sample["image_id"],
-                    "task": sample["task"],
-                    "split": sample["split"],
-                    "policy": policy_name,
-                    "index": answer["index"],
-                    "text": answer["text"],
-                    "reward": result.reward or 0.0,
-                    "error": result.error,
-                }
+        answers = pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist()
+        pairs = [(a, sample) for a in answers for sample in by_prompt.get(a["prompt_id"], [])]
+        items = [
+            Item(a["text"], s["task"], s["target"], build_frame(s["width"], s["height"]))
+            for a, s in pairs
+        ]
+        judgements = judge.judge_many(items, with_measure=True)
+        for (answer, sample), judgement in zip(pairs, judgements, strict=True):
+            yield build_prediction(sample, policy_name, answer, judgement)
+
+
+def build_prediction(
+    sample: dict[str, Any], policy_name: str, answer: dict[str, Any], judgement: Judgement
+) -> dict[str, Any]:
+    """One row of PREDICTIONS."""
+    return {
+        **{name: sample[name] for name in ("sample_id", "image_id", "task", "split")},
+        "policy": policy_name,
+        "index": answer["index"],
+        "text": answer["text"],
+        "reward": judgement.value,
+        "measure": judgement.measure,
+        "rewards": list(judgement.rewards.items()),
+        "error": judgement.error,
+    }

@@ -1,10 +1,11 @@
 """Evaluation numbers: what each task reports, from the scored answers of both policies.
 
-Every metric is a function of rewards. The greedy answer of a sample (index -1) gives the task's
-own metrics and `greedy_reward`; the n sampled ones (index 0, 1, ...) give `sampled_reward` (their
-mean: what the policy gives on average, which is what the loss moves) and `best_of_n` (their
-maximum: what choosing well among its answers could reach). An unreadable answer counts as
-reward 0, since leaving it out would compare the policies on different samples.
+The greedy answer of a sample (index -1) gives the task's own metrics, which are functions of its
+measure, one reward that stays the same whatever the policy is rewarded with, and `greedy_reward`.
+The n sampled ones (index 0, 1, ...) give `sampled_reward` (their mean: what the policy gives on
+average, which is what the loss moves) and `best_of_n` (their maximum: what choosing well among its
+answers could reach). An unreadable answer has a measure of 0, and as its reward 0 or the lowest
+there can be, since leaving it out would compare the policies on different samples.
 """
 
 from __future__ import annotations
@@ -85,9 +86,10 @@ def _build_values(
                 f"sample {sample_id} ({task}) must have one greedy answer of the {policy} policy "
                 "and as many sampled ones as every other sample; evaluate again"
             )
-    rewards_P_N = pc.fill_null(ordered["reward"], 0.0).to_numpy().reshape(-1, width)
+    measures_P = pc.fill_null(ordered["measure"], 0.0).to_numpy().reshape(-1, width)[:, 0]
+    rewards_P_N = ordered["reward"].to_numpy().reshape(-1, width)
     greedy_P, sampled_P_N = rewards_P_N[:, 0], rewards_P_N[:, 1:]
-    values = {name: metric.compute(greedy_P) for name, metric in TASKS[task].metrics.items()}
+    values = {name: metric.compute(measures_P) for name, metric in TASKS[task].metrics.items()}
     values |= {
         "greedy_reward": greedy_P,
         "sampled_reward": sampled_P_N.mean(axis=1),

@@ -5,15 +5,13 @@ differ in their truth each get their own score rows. One score part a candidate 
 same name, so that workers can score shards side by side and `run` collects what they made. Images
 are never read: rewards compare texts. A score that an earlier set holds of the same sample and
 answer, judged the same way, is taken over.
-
-Left out: several rewards mixed into one. `rewards` keeps rewards by name, so a mixture has a place.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.judging import describe_judging, name_reward, score_text
+from perpo_core.perception.judging import Judge, Judgement, describe_judging
 from perpo_core.policy.reading import find_reading
 from perpo_core.stages.earlier import SharedParts, find_shared_parts
-from perpo_core.stages.samples import ScorableSample, ScorableSamples
+from perpo_core.stages.samples import ScorableSample, ScorableSamples, build_item
 from perpo_core.stages.score.check import check_candidates, list_shards
 from perpo_core.stages.score.earlier import EarlierScores, Pair
 from perpo_core.stages.stage import StageContext
@@ -95,7 +93,9 @@ def score_share(
 class Scorer:
     """What scoring a shard needs besides the shard."""
 
-    config: RefreshConfig
+    judge: Judge
+    is_zero: bool
+    """Whether an answer that cannot be read counts, as 0 or less, or leaves the list."""
     samples: ScorableSamples
     shared: SharedParts
     """Whole parts of earlier sets."""
@@ -118,7 +118,10 @@ def build_scorer(
     earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
     scorable = ScorableSamples(context, samples, SPLIT)
     shared = find_shared_parts(context, KIND, key)
-    return Scorer(context.config, scorable, shared, earlier, scoring_digest)
+    config = context.config
+    judge = Judge(config.score, config.policy.box_format)
+    is_zero = config.score.on_unparsed == "zero"
+    return Scorer(judge, is_zero, scorable, shared, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -132,15 +135,14 @@ def _score_shard(
     """Write the scores of one candidate shard, in its order and of one prompt by sample_id."""
     pairs = list(_pair(scorer, path))
     known = scorer.earlier.find([_identify(sample, candidate) for sample, candidate in pairs])
+    wanting = [pair for pair in pairs if _identify(*pair) not in known]
+    made = iter(_score_pairs(scorer, wanting))
     rows = []
     for sample, candidate in pairs:
         earlier = known.get(_identify(sample, candidate))
-        rows.append(
-            {**earlier, "index": candidate["index"]}  # equal answers share their hash
-            if earlier
-            else _score_candidate(scorer.config, sample, candidate)
-        )
-    num_reused = sum(_identify(*pair) in known for pair in pairs)
+        # Equal answers share their hash, and each has an index of its own.
+        rows.append({**earlier, "index": candidate["index"]} if earlier else next(made))
+    num_reused = len(pairs) - len(wanting)
     table = pa.Table.from_pylist(rows, schema=SCORES)
     return workspace.write_part(name, table, made_of, num_reused, scorer.scoring_digest)
 
@@ -165,27 +167,31 @@ def _identify(sample: ScorableSample, candidate: dict[str, Any]) -> Pair:
     return sample.sample_id, candidate["candidate_hash"]
 
 
-def _score_candidate(
-    config: RefreshConfig, sample: ScorableSample, candidate: dict[str, Any]
+def _score_pairs(
+    scorer: Scorer, pairs: Sequence[tuple[ScorableSample, dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """Rows of SCORES."""
+    items = [build_item(sample, candidate["text"]) for sample, candidate in pairs]
+    judgements = scorer.judge.judge_many(items)
+    for (sample, candidate), judgement in zip(pairs, judgements, strict=True):
+        yield _build_row(sample, candidate, judgement, scorer.is_zero)
+
+
+def _build_row(
+    sample: ScorableSample, candidate: dict[str, Any], judgement: Judgement, is_zero: bool
 ) -> dict[str, Any]:
-    """One row of SCORES."""
-    result = score_text(
-        candidate["text"], sample.task, sample.target, sample.frame,
-        config.policy.box_format, config.score,
-    )  # fmt: skip
-    reward = result.reward
-    if reward is None and config.score.on_unparsed == "zero":
-        reward = 0.0
+    counts = is_zero or judgement.reward is not None
+    parsed = json.dumps(judgement.parsed, ensure_ascii=False)
     return {
         "sample_id": sample.sample_id,
         "prompt_id": candidate["prompt_id"],
         "index": candidate["index"],
         "candidate_hash": candidate["candidate_hash"],
         "task": sample.task,
-        "reward": reward,
-        "rewards": [] if reward is None else [(name_reward(config.score, sample.task), reward)],
-        "parsed": None if result.error else json.dumps(result.parsed, ensure_ascii=False),
-        "error": result.error,
+        "reward": judgement.value if counts else None,
+        "rewards": list(judgement.rewards.items()) if counts else [],
+        "parsed": None if judgement.error else parsed,
+        "error": judgement.error,
     }
 
 

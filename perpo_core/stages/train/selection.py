@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.judging import score_text
+from perpo_core.perception.judging import Judge
 from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
 from perpo_core.policy.prompts import read_prompt
 from perpo_core.policy.refusals import Refusal
-from perpo_core.stages.samples import ScorableSample
+from perpo_core.stages.samples import ScorableSample, build_item
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.ranks import gather_turns, take_turns
@@ -49,6 +49,7 @@ class SelectionReward:
         self, samples: SampleFiles, processor: Any, config: RefreshConfig, policy_folder: Path
     ) -> None:
         self._config = config
+        self._judge = Judge(config.score, config.policy.box_format)
         self._tokenizer = processor.tokenizer
         self._banned_ids = find_banned_ids(processor.tokenizer)
         build_frame = build_framer(
@@ -88,17 +89,11 @@ class SelectionReward:
         if shared:
             texts = gather_turns(texts)
         rewards: dict[TaskName, list[float]] = defaultdict(list)
-        for sample, text in zip(self._samples, texts, strict=True):
-            rewards[sample.task].append(self._score(sample, text))
+        items = [build_item(*pair) for pair in zip(self._samples, texts, strict=True)]
+        for item, judgement in zip(items, self._judge.judge_many(items), strict=True):
+            rewards[item.task].append(judgement.value)
         per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
         return Reading(sum(per_task.values()) / len(per_task), per_task)
-
-    def _score(self, sample: ScorableSample, text: str) -> float:
-        result = score_text(
-            text, sample.task, sample.target, sample.frame, self._config.policy.box_format,
-            self._config.score,
-        )  # fmt: skip
-        return result.reward or 0.0
 
 
 def _pick_rows(parts: Sequence[Path], num_prompts: int) -> list[dict[str, Any]]:

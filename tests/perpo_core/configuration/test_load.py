@@ -85,8 +85,10 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("[train]\nlearningrate = 1", "unknown key train.learningrate (value 1); did you mean "
          "train.learning_rate?"),
         ("beta = 1", "unknown key beta (value 1); did you mean train.beta?"),
-        ("[lists.min_gap]\nocr = 2", "lists.min_gap.ocr = 2 is not allowed; allowed: a number >= 0 "
-         "and <= 1"),
+        ("[lists.min_gap]\nocr = -2", "lists.min_gap.ocr = -2 is not allowed; allowed: a number "
+         ">= 0 and <= 1000"),
+        ("[lists.min_gap]\nocr = 2", "lists.min_gap.ocr = 2 is more than two totals of ocr can "
+         "differ by, 1; lower it"),
         ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; known "
          "here: counting, grounding, ocr, pointing"),
         ("[source]\nseed = 1", 'source.kind is missing; allowed: "digits" or "jsonl"'),

@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import BOX_FORMATS, Frame, parse_box
-from perpo_core.perception.rewards import Reading, Target
+from perpo_core.perception.rewards import REWARDS, Reading, Target
 from perpo_core.perception.rewards.counts import parse_count
 from perpo_core.perception.rewards.edit_similarity import normalize_text
-from perpo_core.perception.tasks import REWARDS
 from schemas.config import CountReading
 from tests.perpo_core.perception import answers
 
@@ -132,8 +131,8 @@ def test_words_that_are_no_count(reason: str, text: str) -> None:
 @pytest.mark.parametrize("reward", ["count_accuracy", "exact_match"])
 def test_the_rewards_read_counts_as_they_are_told(reward: str) -> None:
     in_words = Reading(FRAME, "norm1", count_reading="words")
-    assert REWARDS[reward]("three", ANYTHING, in_words).reward == 1.0
-    assert REWARDS[reward]("three", ANYTHING, Reading(FRAME, "norm1")).reward is None
+    assert REWARDS[reward].compute("three", ANYTHING, in_words).reward == 1.0
+    assert REWARDS[reward].compute("three", ANYTHING, Reading(FRAME, "norm1")).reward is None
 
 
 # Texts
@@ -147,7 +146,7 @@ def test_texts_are_compared_as_a_reader_sees_them(
         target: Target = {"box": None, "text": other, "count": None}
         for is_collapsed, expected in ((True, collapsed), (False, literal)):
             reading = Reading(FRAME, "norm1", is_collapsed)
-            result = REWARDS["edit_similarity"](text, target, reading)
+            result = REWARDS["edit_similarity"].compute(text, target, reading)
             assert result.reward == pytest.approx(expected) and result.error is None
 
 
@@ -162,7 +161,7 @@ def test_a_text_that_is_normalized_stays_as_it_is(text: str, collapse: bool) -> 
 
 
 def check(text: str) -> None:
-    """Every reward of any text: a number in 0-1 or a reason, at once, fit for a Parquet file."""
+    """Every reward of any text: a number or a reason, at once, fit for a Parquet file."""
     started = time.process_time()
     for box_format in BOX_FORMATS:
         box, error = parse_box(text, box_format, FRAME)
@@ -170,7 +169,8 @@ def check(text: str) -> None:
         assert box is None or (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1)
     for name, reward in REWARDS.items():
         for reading in READINGS:
-            result = reward(text, ANYTHING, Reading(FRAME, "pixels", name == "iou", reading))
+            way = Reading(FRAME, "pixels", name == "iou", reading)
+            result = reward.compute_best(text, ANYTHING, way, reward.build_options())
             json.dumps([result.parsed, result.error], ensure_ascii=False).encode()
             assert result.error is None or len(result.error) < 200
     assert time.process_time() - started < 10

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.perception.find_answer import UNCLOSED, find_answer, has_tags
-from perpo_core.perception.judging import score_text
-from perpo_core.perception.rewards import Reading, RewardResult, Target
+from perpo_core.perception.judging import Item, Judge, Judgement
+from perpo_core.perception.rewards import REWARDS, Reading, Target
 from perpo_core.perception.rewards.counts import parse_count
-from perpo_core.perception.tasks import REWARDS
 from schemas.base import TaskName
 from schemas.config import ScoreConfig
 
@@ -135,8 +134,8 @@ def test_time_is_in_proportion(piece: str) -> None:
     assert measure(800_000) < 30 * max(measure(80_000), 0.01)
 
 
-def score(text: str, task: TaskName, target: Target) -> RewardResult:
-    return score_text(text, task, target, Frame(320, 240), "pixels", ScoreConfig())
+def score(text: str, task: TaskName, target: Target) -> Judgement:
+    return Judge(ScoreConfig(), "pixels").judge(Item(text, task, target, Frame(320, 240)))
 
 
 def test_a_draft_box_is_not_scored() -> None:
@@ -146,7 +145,8 @@ def test_a_draft_box_is_not_scored() -> None:
         for draft, answer in ((wrong, right), (right, wrong))
     ]
     assert [result.reward for result in rewards] == [pytest.approx(1.0), 0.0]
-    assert score(f"<think>it is at {right}", "grounding", BOX) == RewardResult(None, error=UNCLOSED)
+    unclosed = score(f"<think>it is at {right}", "grounding", BOX)
+    assert (unclosed.reward, unclosed.error) == (None, UNCLOSED)
     assert score(f"<think>it is at {right}</think>", "grounding", BOX).reward is None
 
 
@@ -188,4 +188,4 @@ def test_a_draft_text_is_not_compared(
 ) -> None:
     target: Target = {"box": None, "text": truth, "count": None}
     reading = Reading(Frame(320, 240), "pixels", collapse_whitespace)
-    assert REWARDS["edit_similarity"](text, target, reading).reward == reward
+    assert REWARDS["edit_similarity"].compute(text, target, reading).reward == reward

@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import Frame
-from perpo_core.perception.rewards import Reading, RewardResult, Target
+from perpo_core.perception.rewards import REWARDS, Reading, RewardResult, Target
 from perpo_core.perception.rewards.counts import parse_count
 from perpo_core.perception.rewards.edit_similarity import normalize_text
-from perpo_core.perception.tasks import REWARDS
 
 READING = Reading(Frame(100, 100), "norm1")
 LITERAL = Reading(Frame(100, 100), "norm1", collapse_whitespace=False)
@@ -23,7 +22,7 @@ def aim(
 
 
 def compute_similarity(answer: str, truth: str, reading: Reading = READING) -> float:
-    reward = REWARDS["edit_similarity"](answer, aim(text=truth), reading).reward
+    reward = REWARDS["edit_similarity"].compute(answer, aim(text=truth), reading).reward
     assert reward is not None
     return reward
 
@@ -41,13 +40,13 @@ def compute_edit_distance_slowly(a: str, b: str) -> int:
 
 def test_iou_reward_keeps_the_box_it_saw() -> None:
     truth = aim(box=[0.0, 0.0, 0.5, 0.5])
-    result = REWARDS["iou"]("[0.25, 0.00, 0.75, 0.50]", truth, READING)
+    result = REWARDS["iou"].compute("[0.25, 0.00, 0.75, 0.50]", truth, READING)
     assert result.reward == pytest.approx(1 / 3)
     assert result.parsed == [0.25, 0.0, 0.75, 0.5]
 
 
 def test_iou_reward_of_no_box_is_an_error() -> None:
-    result = REWARDS["iou"]("I see no digit.", aim(box=[0.0, 0.0, 0.5, 0.5]), READING)
+    result = REWARDS["iou"].compute("I see no digit.", aim(box=[0.0, 0.0, 0.5, 0.5]), READING)
     assert result == RewardResult(None, error="no four numbers in the answer")
 
 
@@ -99,8 +98,8 @@ def test_edit_similarity_is_symmetric(a: str, b: str) -> None:
     ],
 )
 def test_counts_by_hand(answer: str, truth: int, accuracy: float, exact: float) -> None:
-    assert REWARDS["count_accuracy"](answer, aim(count=truth), READING).reward == accuracy
-    assert REWARDS["exact_match"](answer, aim(count=truth), READING).reward == exact
+    assert REWARDS["count_accuracy"].compute(answer, aim(count=truth), READING).reward == accuracy
+    assert REWARDS["exact_match"].compute(answer, aim(count=truth), READING).reward == exact
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_counts_by_hand(answer: str, truth: int, accuracy: float, exact: float) 
 def test_answers_that_state_no_count(answer: str, reason: str) -> None:
     count, error = parse_count(answer)
     assert count is None and error is not None and reason in error
-    result = REWARDS["count_accuracy"](answer, aim(count=3), READING)
+    result = REWARDS["count_accuracy"].compute(answer, aim(count=3), READING)
     assert result.reward is None and result.error == error
 
 
@@ -130,5 +129,7 @@ def test_answers_that_state_no_count(answer: str, reason: str) -> None:
 @given(text=st.text(max_size=40))
 def test_no_text_breaks_a_reward(name: str, text: str) -> None:
     target = aim(box=[0.0, 0.0, 0.5, 0.5], text="abc", count=3)
-    result = REWARDS[name](text, target, READING)
+    reward = REWARDS[name]
+    result = reward.compute_best(text, target, READING, reward.build_options())
+    assert result.reward is None or reward.low <= result.reward <= reward.high
     assert (result.reward is None) == (result.error is not None)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import BOX_FORMATS, Frame
-from perpo_core.perception.judging import score_text
+from perpo_core.perception.judging import Item, Judge
 from perpo_core.report import write_report
 from perpo_core.stages import collect, evaluate, materialize, promote, score
 from perpo_core.stages.evaluate.metrics import compute_metrics
@@ -259,23 +259,17 @@ def build_predictions(
 ) -> pa.Table:
     """Greedy and sampled answers of both policies to every held-out prompt, with real rewards."""
     rng = np.random.default_rng(2)
+    judge = Judge(config.score, "norm1")
     predictions = []
     for row in [row for row in rows if row["split"] in evaluate.SPLITS]:
         frame = Frame(row["width"], row["height"])
         for policy, answer in policies.items():
             for index in range(-1, config.evaluate.num_samples):
                 text = answer(rng, row)
-                result = score_text(text, row["task"], row["target"], frame, "norm1", config.score)
-                predictions.append(
-                    {
-                        **{name: row[name] for name in ("sample_id", "image_id", "task", "split")},
-                        "policy": policy,
-                        "index": index,
-                        "text": text,
-                        "reward": result.reward or 0.0,
-                        "error": result.error,
-                    }
-                )
+                items = [Item(text, row["task"], row["target"], frame)]
+                [judgement] = judge.judge_many(items, with_measure=True)
+                answered = {"index": index, "text": text}
+                predictions.append(evaluate.build_prediction(row, policy, answered, judgement))
     return pa.Table.from_pylist(predictions, PREDICTIONS)
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import BOX_FORMATS, Frame
 from perpo_core.perception.rewards import Reading, Target
+from perpo_core.perception.rewards.pointing import FAR, compute_pointing_reward, parse_point
 from perpo_core.perception.tasks import TASKS
-from perpo_core.perception.tasks.pointing import FAR, compute_pointing_reward, parse_point
 from perpo_core.perception.truths.row import RowError
 
 FRAME = Frame(300, 400)  # a diagonal of 500 pixels

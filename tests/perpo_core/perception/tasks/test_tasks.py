@@ -9,7 +9,7 @@ from perpo_core.configuration.fields import describe_config
 from perpo_core.configuration.load import ConfigError, load_config
 from perpo_core.configuration.tasks import find_task_problems
 from perpo_core.perception.boxes import Frame
-from perpo_core.perception.judging import describe_judging, name_reward, score_text
+from perpo_core.perception.judging import Item, Judge, describe_judging
 from perpo_core.perception.rewards import Target
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.report.page import load_style
@@ -41,10 +41,10 @@ def test_no_metric_means_two_things():
 @pytest.mark.parametrize("name", TASKS)
 def test_the_configuration_the_report_and_the_rewards_know_it(name):
     rewards = [field for field in describe_config() if field.key == f"score.{name}"]
-    assert len(rewards) == 1 and name_reward(RefreshConfig().score, name) in rewards[0].allowed
+    assert len(rewards) == 1 and TASKS[name].default_reward in rewards[0].allowed
     assert f"--{name}: {TASKS[name].look.light}" in load_style()
     assert VARIABLES[TASK_COLOURS[name]] == f"--{name}"
-    result = score_text("nothing", name, TARGET, FRAME, "norm1", RefreshConfig().score)
+    result = Judge(RefreshConfig().score, "norm1").judge(Item("nothing", name, TARGET, FRAME))
     assert (result.reward is None) == (result.error is not None)
 
 
@@ -68,6 +68,7 @@ def test_names_of_no_task_are_refused_with_what_was_meant(setting: str, said: st
 
 def test_a_reward_that_is_named_is_used_and_is_part_of_the_key() -> None:
     config = load_config(None, ["score.counting=exact_match"])
-    assert score_text("4", "counting", TARGET, FRAME, "norm1", config.score).reward == 0
+    judge = Judge(config.score, "norm1")
+    assert judge.judge(Item("4", "counting", TARGET, FRAME)).reward == 0
     assert describe_judging(config, 3) != describe_judging(RefreshConfig(), 3)
     assert not list(find_task_problems(config))

@@ -31,7 +31,8 @@ def answers(
             "policy": policy,
             "index": index - 1,
             "text": "",
-            "reward": reward,
+            "reward": reward or 0.0,
+            "measure": reward,
             "error": None if reward is not None else "unreadable",
         }
         for index, reward in enumerate(rewards)

@@ -1,0 +1,137 @@
+"""The rewards of tasks in [score]: names that fit, their options, and totals that can differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from perpo_core.configuration.problems import TaskProblem, find_unknown
+from perpo_core.configuration.words import describe_allowed, write_toml_value
+from perpo_core.perception.mixtures import build_mixture
+from perpo_core.perception.rewards import GENERAL, REWARDS
+from perpo_core.perception.tasks import TASKS
+from schemas.config import RefreshConfig, ScoreConfig
+from schemas.task_reward import TaskReward
+
+Location = tuple[str, ...]
+
+
+def list_fitting(task: str) -> tuple[str, ...]:
+    """Names of the rewards that fit a task, the default first."""
+    return TASKS[task].rewards + GENERAL
+
+
+def describe_rewards(task: str) -> str:
+    """What `score.TASK` may be, in words."""
+    names = " or ".join(map(json.dumps, list_fitting(task)))
+    return f"{names}, or a table of {', '.join(TaskReward.model_fields)}"
+
+
+def list_default_rewards() -> dict[str, str]:
+    """Task -> its default reward, of those that have no line in the schema."""
+    return {
+        name: task.default_reward
+        for name, task in TASKS.items()
+        if name not in ScoreConfig.model_fields
+    }
+
+
+def find_reward_problems(config: RefreshConfig) -> Iterator[TaskProblem]:
+    """Rewards that mean nothing; where there are none, gaps that no list can have."""
+    problems = list(_find_choices(config.score))
+    yield from problems or _find_gaps(config)
+
+
+def _find_choices(score: ScoreConfig) -> Iterator[TaskProblem]:
+    """Rewards that do not fit their task, options that they have not, totals that never differ."""
+    for name, task in TASKS.items():
+        choice = getattr(score, name, task.default_reward)
+        where = ("score", name)
+        if not isinstance(choice, TaskReward):
+            yield from _find_unfit(where, name, choice)
+            continue
+        problems = [*_find_names(where, name, choice), *_find_options(where, choice)]
+        yield from problems or _find_totals(where, choice)
+
+
+def _find_unfit(where: Location, task: str, reward: str) -> Iterator[TaskProblem]:
+    if reward not in list_fitting(task):
+        said = f"{'.'.join(where)} = {json.dumps(reward)} is not allowed; allowed: "
+        yield TaskProblem(where, reward, said + describe_rewards(task))
+
+
+def _find_names(where: Location, task: str, choice: TaskReward) -> Iterator[TaskProblem]:
+    where = (*where, "reward")
+    if isinstance(choice.reward, str):
+        yield from _find_unfit(where, task, choice.reward)
+        return
+    yield from find_unknown(where, choice.reward, list_fitting(task))
+    if not any(choice.reward.values()):
+        said = (
+            f"{'.'.join(where)} = {write_toml_value(choice.reward)} has no weight but 0, so that "
+            f"all answers would be worth the same; give one, for example "
+            f"{{{TASKS[task].default_reward} = 1.0}}"
+        )
+        yield TaskProblem(where, choice.reward, said)
+
+
+def _find_options(where: Location, choice: TaskReward) -> Iterator[TaskProblem]:
+    where = (*where, "options")
+    yield from find_unknown(where, choice.options, choice.weights)
+    for name, given in choice.options.items():
+        if name in choice.weights and name in REWARDS:
+            yield from _find_unfit_options((*where, name), name, given)
+
+
+def _find_unfit_options(
+    where: Location, name: str, given: Mapping[str, Any]
+) -> Iterator[TaskProblem]:
+    model = REWARDS[name].options
+    if model is None:
+        said = f"{'.'.join(where)}: {name} has no options; remove it"
+        yield TaskProblem(where, given, said)
+        return
+    yield from find_unknown(where, given, model.model_fields)
+    try:
+        REWARDS[name].build_options(given)
+    except ValidationError as error:
+        for problem in error.errors():
+            option = str(problem["loc"][0])
+            if option in model.model_fields:
+                key = (*where, option)
+                field = model.model_fields[option]
+                allowed = describe_allowed(field.annotation, field.metadata)
+                why = problem["ctx"]["error"] if problem["type"] == "value_error" else None
+                said = f"{'.'.join(key)} = {write_toml_value(given[option])} is not allowed; "
+                yield TaskProblem(key, given[option], said + str(why or f"allowed: {allowed}"))
+
+
+def _find_totals(where: Location, choice: TaskReward) -> Iterator[TaskProblem]:
+    """Of names and options that are right."""
+    low, high = build_mixture(choice).range
+    key = ".".join(where)
+    if low == high:
+        said = f"{key}.clip: every total would be {low:g}; correct the clip"
+        yield TaskProblem((*where, "clip"), choice.clip, said)
+    elif choice.threshold is not None and not low < choice.threshold <= high:
+        said = (
+            f"{key}.threshold = {choice.threshold:g} parts no totals, which go from {low:g} to "
+            f"{high:g}; give one between them"
+        )
+        yield TaskProblem((*where, "threshold"), choice.threshold, said)
+
+
+def _find_gaps(config: RefreshConfig) -> Iterator[TaskProblem]:
+    for name, gap in config.lists.min_gap.items():
+        if name not in TASKS:
+            continue  # told by itself
+        low, high = build_mixture(getattr(config.score, name, TASKS[name].default_reward)).range
+        if gap > high - low:
+            said = (
+                f"lists.min_gap.{name} = {gap:g} is more than two totals of {name} can differ by, "
+                f"{high - low:g}; lower it"
+            )
+            yield TaskProblem(("lists", "min_gap", name), gap, said)
