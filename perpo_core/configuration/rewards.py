@@ -99,12 +99,14 @@ def _find_unfit_options(
         REWARDS[name].build_options(given)
     except ValidationError as error:
         for problem in error.errors():
-            option = str(problem["loc"][0])
-            if option in model.model_fields:
+            why = problem["ctx"]["error"] if problem["type"] == "value_error" else None
+            option = str(problem["loc"][0]) if problem["loc"] else ""
+            if not option:  # of several together
+                yield TaskProblem(where, given, f"{'.'.join(where)}: {why}")
+            elif option in model.model_fields:
                 key = (*where, option)
                 field = model.model_fields[option]
                 allowed = describe_allowed(field.annotation, field.metadata)
-                why = problem["ctx"]["error"] if problem["type"] == "value_error" else None
                 said = f"{'.'.join(key)} = {write_toml_value(given[option])} is not allowed; "
                 yield TaskProblem(key, given[option], said + str(why or f"allowed: {allowed}"))
 

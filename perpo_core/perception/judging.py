@@ -51,7 +51,7 @@ class Judgement:
     """Every part by name; what could not be read as 0, or as the part's lowest where that is
     less."""
     parsed: Any
-    """What the first part that says so saw, JSON-able."""
+    """What the first part that says so saw, JSON-able; None where there is no total."""
     error: str | None
     """Why there is no total: of one reward the reason, of several "NAME: reason"."""
     measure: float | None = None
@@ -133,7 +133,7 @@ def _combine(mixture: Mixture, results: Sequence[RewardResult], measure: float |
         reward=reward,
         value=mixture.unread if reward is None else reward,
         rewards={p.reward.name: value for p, value in zip(mixture.parts, values, strict=True)},
-        parsed=next((result.parsed for result in results if result.parsed is not None), None),
+        parsed=None if error else next((r.parsed for r in results if r.parsed is not None), None),
         error=error,
         measure=measure,
     )

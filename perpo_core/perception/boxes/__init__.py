@@ -6,9 +6,8 @@ edge. The commonest reason for an IoU reward that stays at zero is a convention 
 so nothing here guesses: the format comes from the configuration, and numbers that plainly belong
 to another convention are an error that says so, never a box.
 
-Left out: GIoU and friends (a reward of its own when somebody needs it), and telling apart formats
-whose numbers overlap (0-1000 and pixels of a large image): `perpo doctor CONFIG --probe` measures
-those.
+Left out: telling apart formats whose numbers overlap (0-1000 and pixels of a large image):
+`perpo doctor CONFIG --probe` measures those.
 """
 
 from __future__ import annotations

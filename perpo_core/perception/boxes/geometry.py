@@ -24,16 +24,28 @@ def compute_iou(a: Box, b: Box) -> float:
     >>> compute_iou((0.0, 0.0, 0.5, 0.5), (0.25, 0.0, 0.75, 0.5))
     0.3333333333333333
     """
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    intersection = max(width, 0.0) * max(height, 0.0)
+    intersection = compute_intersection(a, b)
     if intersection == 0:  # also when the product of two tiny sides underflows
         return 0.0
-    return intersection / (_compute_area(a) + _compute_area(b) - intersection)
+    union = compute_area(a) + compute_area(b) - intersection
+    return min(1.0, intersection / union)  # rounding may leave the union a trifle smaller
 
 
-def _compute_area(box: Box) -> float:
+def compute_intersection(a: Box, b: Box) -> float:
+    """Area that two boxes have in common."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def compute_area(box: Box) -> float:
+    """Of a box, in the square of its units; 0 where the product of two tiny sides underflows."""
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def compute_hull(a: Box, b: Box) -> Box:
+    """The smallest box around two."""
+    return min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])
 
 
 def find_box_problem(box: Box) -> str | None:

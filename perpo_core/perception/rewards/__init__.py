@@ -10,23 +10,41 @@ from perpo_core.perception.rewards.base import (
     RewardResult,
     Target,
 )
+from perpo_core.perception.rewards.ciou import CIOU
 from perpo_core.perception.rewards.count_accuracy import COUNT_ACCURACY
+from perpo_core.perception.rewards.diou import DIOU
 from perpo_core.perception.rewards.edit_similarity import EDIT_SIMILARITY
 from perpo_core.perception.rewards.exact_match import EXACT_MATCH
+from perpo_core.perception.rewards.format import FORMAT
+from perpo_core.perception.rewards.giou import GIOU
 from perpo_core.perception.rewards.iou import IOU
+from perpo_core.perception.rewards.iou_power import IOU_POWER
+from perpo_core.perception.rewards.iou_threshold import IOU_THRESHOLD
+from perpo_core.perception.rewards.length_penalty import LENGTH_PENALTY
+from perpo_core.perception.rewards.number_within_tolerance import NUMBER_WITHIN_TOLERANCE
+from perpo_core.perception.rewards.point_in_box import POINT_IN_BOX
 from perpo_core.perception.rewards.pointing import POINTING
 
 REWARDS: dict[str, Reward] = {
     reward.name: reward
     for reward in (
         IOU,
+        GIOU,
+        DIOU,
+        CIOU,
+        IOU_POWER,
+        IOU_THRESHOLD,
+        POINT_IN_BOX,
         EDIT_SIMILARITY,
         COUNT_ACCURACY,
         EXACT_MATCH,
+        NUMBER_WITHIN_TOLERANCE,
         POINTING,
+        FORMAT,
+        LENGTH_PENALTY,
     )
 }
-GENERAL: tuple[str, ...] = ()
+GENERAL = (FORMAT.name, LENGTH_PENALTY.name)
 """Those that fit any task, since they read the answer alone."""
 
 __all__ = [

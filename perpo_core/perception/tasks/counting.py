@@ -19,7 +19,7 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 COUNTING = Task(
     name="counting",
     label="counting",
-    rewards=("count_accuracy", "exact_match"),
+    rewards=("count_accuracy", "exact_match", "number_within_tolerance"),
     measure="count_accuracy",  # which is 1 exactly where the count is right
     metrics={"accuracy": GreedyMetric("accuracy", lambda right_P: as_values(right_P == 1))},
     headline="accuracy",

@@ -31,7 +31,15 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 GROUNDING = Task(
     name="grounding",
     label="grounding",
-    rewards=("iou",),
+    rewards=(
+        "iou",
+        "giou",
+        "diou",
+        "ciou",
+        "iou_power",
+        "iou_threshold",
+        "point_in_box",
+    ),
     measure="iou",
     metrics={
         # IoU of at least 0.5 is RefCOCO's accuracy.

@@ -89,7 +89,7 @@ DETAIL_KEYS = ("box_format", "answer")  # of a box, as in grounding
 POINTING = Task(
     name="pointing",
     label="pointing",
-    rewards=("pointing",),
+    rewards=("pointing", "point_in_box"),
     measure="pointing",
     metrics={
         "hits": GreedyMetric("share of hits", lambda reward_P: as_values(reward_P == 1)),

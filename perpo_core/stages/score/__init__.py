@@ -181,7 +181,7 @@ def _build_row(
     sample: ScorableSample, candidate: dict[str, Any], judgement: Judgement, is_zero: bool
 ) -> dict[str, Any]:
     counts = is_zero or judgement.reward is not None
-    parsed = json.dumps(judgement.parsed, ensure_ascii=False)
+    parsed = judgement.parsed
     return {
         "sample_id": sample.sample_id,
         "prompt_id": candidate["prompt_id"],
@@ -190,7 +190,7 @@ def _build_row(
         "task": sample.task,
         "reward": judgement.value if counts else None,
         "rewards": list(judgement.rewards.items()) if counts else [],
-        "parsed": None if judgement.error else parsed,
+        "parsed": None if parsed is None else json.dumps(parsed, ensure_ascii=False),
         "error": judgement.error,
     }
 

@@ -1,0 +1,30 @@
+"""Grounding: a power of IoU, so that the last steps to the true box count more than the first.
+
+IoU ** power, in 0-1; 2 as in Perception-R1. Wherever IoU is defined, this is.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from perpo_core.perception.boxes import compute_iou
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
+from perpo_core.perception.rewards.stated_box import judge_box
+from schemas.base import Section
+
+
+class IouPowerOptions(Section):
+    """Of iou_power."""
+
+    power: float = Field(default=2.0, gt=0, le=16)
+    """What IoU is raised to; 1 is IoU."""
+
+
+def compute_iou_power(
+    text: str, target: Target, reading: Reading, options: IouPowerOptions
+) -> RewardResult:
+    """IoU ** power with target["box"]."""
+    return judge_box(text, target, reading, lambda a, b: compute_iou(a, b) ** options.power)
+
+
+IOU_POWER = Reward("iou_power", compute_iou_power, options=IouPowerOptions)

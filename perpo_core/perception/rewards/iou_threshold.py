@@ -1,0 +1,32 @@
+"""Grounding: 1 where IoU reaches a threshold, else 0; at 0.5 it is RefCOCO's accuracy.
+
+Wherever IoU is defined, this is. Lists have two ranks at most.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from perpo_core.perception.boxes import compute_iou
+from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
+from perpo_core.perception.rewards.stated_box import judge_box
+from schemas.base import Section
+
+
+class IouThresholdOptions(Section):
+    """Of iou_threshold."""
+
+    threshold: float = Field(default=0.5, gt=0, le=1)
+    """The least IoU that counts as right."""
+
+
+def compute_iou_threshold(
+    text: str, target: Target, reading: Reading, options: IouThresholdOptions
+) -> RewardResult:
+    """Whether IoU with target["box"] is the threshold or more."""
+    return judge_box(
+        text, target, reading, lambda a, b: float(compute_iou(a, b) >= options.threshold)
+    )
+
+
+IOU_THRESHOLD = Reward("iou_threshold", compute_iou_threshold, options=IouThresholdOptions)
