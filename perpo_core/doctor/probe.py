@@ -113,7 +113,7 @@ def _advise(results: Sequence[ProbeResult]) -> str:
 
 def _pick_rows(context: StageContext, samples: SampleSet, num_prompts: int) -> pa.Table:
     """The samples of the first training prompts that ask for coordinates."""
-    located = [name for name, task in TASKS.items() if task.read_shape]
+    located = [name for name, task in TASKS.items() if task.read_shapes]
     table = read_samples(context.store, samples, SAMPLES.names, ["train"])
     table = table.filter(pc.is_in(table["task"], pa.array(located)))
     if table.num_rows == 0:

@@ -15,6 +15,7 @@ from perpo_core.store.packs import Images
 from schemas.config import BoxFormatName
 
 NUM_DRAWN_SHOWN = 2  # the ones that are drawn
+MOST_DRAWN = 100  # shapes of one answer: a page stays one that a browser opens
 NUM_LONG_SHOWN = 3
 NUM_SHORT_SHOWN = 5
 EMPTY = "(empty)"  # a blank page, and the answer that says nothing
@@ -144,7 +145,7 @@ def _build_pictures(row: Row, album: Album) -> list[Picture]:
 
 def _count_shown(row: Row) -> int:
     task = TASKS[row["task"]]
-    if task.get_shape:
+    if task.get_shapes:
         return NUM_DRAWN_SHOWN
     is_long = len(task.get_words(row["target"])) > LONG_TEXT
     return NUM_LONG_SHOWN if is_long else NUM_SHORT_SHOWN
@@ -152,7 +153,7 @@ def _count_shown(row: Row) -> int:
 
 def _show_truth(row: Row) -> str:
     task = TASKS[row["task"]]
-    return "" if task.get_shape else show_text(task.get_words(row["target"])) or EMPTY
+    return "" if task.get_shapes else show_text(task.get_words(row["target"])) or EMPTY
 
 
 def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
@@ -183,13 +184,13 @@ def mark_differences(truth: str, text: str) -> list[tuple[str, bool]]:
 def _build_shapes(row: Row, texts: dict[str, str], album: Album, picture: Picture) -> list[Drawn]:
     """What is true, then what the answers state, as far as they state something to be drawn."""
     task = TASKS[row["task"]]
-    if task.get_shape is None or task.read_shape is None:
+    if task.get_shapes is None or task.read_shapes is None:
         return []
     frame = album.build_frame(picture.width, picture.height)
-    shapes: dict[str, Shape | None] = {"truth": task.get_shape(row["target"])}
+    shapes: dict[str, list[Shape]] = {"truth": task.get_shapes(row["target"])}
     for role, text in texts.items():
-        shapes[role] = task.read_shape(text, album.box_format, frame)
-    return [_draw(role, shape) for role, shape in shapes.items() if shape is not None]
+        shapes[role] = task.read_shapes(text, album.box_format, frame)
+    return [_draw(role, shape) for role, found in shapes.items() for shape in found[:MOST_DRAWN]]
 
 
 def _draw(role: str, shape: Shape) -> Drawn:

@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from perpo_core.perception.boxes.formats import BOX_FORMATS, BoxFormat
 from perpo_core.perception.boxes.geometry import Box, Frame, compute_iou, find_box_problem
-from perpo_core.perception.boxes.parse import MAX_OVERSHOOT, find_convention_problem, parse_box
+from perpo_core.perception.boxes.parse import (
+    MAX_OVERSHOOT,
+    StatedBoxes,
+    find_convention_problem,
+    parse_box,
+    parse_boxes,
+)
 
 __all__ = [
     "BOX_FORMATS",
@@ -22,8 +28,10 @@ __all__ = [
     "Box",
     "BoxFormat",
     "Frame",
+    "StatedBoxes",
     "compute_iou",
     "find_box_problem",
     "find_convention_problem",
     "parse_box",
+    "parse_boxes",
 ]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from perpo_core.perception.boxes.patches import find_patches, write_patches
-from perpo_core.perception.coordinates import Numbers, find_four_numbers
+from perpo_core.perception.boxes.patches import find_patches, list_patches, write_patches
+from perpo_core.perception.coordinates import Numbers, find_four_numbers, list_four_numbers
 from perpo_core.perception.coordinates.order import (
     Order,
     from_centre,
@@ -20,8 +20,14 @@ from perpo_core.perception.coordinates.order import (
     swap_axes,
     to_centre,
 )
-from perpo_core.perception.coordinates.points import find_points
-from perpo_core.perception.coordinates.tokens import LOC, LOC_, compile_row, find_token_row
+from perpo_core.perception.coordinates.points import find_points, list_point_boxes
+from perpo_core.perception.coordinates.tokens import (
+    LOC,
+    LOC_,
+    compile_row,
+    find_token_row,
+    list_token_rows,
+)
 from perpo_core.perception.numerals import write_plainly
 
 
@@ -31,6 +37,8 @@ class Notation:
 
     find: Callable[[str], tuple[Numbers | None, str | None]]
     """The numbers an answer states, or (None, why there are none)."""
+    find_all: Callable[[str], tuple[list[Numbers], str | None]]
+    """Those of all boxes that it states, and what is wrong: with one of them, or why none is."""
     write: Callable[[Numbers], str]
     has_tokens: bool = False
     """Whether its tokens occur in no other format, so that small numbers cannot be 0-1."""
@@ -53,7 +61,8 @@ def write_list(
         return template.format(*(f"{number:.{num_decimals}f}" for number in order(numbers)))
 
     find = partial(find_four_numbers, order=read_order or order)
-    return Notation(find, write, is_y_first=order is swap_axes)
+    find_all = partial(list_four_numbers, order=read_order or order)
+    return Notation(find, find_all, write, is_y_first=order is swap_axes)
 
 
 def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_order) -> Notation:
@@ -61,20 +70,26 @@ def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_o
 
     `token` is the pattern of one, `template` its text.
     """
-    row = compile_row(token)
+    row, example = compile_row(token), template.format(0)
+    nothing = f"no four location tokens such as {example} in the answer"
 
     def find(text: str) -> tuple[Numbers | None, str | None]:
         _, values, problem = find_token_row(write_plainly(text), row, 4)
         if values is None:
-            example = template.format(0)
-            return None, problem or f"no four location tokens such as {example} in the answer"
+            return None, problem or nothing
         return order((values[0], values[1], values[2], values[3])), None
+
+    def find_all(text: str) -> tuple[list[Numbers], str | None]:
+        rows = list(list_token_rows(write_plainly(text), row, 4))
+        boxes = [order((a, b, c, d)) for _, found, _ in rows for a, b, c, d in found]
+        problem = next((problem for _, _, problem in rows if problem), None)
+        return boxes, problem or (None if boxes else nothing)
 
     def write(numbers: Numbers) -> str:
         bins = (min(max(math.floor(number + 0.5), 0), num_bins - 1) for number in order(numbers))
         return "".join(map(template.format, bins))
 
-    return Notation(find, write, has_tokens=True)
+    return Notation(find, find_all, write, has_tokens=True)
 
 
 def _write_points(numbers: Numbers) -> str:
@@ -87,5 +102,5 @@ BOX_2D = write_list(0, swap_axes, '{{"box_2d": [{}, {}, {}, {}]}}')
 BRACES = write_list(0, template="{{<{}><{}><{}><{}>}}")
 LOC_YX = write_tokens(LOC, "<loc{:04d}>", 1024, swap_axes)
 LOC_XY = write_tokens(LOC_, "<loc_{}>", 1000)
-PATCHES = Notation(find_patches, write_patches, has_tokens=True)
-POINTS = Notation(find_points, _write_points)
+PATCHES = Notation(find_patches, list_patches, write_patches, has_tokens=True)
+POINTS = Notation(find_points, list_point_boxes, _write_points)

@@ -8,9 +8,15 @@ edges of the two cells (https://github.com/microsoft/unilm, kosmos-2/demo/decode
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from perpo_core.perception.coordinates import Numbers
-from perpo_core.perception.coordinates.tokens import PATCH, compile_row, find_token_row
+from perpo_core.perception.coordinates.tokens import (
+    PATCH,
+    compile_row,
+    find_token_row,
+    list_token_rows,
+)
 from perpo_core.perception.numerals import write_plainly
 
 GRID_SIDE = 32  # cells
@@ -23,9 +29,22 @@ def find_patches(text: str) -> tuple[Numbers | None, str | None]:
     _, cells, problem = find_token_row(write_plainly(text), _ROW, 2)
     if cells is None:
         return None, problem or NO_PATCHES
+    return _span(cells), None
+
+
+def list_patches(text: str) -> tuple[list[Numbers], str | None]:
+    """All of them, and what is wrong."""
+    rows = list(list_token_rows(write_plainly(text), _ROW, 2))
+    boxes = [_span(cells) for _, found, _ in rows for cells in found]
+    problem = next((problem for _, _, problem in rows if problem), None)
+    return boxes, problem or (None if boxes else NO_PATCHES)
+
+
+def _span(cells: Sequence[float]) -> Numbers:
+    """From the first cell to the second."""
     (top, left), (bottom, right) = (divmod(int(cell), GRID_SIDE) for cell in cells)
     inset = 0.0 if left == right or top == bottom else 0.5
-    return (left + inset, top + inset, right + 1 - inset, bottom + 1 - inset), None
+    return left + inset, top + inset, right + 1 - inset, bottom + 1 - inset
 
 
 def write_patches(numbers: Numbers) -> str:

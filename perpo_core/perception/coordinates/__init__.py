@@ -6,8 +6,8 @@
 - two corners, each in brackets of its own: [[40, 60], [120, 160]], (40,60),(120,160);
 - four names with a number each, in any order: {"x1": 40, "y1": 60, "x2": 120, "y2": 160}.
 
-The first in the text counts; what cannot be told to be a box of two corners or four names is passed
-over. Each way takes time linear in the text.
+The first in the text counts, or all where any number of boxes is asked for; what cannot be told to
+be a box of two corners or four names is passed over. Each way takes time linear in the text.
 
 Left out: x, y, width and height by name, and numbers with nothing but spaces between them and no
 tags around them: reading those would be a guess.
@@ -15,19 +15,21 @@ tags around them: reading those would be a guess.
 
 from __future__ import annotations
 
-from perpo_core.perception.coordinates.corners import find_corners
-from perpo_core.perception.coordinates.lists import find_list
-from perpo_core.perception.coordinates.named import find_named
+from perpo_core.perception.coordinates.corners import find_corners, list_corner_boxes
+from perpo_core.perception.coordinates.lists import find_list, list_rows
+from perpo_core.perception.coordinates.named import find_named, list_named
 from perpo_core.perception.coordinates.order import Order, keep_order
 from perpo_core.perception.coordinates.plain import NOTHING, Found, Numbers, has_digits
-from perpo_core.perception.coordinates.tagged import find_tagged
-from perpo_core.perception.coordinates.tokens import find_bins
+from perpo_core.perception.coordinates.tagged import find_tagged, list_tagged
+from perpo_core.perception.coordinates.tokens import find_bins, list_bins
 from perpo_core.perception.numerals import write_plainly
 
-__all__ = ["Numbers", "find_four_numbers"]
+__all__ = ["Numbers", "find_four_numbers", "list_four_numbers"]
 
 ORDERED = (find_corners, find_tagged, find_bins)
 """The ways, beside lists, in which place and not name says which coordinate a number is."""
+LISTED = (list_rows, list_corner_boxes, list_tagged, list_bins)
+"""The same with lists, each for all boxes of a text."""
 
 
 def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | None, str | None]:
@@ -45,6 +47,22 @@ def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | N
         return None, NOTHING
     first = min(found, key=lambda way: way.position)
     return first.numbers, first.problem
+
+
+def list_four_numbers(text: str, order: Order = keep_order) -> tuple[list[Numbers], str | None]:
+    """All four coordinates that an answer states, in the text's order, and what is wrong.
+
+    What spoils one box spoils the answer where it would be the reason for it alone.
+    """
+    plain = write_plainly(text)
+    ways = [_bring(found, order) for list_all in LISTED for found in list_all(plain)]
+    found = [way for way in (*ways, *list_named(plain)) if way]
+    found.sort(key=lambda way: way.position)
+    numbers = [way.numbers for way in found if way.numbers]
+    problems = [way.problem for way in found if way.problem and way.position < len(plain)]
+    if problems or numbers:
+        return numbers, problems[0] if problems else None
+    return [], next((way.problem for way in found), NOTHING)
 
 
 def _bring(found: Found | None, order: Order) -> Found | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from perpo_core.perception.coordinates.plain import COMMA, PLAIN, Found, has_digits
+from perpo_core.perception.coordinates.plain import COMMA, PLAIN, Found, has_digits, take_first
 from perpo_core.perception.numerals import compile_pattern
 
 BRACKET = compile_pattern(r"[\[(](?P<inside>[^\[\](){}]*+)[\])]")
@@ -32,17 +32,22 @@ class Corner(NamedTuple):
 
 def find_corners(text: str) -> Found | None:
     """The first box of two corners in a text that is written plainly."""
-    problem = None
+    return take_first(list_corner_boxes(text), len(text))
+
+
+def list_corner_boxes(text: str) -> Iterator[Found]:
+    """All of them, in the text's order; what is some other shape says so."""
     for corners in _group(text):
         numbers = [n for corner in corners for n in corner[2:] if n is not None]
         if len(numbers) < 2 * len(corners) or len(corners) < 2:
             continue
         between = ["".join(text[a.end : b.start].split()) for a, b in pairwise(corners)]
         if len(corners) == 2 or _alternate(between) or are_boxes(numbers):
-            x1, y1, x2, y2 = numbers[:4]
-            return Found(corners[0].start, (x1, y1, x2, y2))
-        problem = problem or f"{len(corners)} corners where a box has two"
-    return Found(len(text), None, problem) if problem else None
+            for number, corner in enumerate(corners[::2]):
+                x1, y1, x2, y2 = numbers[4 * number : 4 * number + 4]
+                yield Found(corner.start, (x1, y1, x2, y2))
+        else:
+            yield Found(len(text), None, f"{len(corners)} corners where a box has two")
 
 
 def _group(text: str) -> Iterator[list[Corner]]:

@@ -11,7 +11,15 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from perpo_core.perception.coordinates.plain import COMMA, RUN, Found, Numeral, judge, read_numeral
+from perpo_core.perception.coordinates.plain import (
+    COMMA,
+    RUN,
+    Found,
+    Numeral,
+    judge,
+    read_numeral,
+    take_first,
+)
 from perpo_core.perception.numerals import UNSPACED, compile_pattern
 
 TOKEN = compile_pattern(rf"(?P<comma>{COMMA})|(?P<run>{RUN}|{UNSPACED}++)|(?P<end>\S)")
@@ -36,14 +44,15 @@ class Stretch(NamedTuple):
 
 def find_list(text: str) -> Found | None:
     """The first list of four numbers or more in a text that is written plainly."""
-    spoilt = None
+    return take_first(list_rows(text), len(text))
+
+
+def list_rows(text: str) -> Iterator[Found]:
+    """All of them, in the text's order."""
     for stretch in _split(text):
         for row in _read_bracket(stretch.items) if _is_list(stretch) else _read(stretch.items):
-            found = judge(row, stretch.position, len(text))
-            if found and found.position < len(text):
-                return found
-            spoilt = spoilt or found
-    return spoilt
+            if found := judge(row, stretch.position, len(text)):
+                yield found
 
 
 def _split(text: str) -> Iterator[Stretch]:

@@ -51,8 +51,14 @@ class Scope:
 
 def find_named(text: str) -> Found | None:
     """The first box of four named numbers in a text that is written plainly."""
-    found = [finding for scope in _list_scopes(text) if (finding := scope.judge(len(text)))]
-    return min(found, key=lambda finding: finding.position, default=None)
+    return min(list_named(text), key=lambda finding: finding.position, default=None)
+
+
+def list_named(text: str) -> Iterator[Found]:
+    """All of them, as their braces end."""
+    for scope in _list_scopes(text):
+        if found := scope.judge(len(text)):
+            yield found
 
 
 def _list_scopes(text: str) -> Iterator[Scope]:

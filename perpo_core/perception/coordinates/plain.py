@@ -8,7 +8,7 @@ becomes one of four by leaving something out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from perpo_core.perception.numerals import GLUE, compile_pattern
@@ -66,6 +66,16 @@ def read_numeral(run: str) -> Numeral | None:
     if not has_digits(run) or _LETTER.match(run):
         return None
     return Numeral(text, math.nan)
+
+
+def take_first(findings: Iterable[Found], end: int) -> Found | None:
+    """The first that counts whatever else is found; else the first of all. `end`: the text's."""
+    spoilt = None
+    for found in findings:
+        if found.position < end:
+            return found
+        spoilt = spoilt or found
+    return spoilt
 
 
 def judge(row: Sequence[Numeral], position: int, end: int) -> Found | None:

@@ -28,15 +28,22 @@ ATTRIBUTE = compile_pattern(
 
 def find_points(text: str) -> tuple[Numbers | None, str | None]:
     """The first box of two points: (x1, y1, x2, y2) in percent, or (None, why there is none)."""
+    boxes, problem = list_point_boxes(text)
+    return (boxes[0] if boxes else None), problem
+
+
+def list_point_boxes(text: str) -> tuple[list[Numbers], str | None]:
+    """All of them, or why there are none."""
     points = list(_list_points(write_plainly(text)))
     if None in points:
-        return None, "a point in the answer lacks its x or its y"
+        return [], "a point in the answer lacks its x or its y"
     numbers = [coordinate for point in points if point for coordinate in point]
     if len(points) < 2:
-        return None, "one point in the answer where a box has two" if points else NO_POINTS
+        return [], "one point in the answer where a box has two" if points else NO_POINTS
     if len(points) > 2 and not are_boxes(numbers):
-        return None, f"{len(points)} points in the answer where a box has two"
-    return (numbers[0], numbers[1], numbers[2], numbers[3]), None
+        return [], f"{len(points)} points in the answer where a box has two"
+    x1s, y1s, x2s, y2s = (numbers[place::4] for place in range(4))
+    return list(zip(x1s, y1s, x2s, y2s, strict=True)), None
 
 
 def _list_points(text: str) -> Iterator[tuple[float, float] | None]:

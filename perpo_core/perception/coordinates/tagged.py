@@ -8,8 +8,9 @@ corners, and read as those.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from perpo_core.perception.coordinates.plain import COMMA, Found, judge, read_numeral
+from perpo_core.perception.coordinates.plain import COMMA, Found, judge, read_numeral, take_first
 from perpo_core.perception.numerals import compile_pattern
 
 TAGGED = compile_pattern(r"<\|?b?box(?:_start)?\|?>(?P<inside>[^<]*+)")
@@ -19,14 +20,16 @@ HAS_COMMA = compile_pattern(COMMA)
 
 def find_tagged(text: str) -> Found | None:
     """The first box in tags, of numbers with blanks, in a text that is written plainly."""
-    spoilt = None
+    return take_first(list_tagged(text), len(text))
+
+
+def list_tagged(text: str) -> Iterator[Found]:
+    """All of them, in the text's order."""
     for match in TAGGED.finditer(text):
         if HAS_COMMA.search(match["inside"]):
             continue
         row = [read_numeral(item) for item in BRACKETS.sub(" ", match["inside"]).split()]
         numerals = [numeral for numeral in row if numeral is not None]
         found = judge(numerals, match.start(), len(text)) if len(numerals) == len(row) else None
-        if found and found.position < len(text):
-            return found
-        spoilt = spoilt or found
-    return spoilt
+        if found:
+            yield found

@@ -7,6 +7,7 @@ them is none.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import regex
@@ -36,14 +37,24 @@ def find_token_row(
 
     The position is the text's end, and neither is there, where no row is long enough.
     """
+    for position, boxes, problem in list_token_rows(text, row, size):
+        return position, boxes[0] if boxes else None, problem
+    return len(text), None, None
+
+
+def list_token_rows(
+    text: str, row: regex.Pattern[str], size: int
+) -> Iterator[tuple[int, list[list[float]], str | None]]:
+    """All such rows: where each stands, and its boxes of `size` values or the problem."""
     for match in row.finditer(text):
         values = [float(value) for value in match.captures(1)]
-        if len(values) >= size and len(values) % size == 0:
-            return match.start(), values[:size], None
-        if len(values) > size:
+        if len(values) < size:
+            continue
+        if len(values) % size == 0:
+            yield match.start(), [values[i : i + size] for i in range(0, len(values), size)], None
+        else:
             problem = f"{len(values)} location tokens in a row where a box has {size}"
-            return match.start(), None, problem
-    return len(text), None, None
+            yield match.start(), [], problem
 
 
 _BINS = compile_row(BIN)
@@ -55,3 +66,12 @@ def find_bins(text: str) -> Found | None:
     if values is None:
         return Found(position, None, problem) if problem else None
     return Found(position, (values[0], values[1], values[2], values[3]))
+
+
+def list_bins(text: str) -> Iterator[Found]:
+    """All of them, in the text's order."""
+    for position, boxes, problem in list_token_rows(text, _BINS, 4):
+        if problem:
+            yield Found(position, None, problem)
+        for x1, y1, x2, y2 in boxes:
+            yield Found(position, (x1, y1, x2, y2))

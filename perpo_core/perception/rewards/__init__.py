@@ -12,6 +12,7 @@ from perpo_core.perception.rewards.base import (
 )
 from perpo_core.perception.rewards.ciou import CIOU
 from perpo_core.perception.rewards.count_accuracy import COUNT_ACCURACY
+from perpo_core.perception.rewards.detection_f1 import DETECTION_F1
 from perpo_core.perception.rewards.diou import DIOU
 from perpo_core.perception.rewards.edit_similarity import EDIT_SIMILARITY
 from perpo_core.perception.rewards.exact_match import EXACT_MATCH
@@ -21,6 +22,7 @@ from perpo_core.perception.rewards.iou import IOU
 from perpo_core.perception.rewards.iou_power import IOU_POWER
 from perpo_core.perception.rewards.iou_threshold import IOU_THRESHOLD
 from perpo_core.perception.rewards.length_penalty import LENGTH_PENALTY
+from perpo_core.perception.rewards.matched_iou import MATCHED_IOU
 from perpo_core.perception.rewards.number_within_tolerance import NUMBER_WITHIN_TOLERANCE
 from perpo_core.perception.rewards.point_in_box import POINT_IN_BOX
 from perpo_core.perception.rewards.pointing import POINTING
@@ -40,6 +42,8 @@ REWARDS: dict[str, Reward] = {
         EXACT_MATCH,
         NUMBER_WITHIN_TOLERANCE,
         POINTING,
+        DETECTION_F1,
+        MATCHED_IOU,
         FORMAT,
         LENGTH_PENALTY,
     )

@@ -50,7 +50,7 @@ def parse_point(text: str, box_format: str, frame: Frame) -> tuple[Point | None,
         return None, f"{len(pairs) or 'no'} points in the answer where one was expected"
     x, y = (float(number) for number in pairs[0].groups() if number is not None)
     numbers = (y, x, y, x) if convention.notation.is_y_first else (x, y, x, y)
-    problem = find_convention_problem(numbers, box_format, frame)
+    problem = find_convention_problem([numbers], box_format, frame)
     if problem:
         return None, problem
     x, y, *_ = (min(max(v, 0.0), 1.0) for v in convention.to_internal(numbers, frame))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth
 from perpo_core.perception.tasks.counting import COUNTING
+from perpo_core.perception.tasks.detection import DETECTION
 from perpo_core.perception.tasks.grounding import GROUNDING
 from perpo_core.perception.tasks.ocr import OCR
 from perpo_core.perception.tasks.pointing import POINTING
 
-TASKS: dict[str, Task] = {task.name: task for task in (GROUNDING, OCR, COUNTING, POINTING)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (GROUNDING, OCR, COUNTING, POINTING, DETECTION)
+}
 
 LOWER_IS_BETTER = frozenset(
     name

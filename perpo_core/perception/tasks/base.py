@@ -81,9 +81,9 @@ class Task:
     """(answer, truth) -> the part of it that is judged; None where nothing is."""
     marks_differences: bool = False
     """Whether an answer is shown with what differs from the truth marked."""
-    get_shape: Callable[[Target], Shape] | None = None
-    """The truth as it is drawn; None where nothing is."""
-    read_shape: Callable[[str, str, Frame], Shape | None] | None = None
+    get_shapes: Callable[[Target], list[Shape]] | None = None
+    """The truth as it is drawn; None where nothing ever is."""
+    read_shapes: Callable[[str, str, Frame], list[Shape]] | None = None
     """(answer, box format, frame) -> what it states, for drawing and `doctor --probe`."""
     describe_writing: Callable[[str], str] | None = None
     """Given how the box format writes a box, how answers are written, for a model card."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from perpo_core.perception.boxes import Box, Frame, parse_box
 from perpo_core.perception.legibility import Harm, find_box_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, as_values
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
 from perpo_core.perception.truths.row import Size
@@ -18,9 +18,10 @@ def get_box(target: Target) -> Box:
     return x1, y1, x2, y2
 
 
-def read_box(text: str, box_format: str, frame: Frame) -> Box | None:
+def read_shapes(text: str, box_format: str, frame: Frame) -> list[Shape]:
     """The box that an answer states, if it does."""
-    return parse_box(text, box_format, frame)[0]
+    box = parse_box(text, box_format, frame)[0]
+    return [] if box is None else [box]
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -54,8 +55,8 @@ GROUNDING = Task(
     other_names={"box": ("bbox", "bbox_2d", "bounding_box", "answer")},
     parse_truth=parse_true_box,
     find_given_box=find_given_box,
-    get_shape=get_box,
-    read_shape=read_box,
+    get_shapes=lambda target: [get_box(target)],
+    read_shapes=read_shapes,
     describe_writing=lambda shape: f"Boxes are written `{shape}`",
     find_harm=find_harm,
     look=Look("#0072b2", "#56b4e9", "-"),

@@ -72,9 +72,10 @@ def as_shape(numbers: Sequence[float]) -> Shape:
     return x1, y1, x2, y2
 
 
-def read_point(text: str, box_format: str, frame: Frame) -> Point | None:
-    """For drawing."""
-    return parse_point(text, box_format, frame)[0]
+def read_shapes(text: str, box_format: str, frame: Frame) -> list[Shape]:
+    """The point that an answer states, if it does."""
+    point = parse_point(text, box_format, frame)[0]
+    return [] if point is None else [point]
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -104,8 +105,8 @@ POINTING = Task(
     other_names={"point": ("point_2d", "points", "click", "coordinate", "xy")},
     parse_truth=parse_truth,
     find_given_box=find_given_box,
-    get_shape=get_shape,
-    read_shape=read_point,
+    get_shapes=lambda target: [get_shape(target)],
+    read_shapes=read_shapes,
     describe_writing=lambda shape: "Points are written `[x, y]`",
     find_harm=find_harm,
     look=Look("#7a4fb5", "#b79ae0", "-."),

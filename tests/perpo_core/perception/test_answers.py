@@ -20,7 +20,8 @@ from schemas.config import CountReading
 from tests.perpo_core.perception import answers
 
 FRAME = Frame(320, 240, 336, 252)
-ANYTHING: Target = {"box": [0.125, 0.25, 0.375, 0.625], "text": "a\nb", "count": 3}
+BOX = [0.125, 0.25, 0.375, 0.625]
+ANYTHING: Target = {"box": BOX, "text": "a\nb", "count": 3, "boxes": [BOX]}
 READINGS: tuple[CountReading, ...] = get_args(CountReading)
 EVERY_CHARACTER = "".join(map(chr, range(sys.maxunicode + 1)))
 LISTS = ["norm1", "norm1_padded", "norm999", "norm999_padded", "norm1000", "pixels"]

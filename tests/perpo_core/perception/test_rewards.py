@@ -128,7 +128,7 @@ def test_answers_that_state_no_count(answer: str, reason: str) -> None:
 @pytest.mark.parametrize("name", REWARDS)
 @given(text=st.text(max_size=40))
 def test_no_text_breaks_a_reward(name: str, text: str) -> None:
-    target = aim(box=[0.0, 0.0, 0.5, 0.5], text="abc", count=3)
+    target: Target = {**aim([0.0, 0.0, 0.5, 0.5], "abc", 3), "boxes": [[0.0, 0.0, 0.5, 0.5]]}
     reward = REWARDS[name]
     result = reward.compute_best(text, target, READING, reward.build_options())
     assert result.reward is None or reward.low <= result.reward <= reward.high

@@ -41,7 +41,6 @@ INEXPRESSIBLE = {
     "audios": _STILL,
     "crop": "the whole image is read; cut the image file",
     "answers": "write them as answer, a list of texts",
-    "boxes": _ONE_BOX,
     "bboxes": _ONE_BOX,
     "objects": _ONE_BOX,
     "polygon": _ONE_BOX,

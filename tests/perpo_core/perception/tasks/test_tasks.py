@@ -17,14 +17,14 @@ from perpo_core.report.svg import TASK_COLOURS, VARIABLES
 from schemas.config import RefreshConfig
 
 FRAME = Frame(100, 100)
-TARGET: Target = {"box": [0.0, 0.0, 0.5, 0.5], "text": "a", "count": 3}
+TARGET: Target = {"box": [0.0, 0.0, 0.5, 0.5], "text": "a", "count": 3, "boxes": []}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_a_task_says_what_it_needs(task):
     assert task.headline in task.metrics
-    assert (task.get_shape is None) == (task.read_shape is None)
-    assert task.get_shape or task.get_words(TARGET), "a truth is drawn or told"
+    assert (task.get_shapes is None) == (task.read_shapes is None)
+    assert task.get_shapes or task.get_words(TARGET), "a truth is drawn or told"
     rewards_P = np.array([0.0, 0.25, 1.0])
     for metric in task.metrics.values():
         values_P = metric.compute(rewards_P)
