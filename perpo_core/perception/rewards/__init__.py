@@ -10,11 +10,15 @@ from perpo_core.perception.rewards.base import (
     RewardResult,
     Target,
 )
+from perpo_core.perception.rewards.bleu import BLEU
+from perpo_core.perception.rewards.cer import CER
+from perpo_core.perception.rewards.chrf import CHRF
 from perpo_core.perception.rewards.ciou import CIOU
 from perpo_core.perception.rewards.count_accuracy import COUNT_ACCURACY
 from perpo_core.perception.rewards.detection_f1 import DETECTION_F1
 from perpo_core.perception.rewards.diou import DIOU
 from perpo_core.perception.rewards.edit_similarity import EDIT_SIMILARITY
+from perpo_core.perception.rewards.edit_similarity_words import EDIT_SIMILARITY_WORDS
 from perpo_core.perception.rewards.exact_match import EXACT_MATCH
 from perpo_core.perception.rewards.format import FORMAT
 from perpo_core.perception.rewards.giou import GIOU
@@ -23,9 +27,12 @@ from perpo_core.perception.rewards.iou_power import IOU_POWER
 from perpo_core.perception.rewards.iou_threshold import IOU_THRESHOLD
 from perpo_core.perception.rewards.length_penalty import LENGTH_PENALTY
 from perpo_core.perception.rewards.matched_iou import MATCHED_IOU
+from perpo_core.perception.rewards.meteor import METEOR
 from perpo_core.perception.rewards.number_within_tolerance import NUMBER_WITHIN_TOLERANCE
 from perpo_core.perception.rewards.point_in_box import POINT_IN_BOX
 from perpo_core.perception.rewards.pointing import POINTING
+from perpo_core.perception.rewards.wer import WER
+from perpo_core.perception.rewards.word_f1 import WORD_F1
 
 REWARDS: dict[str, Reward] = {
     reward.name: reward
@@ -38,6 +45,13 @@ REWARDS: dict[str, Reward] = {
         IOU_THRESHOLD,
         POINT_IN_BOX,
         EDIT_SIMILARITY,
+        EDIT_SIMILARITY_WORDS,
+        CER,
+        WER,
+        WORD_F1,
+        BLEU,
+        CHRF,
+        METEOR,
         COUNT_ACCURACY,
         EXACT_MATCH,
         NUMBER_WITHIN_TOLERANCE,

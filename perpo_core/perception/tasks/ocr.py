@@ -24,7 +24,16 @@ def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
 OCR = Task(
     name="ocr",
     label="OCR",
-    rewards=("edit_similarity",),
+    rewards=(
+        "edit_similarity",
+        "edit_similarity_words",
+        "cer",
+        "wer",
+        "word_f1",
+        "bleu",
+        "chrf",
+        "meteor",
+    ),
     measure="edit_similarity",  # which is 1 exactly where the text is right
     metrics={
         "edit_distance": GreedyMetric("edit distance", lambda similar_P: 1 - similar_P, True),
