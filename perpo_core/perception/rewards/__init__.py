@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perpo_core.perception.rewards.anls import ANLS
 from perpo_core.perception.rewards.base import (
     Accepted,
     Item,
@@ -12,6 +13,7 @@ from perpo_core.perception.rewards.base import (
 )
 from perpo_core.perception.rewards.bleu import BLEU
 from perpo_core.perception.rewards.cer import CER
+from perpo_core.perception.rewards.choice_letter import CHOICE_LETTER
 from perpo_core.perception.rewards.chrf import CHRF
 from perpo_core.perception.rewards.ciou import CIOU
 from perpo_core.perception.rewards.count_accuracy import COUNT_ACCURACY
@@ -25,12 +27,17 @@ from perpo_core.perception.rewards.giou import GIOU
 from perpo_core.perception.rewards.iou import IOU
 from perpo_core.perception.rewards.iou_power import IOU_POWER
 from perpo_core.perception.rewards.iou_threshold import IOU_THRESHOLD
+from perpo_core.perception.rewards.json_f1 import JSON_F1
 from perpo_core.perception.rewards.length_penalty import LENGTH_PENALTY
 from perpo_core.perception.rewards.matched_iou import MATCHED_IOU
 from perpo_core.perception.rewards.meteor import METEOR
 from perpo_core.perception.rewards.number_within_tolerance import NUMBER_WITHIN_TOLERANCE
 from perpo_core.perception.rewards.point_in_box import POINT_IN_BOX
 from perpo_core.perception.rewards.pointing import POINTING
+from perpo_core.perception.rewards.relaxed_number import RELAXED_NUMBER
+from perpo_core.perception.rewards.teds import TEDS
+from perpo_core.perception.rewards.teds_structure import TEDS_STRUCTURE
+from perpo_core.perception.rewards.vqa_accuracy import VQA_ACCURACY
 from perpo_core.perception.rewards.wer import WER
 from perpo_core.perception.rewards.word_f1 import WORD_F1
 
@@ -58,6 +65,13 @@ REWARDS: dict[str, Reward] = {
         POINTING,
         DETECTION_F1,
         MATCHED_IOU,
+        VQA_ACCURACY,
+        ANLS,
+        RELAXED_NUMBER,
+        CHOICE_LETTER,
+        JSON_F1,
+        TEDS,
+        TEDS_STRUCTURE,
         FORMAT,
         LENGTH_PENALTY,
     )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth
 from perpo_core.perception.tasks.counting import COUNTING
 from perpo_core.perception.tasks.detection import DETECTION
+from perpo_core.perception.tasks.extraction import EXTRACTION
 from perpo_core.perception.tasks.grounding import GROUNDING
 from perpo_core.perception.tasks.ocr import OCR
 from perpo_core.perception.tasks.pointing import POINTING
+from perpo_core.perception.tasks.table import TABLE
+from perpo_core.perception.tasks.vqa import VQA
 
 TASKS: dict[str, Task] = {
-    task.name: task for task in (GROUNDING, OCR, COUNTING, POINTING, DETECTION)
+    task.name: task
+    for task in (GROUNDING, OCR, COUNTING, POINTING, DETECTION, VQA, EXTRACTION, TABLE)
 }
 
 LOWER_IS_BETTER = frozenset(

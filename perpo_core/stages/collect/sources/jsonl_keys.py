@@ -40,7 +40,6 @@ INEXPRESSIBLE = {
     "audio": _STILL,
     "audios": _STILL,
     "crop": "the whole image is read; cut the image file",
-    "answers": "write them as answer, a list of texts",
     "bboxes": _ONE_BOX,
     "objects": _ONE_BOX,
     "polygon": _ONE_BOX,

@@ -1,0 +1,52 @@
+"""Extraction: what a document says, as the fields of a JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from perpo_core.perception.legibility import Harm, find_text_harm
+from perpo_core.perception.rewards.base import Target
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.truths.objects import parse_object
+from perpo_core.perception.truths.row import Size
+from perpo_core.perception.truths.texts import OTHER_NAMES
+
+
+def get_text(target: Target) -> str:
+    """The true object, as canonical JSON."""
+    assert target["text"] is not None
+    return target["text"]
+
+
+def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
+    """What scaling down does to the values; keys need not stand in the image."""
+    return find_text_harm("".join(_list_texts(json.loads(get_text(target)))), size, small)
+
+
+def _list_texts(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        return [text for part in inside for text in _list_texts(part)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]
+
+
+EXTRACTION = Task(
+    name="extraction",
+    label="extraction",
+    rewards=("json_f1",),
+    measure="json_f1",
+    metrics={
+        "field_f1": GreedyMetric("F1 of fields", lambda f1_P: f1_P),
+        "exact_object": GreedyMetric("all fields right", lambda f1_P: as_values(f1_P == 1)),
+    },
+    headline="field_f1",
+    truth_keys=("answer",),
+    several_keys=("answer",),
+    other_names={"answer": OTHER_NAMES},
+    parse_truth=parse_object,
+    get_words=get_text,
+    marks_differences=True,
+    find_harm=find_harm,
+    look=Look("#6b6f10", "#c3c94a", "--"),
+)
