@@ -37,7 +37,9 @@ def compute_bleu(text: str, target: Target, reading: Reading, options: BleuOptio
 
 @cache
 def _build_scorer(tokenize: str, lowercase: bool) -> Any:
-    from sacrebleu.metrics import BLEU as Scorer  # slow to import, and of use to this reward only
+    from sacrebleu.metrics.bleu import (
+        BLEU as Scorer,
+    )  # slow to import, and of use to this reward only
 
     return Scorer(tokenize=tokenize, lowercase=lowercase, effective_order=True)
 

@@ -37,7 +37,9 @@ def compute_chrf(text: str, target: Target, reading: Reading, options: ChrfOptio
 
 @cache
 def _build_scorer(char_order: int, word_order: int, lowercase: bool) -> Any:
-    from sacrebleu.metrics import CHRF as Scorer  # slow to import, and of use to this reward only
+    from sacrebleu.metrics.chrf import (
+        CHRF as Scorer,
+    )  # slow to import, and of use to this reward only
 
     return Scorer(char_order=char_order, word_order=word_order, lowercase=lowercase)
 
