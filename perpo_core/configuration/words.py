@@ -49,6 +49,8 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"[{', '.join(map(describe_allowed, get_args(annotation)))}]"
     if get_origin(annotation) is list:
         return f"a list of {_describe_members(get_args(annotation)[0])}{bounds}"
+    if annotation is str:
+        bounds = bounds.replace(" items", " characters")
     return f"{PLAIN_TYPES.get(annotation, 'a path')}{bounds}"
 
 

@@ -9,6 +9,7 @@ from rapidfuzz.distance import Levenshtein
 
 from perpo_core.perception.frames import Framer
 from perpo_core.perception.tasks import TASKS, Shape
+from perpo_core.report.histograms import find_scale
 from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
 from perpo_core.stages.materialize.lists import spread_evenly
 from perpo_core.store.packs import Images
@@ -78,6 +79,8 @@ class Card:
     answers: list[Answer]
     rewards: list[float]
     """Of every answer of a list, best first; empty in a comparison."""
+    places: list[float]
+    """Where each lies on its line, in 0-1 from left to right."""
     gap: float
     """Best minus worst, or trained minus base."""
 
@@ -129,8 +132,16 @@ def _build_card(
         shapes=_build_shapes(row, texts, album, pictures[drawn_on]) if pictures else [],
         answers=answers,
         rewards=rewards,
+        places=_place(rewards),
         gap=gap,
     )
+
+
+def _place(rewards: list[float]) -> list[float]:
+    if not rewards:
+        return []
+    low, high = find_scale(rewards[-1], rewards[0])
+    return [(reward - low) / (high - low) for reward in rewards]
 
 
 def _build_pictures(row: Row, album: Album) -> list[Picture]:

@@ -1,20 +1,33 @@
-"""Histograms out of Parquet files, one file at a time."""
+"""Histograms out of Parquet files, one file at a time, and means of a reward's parts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 NUM_BINS = 20
 
 
-class Histogram:
-    """Counts of values in 0-1 over `NUM_BINS` equal bins, gathered file by file."""
+def find_scale(low: float, high: float) -> tuple[float, float]:
+    """Whole numbers between which values from low to high are drawn: 0 and 1, or further out.
 
-    def __init__(self) -> None:
+    >>> find_scale(0.2, 0.7), find_scale(-0.4, 1.1)
+    ((0.0, 1.0), (-1.0, 2.0))
+    """
+    return float(min(0, math.floor(low))), float(max(1, math.ceil(high)))
+
+
+class Histogram:
+    """Counts of values over `NUM_BINS` equal bins of a scale, gathered file by file."""
+
+    def __init__(self, scale: tuple[float, float] = (0.0, 1.0)) -> None:
+        self.scale = scale
         self.counts = np.zeros(NUM_BINS, dtype=np.int64)
         self.total = 0.0
         self.num_missing = 0
@@ -34,16 +47,59 @@ class Histogram:
         self.num_missing += len(values_N) - len(present)
         self.num_zero += int((present == 0).sum())
         self.total += float(present.sum())
-        self.counts += np.histogram(np.clip(present, 0, 1), bins=NUM_BINS, range=(0, 1))[0]
+        self.counts += np.histogram(np.clip(present, *self.scale), NUM_BINS, self.scale)[0]
 
 
 def load_histograms(paths: Sequence[Path], column: str) -> dict[str, Histogram]:
     """Task -> histogram of one column over all the files."""
-    histograms: dict[str, Histogram] = {}
+    histograms = {task: Histogram(scale) for task, scale in _find_scales(paths, column).items()}
     for path in paths:
         table = pq.read_table(path, columns=["task", column])
         tasks = np.asarray(table["task"].to_pylist(), dtype=object)
         values = np.asarray(table[column].to_numpy(), dtype=np.float64)
         for task in sorted(set(tasks)):
-            histograms.setdefault(task, Histogram()).add(values[tasks == task])
+            histograms[task].add(values[tasks == task])
     return histograms
+
+
+def _find_scales(paths: Sequence[Path], column: str) -> dict[str, tuple[float, float]]:
+    """Task -> the scale of one column over all the files."""
+    ends: dict[str, list[float]] = {}
+    for path in paths:
+        table = pq.read_table(path, columns=["task", column])
+        found = table.group_by("task").aggregate([(column, "min"), (column, "max")])
+        for row in found.to_pylist():
+            values = ends.setdefault(row["task"], [0.0])
+            values += [row[f"{column}_{end}"] or 0.0 for end in ("min", "max")]
+    return {task: find_scale(min(values), max(values)) for task, values in ends.items()}
+
+
+def load_part_means(paths: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """Task -> part of its reward -> mean over the answers that it is kept of; from score files."""
+    sums: dict[tuple[str, str], tuple[float, int]] = {}
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(columns=["task", "rewards"]):
+            for row in _average_parts(batch):
+                total, num = sums.get((row["task"], row["name"]), (0.0, 0))
+                added = total + row["value_sum"], num + row["value_count"]
+                sums[row["task"], row["name"]] = added
+    means: dict[str, dict[str, float]] = {}
+    for (task, name), (total, num) in sums.items():
+        means.setdefault(task, {})[name] = total / num
+    return means
+
+
+def _average_parts(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Sum and number of every part of every task."""
+    parts = batch.column("rewards")
+    rows = np.repeat(np.arange(len(parts)), np.diff(parts.offsets.to_numpy()))
+    start, end = parts.offsets[0].as_py(), parts.offsets[-1].as_py()
+    table = pa.table(
+        {
+            "task": batch.column("task").take(pa.array(rows)),
+            "name": parts.keys.slice(start, end - start),
+            "value": parts.items.slice(start, end - start),
+        }
+    )
+    grouped = table.group_by(["task", "name"], use_threads=False)
+    return grouped.aggregate([("value", "sum"), ("value", "count")]).to_pylist()

@@ -23,7 +23,7 @@ from perpo_core.report.gallery import (
     load_greedy_pairs,
     load_list_cards,
 )
-from perpo_core.report.histograms import load_histograms
+from perpo_core.report.histograms import load_histograms, load_part_means
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
 from perpo_core.report.summary import TASK_LABELS
@@ -165,16 +165,19 @@ def _build_album(store: Store, run: RunRecord, samples: SampleSet | None) -> Alb
 
 
 def _build_reward_plots(store: Store, artifacts: RunArtifacts) -> list[Plot]:
-    """Rewards of all candidates, by task."""
+    """Rewards of all candidates, by task, with the means of the parts of a mixture."""
     if artifacts.scores is None:
         return []
     histograms = load_histograms(store.paths(artifacts.scores), "reward")
+    means = load_part_means(store.paths(artifacts.scores))
     plots = []
     for task in [task for task in TASKS if task in histograms]:
         found = histograms[task]
         note = f"{found.num:,} answers, mean {found.mean:.2f}"
         if found.num_missing:
             note += f", {found.num_missing:,} more unreadable"
+        if len(parts := means.get(task, {})) > 1:
+            note += "; " + ", ".join(f"{name} {mean:.2f}" for name, mean in parts.items())
         plots.append(plot_histogram("rewards", _title(task), note, found, task))
     return plots
 

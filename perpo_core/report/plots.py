@@ -168,13 +168,15 @@ def plot_histogram(
     task: str,
     threshold: float | None = None,
 ) -> Plot:
-    """Share of the values by bin of 0-1; a dashed line at `threshold`."""
-    edges = np.linspace(0, 1, NUM_BINS + 1)
+    """Share of the values by bin of the histogram's scale; a dashed line at `threshold`."""
+    low, high = histogram.scale
+    edges, width = np.linspace(low, high, NUM_BINS + 1), high - low
+    bar_width = 0.9 * width / NUM_BINS
     shares = histogram.counts / max(histogram.num, 1)
 
     def draw(axes: Axes) -> None:
-        axes.bar(edges[:-1], shares, width=0.9 / NUM_BINS, align="edge", color=TASK_COLOURS[task])
-        axes.set_xlim(-0.02, 1.02)
+        axes.bar(edges[:-1], shares, width=bar_width, align="edge", color=TASK_COLOURS[task])
+        axes.set_xlim(low - 0.02 * width, high + 0.02 * width)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

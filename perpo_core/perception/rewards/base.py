@@ -94,7 +94,7 @@ class Reward:
     options: type[Section] | None = None
     """Model of its options, all with defaults."""
     takes_all_truths: bool = False
-    """Whether it reads target["others"] itself."""
+    """Whether it reads target["others"] itself, or reads no truth."""
 
     def build_options(self, given: Mapping[str, Any] = MappingProxyType({})) -> Section | None:
         """Its options; None where it has none. Raises pydantic's ValidationError."""

@@ -47,4 +47,4 @@ def compute_format(
     return RewardResult(float(found is not None))
 
 
-FORMAT = Reward("format", compute_format, options=FormatOptions)
+FORMAT = Reward("format", compute_format, options=FormatOptions, takes_all_truths=True)

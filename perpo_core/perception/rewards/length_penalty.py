@@ -38,5 +38,10 @@ def compute_length_penalty(
 
 
 LENGTH_PENALTY = Reward(
-    "length_penalty", compute_length_penalty, low=-1.0, high=0.0, options=LengthPenaltyOptions
+    "length_penalty",
+    compute_length_penalty,
+    low=-1.0,
+    high=0.0,
+    options=LengthPenaltyOptions,
+    takes_all_truths=True,
 )

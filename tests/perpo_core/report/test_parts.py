@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +15,14 @@ from hypothesis import strategies as st
 from perpo_core.perception.boxes import Frame
 from perpo_core.report.cards import Album, build_change_card, mark_differences
 from perpo_core.report.gallery import choose_in_turns
-from perpo_core.report.histograms import Histogram
+from perpo_core.report.histograms import Histogram, load_histograms, load_part_means
 from perpo_core.report.pictures import show_text
 from perpo_core.report.plots import compute_running_mean
 from perpo_core.report.summary import compute_reading, format_signed
 from perpo_core.report.tables import build_settings
 from perpo_core.store.packs import Images
 from perpo_core.store.store import Store
+from schemas.arrow import SCORES
 from schemas.artifact import Metric
 from schemas.config import JsonlSource, RefreshConfig
 from tests.perpo_core.small_store import build_sample_row, write_packs
@@ -126,6 +129,22 @@ def test_histogram_counts_what_has_no_value_apart() -> None:
     assert histogram.num == 4 and histogram.num_missing == 1 and histogram.num_zero == 1
     assert histogram.mean == pytest.approx(0.5)
     assert histogram.counts[0] == 1 and histogram.counts[10] == 2 and histogram.counts[-1] == 1
+
+
+def test_rewards_beyond_0_and_1_have_a_longer_scale(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    rows = [("grounding", -0.35, {"giou": -0.5, "format": 1.0}), ("grounding", 1.0, {"giou": 0.9}),
+            ("ocr", 0.5, {"edit_similarity": 0.5}), ("ocr", None, {})]  # fmt: skip
+    names = ("task", "reward", "rewards")
+    table = [dict(zip(names, (a, b, list(c.items())), strict=True)) for a, b, c in rows]
+    fields = [SCORES.field(name) for name in names]
+    pq.write_table(pa.Table.from_pylist(table, pa.schema(fields)), path)
+    found = load_histograms([path, path], "reward")
+    assert found["grounding"].scale == (-1.0, 1.0) and found["ocr"].scale == (0.0, 1.0)
+    assert found["grounding"].counts[6] == 2 and found["grounding"].counts[-1] == 2
+    assert load_part_means([path, path]) == {
+        "grounding": {"giou": pytest.approx(0.2), "format": 1.0}, "ocr": {"edit_similarity": 0.5},
+    }  # fmt: skip
 
 
 def test_running_mean_shrinks_at_the_ends() -> None:

@@ -23,7 +23,10 @@ KNOWN = frozenset(OF_ALL_TASKS).union(*(task.keys for task in TASKS.values()))
 _STILL = "a row is about still images; name them as image or images"
 _TURNS = "write the turns as messages (role and content), which end with the question"
 _IN_PROMPT = "write what it says into prompt"
-_ONE_BOX = "write the box that is right as box, or a list of boxes, any of which is right"
+_ONE_BOX = (
+    "write the box that is right as box, or a list of boxes, any of which is right; or in a "
+    "detection row all boxes as boxes"
+)
 _SAMPLED = "answers are sampled from the policy; write the true one as answer"
 # Key -> what to do instead.
 INEXPRESSIBLE = {
