@@ -90,7 +90,7 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ("[lists.min_gap]\nocr = 2", "lists.min_gap.ocr = 2 is more than two totals of ocr can "
          "differ by, 1; lower it"),
         ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; known "
-         "here: counting, detection, grounding, ocr, pointing"),
+         "here: counting, detection, extraction, grounding, ocr, pointing, table, vqa"),
         ("[source]\nseed = 1", 'source.kind is missing; allowed: "digits" or "jsonl"'),
         (
             '[source]\nkind = "csv"',
