@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from perpo_core.perception.visible import has_visible
@@ -20,9 +21,9 @@ class _Unreadable(ValueError):
 def parse_json_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     """The object: (object, None), or (None, why there is none).
 
-    It begins at the first brace. What is no JSON is refused: a doubled key, NaN, an object that was
-    cut off. Words before and after it, a code fence included, are left alone; a second object is
-    not.
+    It begins at the first brace. Words before and after it, a code fence included, are left alone;
+    a second object is not. What is no JSON is refused: a doubled key, NaN, an object that was cut
+    off; so is a number beyond a float.
     """
     start = text.find("{")
     if start < 0:
@@ -42,8 +43,15 @@ def parse_json_object(text: str) -> tuple[dict[str, Any] | None, str | None]:
     return found, None
 
 
+def write_object(found: object) -> str:
+    """Canonical JSON: equal objects are equal texts. Raises ValueError for what JSON has not."""
+    return json.dumps(found, ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
 def _decode(text: str, start: int) -> tuple[dict[str, Any], int]:
-    decoder = json.JSONDecoder(object_pairs_hook=_build, parse_constant=_refuse)
+    decoder = json.JSONDecoder(
+        object_pairs_hook=_build, parse_constant=_refuse, parse_float=_parse_float
+    )
     found, end = decoder.raw_decode(text, start)
     return found, end
 
@@ -74,6 +82,13 @@ def _build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise _Unreadable(f"key {twice[:MAX_SHOWN]!a} stands in it twice")
     return found
+
+
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _Unreadable(f"{text[:MAX_SHOWN]} is too large a number")
+    return number
 
 
 def _refuse(constant: str) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from perpo_core.perception.find_answer import find_answer
+from perpo_core.perception.json_objects import parse_json_object, write_object
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
@@ -17,6 +19,14 @@ def get_text(target: Target) -> str:
     """The true object, as canonical JSON."""
     assert target["text"] is not None
     return target["text"]
+
+
+def read_words(text: str, target: Target) -> str | None:
+    """The object that an answer states, written as the true one is; else what it says instead."""
+    del target
+    stated, _ = find_answer(text)
+    found, _ = parse_json_object(stated or "")
+    return stated if found is None else write_object(found)
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -46,6 +56,7 @@ EXTRACTION = Task(
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_object,
     get_words=get_text,
+    read_words=read_words,
     marks_differences=True,
     find_harm=find_harm,
     look=Look("#6b6f10", "#c3c94a", "--"),

@@ -40,7 +40,6 @@ TABLE = Task(
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_table_text,
     get_words=get_text,
-    marks_differences=True,
     find_harm=find_harm,
     look=Look("#3a6ea5", "#8fb8de", ":"),
 )

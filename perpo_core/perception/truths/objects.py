@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from perpo_core.perception.json_objects import parse_json_object
+from perpo_core.perception.json_objects import parse_json_object, write_object
 from perpo_core.perception.truths.row import (
     MissingKey,
     Raw,
@@ -34,7 +32,7 @@ def parse_object(raw: Raw, where: str, size: Size) -> str:
 
 def _write(answer: object, where: str) -> str:
     try:
-        return json.dumps(answer, ensure_ascii=False, sort_keys=True, allow_nan=False)
+        return write_object(answer)
     except ValueError as error:
         said = f"{where}: answer {show_value(answer)} is not a JSON object: {error}"
         raise RowError("bad object", said) from error

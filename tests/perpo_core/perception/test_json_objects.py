@@ -26,6 +26,7 @@ def test_ways_to_write_one(text: str) -> None:
         ('{"a": 1, "items": [{"b": 2}', "no whole JSON object"),  # the inner one is not the answer
         ("{'a': 1}", "no whole JSON object"), ('{"a": 1} {"a": 2}', "several JSON objects"),
         ('{"a": 1, "a": 2}', "key 'a' stands in it twice"), ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": 1e999}', "1e999 is too large a number"),
         ('{"a": ' + "9" * 5000 + "}", "no JSON object"),
         ('{"a": ' + "[" * 200 + "]" * 200 + "}", "more than 100 levels"),
         ('{"a":' * 100_000, "more than 100 levels"),

@@ -70,7 +70,6 @@ def test_by_hand(answer: Any, expected: float) -> None:
         ("{}", "{}", {}, 1),
         ('{"a": null}', '{"b": []}', {}, 1),
         ('{"a": 1}', "{}", {}, 0),
-        ('{"a": 1e999}', '{"a": 1}', {}, 0),
     ],
 )
 def test_options_and_nothing(answer: str, truth: str, options: Any, expected: float) -> None:

@@ -92,6 +92,19 @@ def test_a_report_tells_each_accepted_answer_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ('```json\n{"b": 1,\n "a": 2}\n```', '{"a": 2, "b": 1}'),  # nothing of it differs
+        ("<think>?</think>a tea", "a tea"),
+        ("<think>?", None),
+        ('{"a": 1e999}', '{"a": 1e999}'),
+    ],
+)
+def test_a_report_shows_objects_as_the_truth_is_written(answer: str, words: str | None) -> None:
+    assert TASKS["extraction"].read_words(answer, aim('{"a": 2, "b": 1}')) == words
+
+
+@pytest.mark.parametrize(
     ("task", "short", "long"),
     [
         ("extraction", '{"shop_name": "Rose", "paid": true}', f'{{"text": "{"a" * 900}"}}'),
