@@ -24,6 +24,12 @@ TaskName = Annotated[str, "task"]
 """A task, by the name that it has in perpo_core/perception/tasks, where it is checked."""
 RewardName = Annotated[str, "reward"]
 """A reward, by the name that it has in perpo_core/perception/rewards, where it is checked."""
+BoxFormatName = Literal[
+    "norm1", "norm1_padded", "norm1_cxcywh", "norm100", "norm999", "norm999_padded", "norm1000",
+    "norm1000_yxyx", "pixels", "pixels_resized", "loc1024_yxyx", "loc1000", "patch32",
+    "points_percent",
+]  # fmt: skip
+"""How a text states a box (perpo_core/perception/boxes/formats.py)."""
 Split = Literal["train", "selection", "validation", "test"]
 """What a prompt is for, and nothing else.
 

@@ -11,83 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import Address, PixelLimits, Section, TaskName, refuse_empty
+from schemas.base import Address, BoxFormatName, PixelLimits, Section, TaskName, refuse_empty
+from schemas.sources import DigitsSource, Source
 from schemas.task_reward import RewardChoice
 from schemas.train_config import TrainConfig
 
-BoxFormatName = Literal[
-    "norm1", "norm1_padded", "norm1_cxcywh", "norm100", "norm999", "norm999_padded", "norm1000",
-    "norm1000_yxyx", "pixels", "pixels_resized", "loc1024_yxyx", "loc1000", "patch32",
-    "points_percent",
-]  # fmt: skip
 CountReading = Literal["digits", "words"]
-DigitsTask = Literal["grounding", "ocr", "counting"]
-DIGITS_TASKS: tuple[DigitsTask, ...] = ("grounding", "ocr", "counting")
-
-
-class DigitsSource(Section):
-    """Scenes composed from real handwritten digits; nothing is downloaded."""
-
-    kind: Literal["digits"] = "digits"
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seed of the scenes."""
-    train: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 1280,
-        "ocr": 256,
-        "counting": 256,
-    }
-    """Training prompts by task."""
-    selection: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 384,
-        "ocr": 128,
-        "counting": 128,
-    }
-    """Selection prompts by task: they choose the checkpoint."""
-    validation: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 384,
-        "ocr": 128,
-        "counting": 128,
-    }
-    """Validation prompts by task: the promotion gates, and nothing else."""
-    test: dict[DigitsTask, Annotated[int, Field(ge=0, le=1_000_000)]] = {
-        "grounding": 2048,
-        "ocr": 512,
-        "counting": 512,
-    }
-    """Test prompts by task: the report."""
-
-
-class RowsSource(Section):
-    """One's own images and truths, whatever format their files have (README, "Your own data")."""
-
-    kind: str
-    files: list[Path] = Field(min_length=1)
-    """Files of rows; relative paths are relative to the configuration file."""
-    images: Path | None = None
-    """Folder of the images; left out: each file's own."""
-    validation_share: float = Field(default=0.15, ge=0, le=0.5)
-    """Share of the images that become validation, where a row names no split."""
-    selection_share: float = Field(default=0.5, ge=0, le=0.9)
-    """Share of the validation images that become selection: they choose the checkpoint, so that the
-    gates look at images that chose nothing. Named validation is divided too, unless a row names
-    selection."""
-    test_share: float = Field(default=0.25, ge=0, le=0.9)
-    """Share of the images that become test, where a row names no split."""
-    on_bad_row: Literal["fail", "drop"] = "fail"
-    """fail: the first bad row ends the run, named; drop: bad rows are counted and set aside."""
-    several_truths: Literal["best", "each"] = "best"
-    """What a list in the place of a truth means. best: an answer counts as it does against the
-    truth that it is closest to; each: every truth is a sample, and gives a list, of its own."""
-    max_image_megapixels: float = Field(default=100.0, gt=0, le=1000)
-    """Larger images are refused before they are decoded."""
-    max_image_side: int = Field(default=2048, ge=16, le=16384)
-    """Pixels; longer images are scaled down once, on the way in; boxes are relative and stay."""
-
-
-class JsonlSource(RowsSource):
-    """JSON Lines, one sample a line."""
-
-    kind: Literal["jsonl"] = "jsonl"
 
 
 class PolicyConfig(Section):
@@ -254,7 +183,7 @@ class RefreshConfig(Section):
     """Folder of all artifacts, relative to the working directory; or s3://bucket/prefix."""
     min_free_disk_gb: float = Field(default=1.0, ge=0, le=1e6)
     """No refresh and no stage of it starts with less free disk where the store is, GB."""
-    source: DigitsSource | JsonlSource = Field(default=DigitsSource(), discriminator="kind")
+    source: Source = Field(default=DigitsSource(), discriminator="kind")
     """Where prompts and truths come from."""
     policy: PolicyConfig = PolicyConfig()
     generate: GenerateConfig = GenerateConfig()

@@ -9,7 +9,8 @@ from typing import Any
 
 from schemas.artifact import CandidateSet, Checkpoint, PreferenceSet, SampleSet
 from schemas.base import SPLITS, Split, StageName
-from schemas.config import DigitsSource, RefreshConfig
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource
 
 
 def describe_work(stage: StageName, config: RefreshConfig, *parents: Any) -> str:

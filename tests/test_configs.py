@@ -10,7 +10,8 @@ import pytest
 from perpo_core.configuration.load import load_config
 from perpo_core.doctor.settings import check_settings
 from perpo_core.doctor.splits import check_splits, count_scenes
-from schemas.config import DigitsSource, JsonlSource, RefreshConfig
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource, JsonlSource
 
 CONFIGS = sorted((Path(__file__).parents[1] / "infra" / "configs").rglob("*.toml"))
 

@@ -34,7 +34,7 @@ from perpo_core.stages.collect.sources.digits import (
 )
 from perpo_core.stages.train.data import RankedList
 from perpo_core.stages.train.packing import Branch, PackableList
-from schemas.config import DigitsTask
+from schemas.sources import DigitsTask
 
 TASK_CYCLE: tuple[DigitsTask, ...] = ("grounding", "ocr", "grounding", "counting")
 QUESTIONS_PER_SCENE = 4

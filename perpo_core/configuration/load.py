@@ -24,13 +24,13 @@ from perpo_core.configuration.tasks import find_task_problems
 from perpo_core.configuration.words import describe_allowed
 from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
+from schemas.sources import HUB, PATH_KEYS
 from schemas.task_reward import TABLE, TEXT, TaskReward
 
 __all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
 
 Location = tuple[str | int, ...]
 MAX_SHOWN_CHARACTERS = 80
-PATH_KEYS = ("images",)  # of a source, beside files
 
 
 class ConfigError(ValueError):
@@ -87,10 +87,13 @@ def _resolve_files(data: dict[str, Any], folder: Path) -> None:
         if key in PATH_KEYS and isinstance(value, str):
             resolved[key] = str(folder / value)
         elif key == "files" and isinstance(value, list):
-            resolved[key] = [
-                str(folder / file) if isinstance(file, str) else file for file in value
-            ]
+            resolved[key] = [_resolve_file(file, folder) for file in value]
     data["source"] = source | resolved
+
+
+def _resolve_file(file: Any, folder: Path) -> Any:
+    is_path = isinstance(file, str) and not file.startswith(HUB)
+    return str(folder / file) if is_path else file
 
 
 def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from perpo_core.process.parent import ChildFailed, run_child
 from perpo_core.stages.collect.sources.rows import SampleRow
 from perpo_core.store.keys import compute_hash
 from perpo_core.vision.images import compute_scaled_size
-from schemas.config import RefreshConfig, RowsSource
+from schemas.config import RefreshConfig
 from schemas.run import Measured, MeasureJob
+from schemas.sources import RowsSource
 
 Size = tuple[int, int]  # width and height in pixels, as stored
 

@@ -9,7 +9,7 @@ from perpo_core.doctor.naming import describe_rows
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.collect.sources.rows import SampleRow
 from perpo_core.vision.images import compute_scaled_size
-from schemas.config import RowsSource
+from schemas.sources import RowsSource
 
 THINNEST_SIDE = 8  # pixels of an image as it is
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_metrics
-from schemas.config import DigitsSource, RefreshConfig, RowsSource
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource, RowsSource
 
 
 def check_settings(config: RefreshConfig) -> list[Finding]:

@@ -21,7 +21,8 @@ from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
 from perpo_core.stages.samples import read_samples
 from perpo_core.store.open import open_store
 from schemas.artifact import SampleSet
-from schemas.config import DigitsSource, RefreshConfig, RowsSource
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource, RowsSource
 
 MAX_NAMED_ROWS = 20  # bad rows said one by one; all are counted
 
@@ -100,6 +101,11 @@ def _count_collected(config: RefreshConfig, samples: SampleSet) -> NumImages:
 
 def _report_bad_rows(source: RowsSource, bad: list[SetAside]) -> Iterator[Finding]:
     level: Level = "error" if source.on_bad_row == "fail" else "warning"
+    passed_over = Counter(row.reason for row in bad if row.is_sound)
+    if passed_over:
+        counts = ", ".join(f"{number} x {reason}" for reason, number in passed_over.items())
+        yield Finding("ok", f"source: records that are not asked about: {counts}")
+    bad = [row for row in bad if not row.is_sound]
     for row in bad[:MAX_NAMED_ROWS]:
         yield Finding(level, f"source: {row.detail}")
     if len(bad) > MAX_NAMED_ROWS:

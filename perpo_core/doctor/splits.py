@@ -11,7 +11,8 @@ from perpo_core.doctor.gates import check_gates
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.collect import WHERE_EMPTY
 from schemas.base import CHOOSING_SPLIT, JUDGING_SPLIT, SPLITS, Split, TaskName
-from schemas.config import DigitsSource, RefreshConfig
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource
 
 # Of n images, a share near one half has a 95% interval of 1.96 * sqrt(0.25 / n): +-0.14 with 50.
 # With fewer, what a training usually gains is far inside the noise.

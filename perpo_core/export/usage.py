@@ -8,7 +8,7 @@ from perpo_core.export.facts import CardFacts
 from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.adapters import find_size
 from perpo_core.report.markdown import build_fence
-from schemas.config import BoxFormatName
+from schemas.base import BoxFormatName
 
 BOX_FORMAT_SHAPES: dict[BoxFormatName, str] = {
     "norm1_cxcywh": "[x, y, width, height]",

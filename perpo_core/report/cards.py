@@ -13,7 +13,7 @@ from perpo_core.report.histograms import find_scale
 from perpo_core.report.pictures import TEXT_LIMIT, Picture, build_picture, show_prompt, show_text
 from perpo_core.stages.materialize.lists import spread_evenly
 from perpo_core.store.packs import Images
-from schemas.config import BoxFormatName
+from schemas.base import BoxFormatName
 
 NUM_DRAWN_SHOWN = 2  # the ones that are drawn
 MOST_DRAWN = 100  # shapes of one answer: a page stays one that a browser opens

@@ -40,9 +40,10 @@ from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
 from schemas.base import CHOOSING_SPLIT
-from schemas.config import RefreshConfig, RowsSource
+from schemas.config import RefreshConfig
 from schemas.report import Report
 from schemas.run import RunRecord
+from schemas.sources import RowsSource
 
 FOLDER = Path(__file__).parent
 MAX_MEGAPIXELS = 1000.0  # of stored images, where the source sets no limit of its own

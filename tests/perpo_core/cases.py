@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from schemas.config import JsonlSource
+from schemas.sources import JsonlSource
 
 WIDTH, HEIGHT = 40, 30
 

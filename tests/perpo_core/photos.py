@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from perpo_core.stages.collect.sources.rows import SampleRow, SetAside
 from perpo_core.stages.collect.sources.rows_source import iterate_samples
-from schemas.config import JsonlSource
+from schemas.sources import JsonlSource
 from tests.perpo_core.cases import encode_noise
 
 

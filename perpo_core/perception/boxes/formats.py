@@ -1,6 +1,6 @@
 """Box formats by name: what the four numbers of each mean, and how they stand in a text.
 
-A new one is a line here, its name in `BoxFormatName` (schemas/config.py), its words in
+A new one is a line here, its name in `BoxFormatName` (schemas/base.py), its words in
 perpo_core/export/usage.py and a row in docs/answers.md.
 """
 

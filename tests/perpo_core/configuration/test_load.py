@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from perpo_core.configuration.load import ConfigError, describe_config, load_config
-from schemas.config import DigitsSource, JsonlSource, RefreshConfig
+from schemas.config import RefreshConfig
+from schemas.sources import DigitsSource, JsonlSource
 
 
 def _write(tmp_path: Path, text: str) -> Path:

@@ -42,8 +42,9 @@ from schemas.artifact import (
     SampleSet,
     TrainPoint,
 )
-from schemas.config import DigitsSource, EvaluateConfig, GenerateConfig, RefreshConfig
+from schemas.config import EvaluateConfig, GenerateConfig, RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
+from schemas.sources import DigitsSource
 
 STARTED_AT = datetime(2025, 3, 14, 9, 26, tzinfo=UTC)
 POLICY = compute_hash("base policy")

@@ -24,7 +24,8 @@ from perpo_core.store.packs import Images
 from perpo_core.store.store import Store
 from schemas.arrow import SCORES
 from schemas.artifact import Metric
-from schemas.config import JsonlSource, RefreshConfig
+from schemas.config import RefreshConfig
+from schemas.sources import JsonlSource
 from tests.perpo_core.small_store import build_sample_row, write_packs
 
 

@@ -20,9 +20,10 @@ from perpo_core.report import write_report
 from perpo_core.store.store import Store
 from schemas.artifact import EvalReport
 from schemas.base import STAGES, Split
-from schemas.config import EvaluateConfig, JsonlSource
+from schemas.config import EvaluateConfig
 from schemas.report import Report
 from schemas.run import RunRecord
+from schemas.sources import JsonlSource
 from tests.perpo_core.report.report_fixture import build_run
 
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' <img src=x onerror=alert(3)>"

@@ -21,7 +21,7 @@ from PIL import Image
 
 from perpo_core.perception.boxes import Box
 from schemas.base import Split
-from schemas.config import DIGITS_TASKS, DigitsTask
+from schemas.sources import DIGITS_TASKS, DigitsTask
 
 SPLIT_SHARES = {"train": 0.6, "selection": 0.075, "validation": 0.075, "test": 0.25}
 SPLIT_CODES = {"train": 0, "validation": 1, "test": 2, "selection": 3}  # seeds of scenes: they stay

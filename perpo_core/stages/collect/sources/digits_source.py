@@ -21,7 +21,7 @@ from perpo_core.stages.collect.sources.rows import (
 )
 from perpo_core.vision.images import build_stored, hash_pixels
 from schemas.base import SPLITS, Split
-from schemas.config import DIGITS_TASKS, DigitsSource, DigitsTask
+from schemas.sources import DIGITS_TASKS, DigitsSource, DigitsTask
 
 SOURCE = "UCI optical recognition of handwritten digits (scikit-learn)"
 LICENCE = "CC BY 4.0"

@@ -24,6 +24,7 @@ from perpo_core.vision.images import StoredImage
 from schemas.base import Split
 
 MOST_ROWS, LEAST_ROWS = 1 << 13, 1 << 10
+MOST_BYTES = 1 << 25  # of lines that hold their images, which a chunk holds too
 Placed = tuple[Place, Line]
 Outcome = tuple[list[str | None], Split | None]
 """sha256 of a row's image files, and the split of its sample: None where it is set aside."""
@@ -43,12 +44,15 @@ class Glance:
 def cut(lines: Iterator[Placed]) -> Iterator[list[Placed]]:
     """Runs of lines; one ends with its file too, unless it would be short."""
     held: list[Placed] = []
+    num_bytes = 0
     for line in lines:
         is_next_file = held and held[-1][0].file != line[0].file
-        if len(held) == MOST_ROWS or (is_next_file and len(held) >= LEAST_ROWS):
+        is_full = len(held) == MOST_ROWS or num_bytes >= MOST_BYTES
+        if is_full or (is_next_file and len(held) >= LEAST_ROWS):
             yield held
-            held = []
+            held, num_bytes = [], 0
         held.append(line)
+        num_bytes += len(line[1].raw)
     if held:
         yield held
 
@@ -84,7 +88,7 @@ class LineChunk:
         if not self._outcomes:
             self._foresee()
         lines = [[p.row, line.raw.strip().decode(errors="replace")] for p, line in self.lines]
-        settings = self.reading.config.model_dump(mode="json", exclude={"files"})
+        settings = self.reading.config.model_dump(mode="json", exclude={"files", "instances"})
         return [settings, compute_hash(lines), compute_hash(self._outcomes)]
 
     def adopt(self, rows: Sequence[str], sample_ids: Sequence[str]) -> list[SetAside] | None:

@@ -31,7 +31,7 @@ from perpo_core.stages.collect.sources.rows import KnownImages
 from perpo_core.store.known_digests import hash_untouched
 from perpo_core.vision.brightness import Brightness
 from perpo_core.vision.images import ImageError, StoredImage
-from schemas.config import RowsSource
+from schemas.sources import RowsSource
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Place:
     def parse(self, line: Line) -> dict[str, Any]:
         """The row that stands here. Raises RowError."""
         if isinstance(line.content, RowError):
-            raise RowError(line.content.reason, f"{self}: {line.content}")
+            raise type(line.content)(line.content.reason, f"{self}: {line.content}")
         raw = parse_json(line.content, str(self))
         return raw if self.truth is None else list_variants(raw)[self.truth]
 

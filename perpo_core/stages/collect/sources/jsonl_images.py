@@ -17,7 +17,7 @@ from perpo_core.vision.images import (
     load_bytes,
     measure_image,
 )
-from schemas.config import RowsSource
+from schemas.sources import RowsSource
 
 KEPT_IMAGES = 8  # rows about the same photo usually follow each other
 

@@ -83,6 +83,7 @@ class ImageFolder:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.path = folder
         self._folder, self._home = str(folder), os.path.realpath(folder)
         self._real_of: dict[str, str] = {}
 

@@ -16,7 +16,7 @@ from typing import Any
 from perpo_core.perception.tasks import TASKS
 from perpo_core.perception.truths.boxes import GivenBox
 from perpo_core.perception.truths.row import RowError
-from perpo_core.stages.collect.sources.formats.line import Line
+from perpo_core.stages.collect.sources.formats.line import Line, PassedOver
 from perpo_core.stages.collect.sources.jsonl_content import (
     UNNAMED,
     Loading,
@@ -42,7 +42,7 @@ from perpo_core.stages.collect.sources.rows import (
 from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.vision.images import ImageError
 from schemas.base import SPLITS
-from schemas.config import RowsSource
+from schemas.sources import RowsSource
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,11 @@ class Reading:
 
     def _set_aside(self, place: Place, error: RowError | ImageError, noted: Noted) -> SetAside:
         """Raises the error instead where the configuration says fail."""
-        if self.config.on_bad_row == "fail":
+        is_sound = isinstance(error, PassedOver)
+        if self.config.on_bad_row == "fail" and not is_sound:
             require_same_lines(place, self.config)
             raise error
-        return SetAside(place.row, error.reason, str(error), noted)
+        return SetAside(place.row, error.reason, str(error), noted, is_sound)
 
 
 def begin_reading(

@@ -39,6 +39,8 @@ class SetAside:
     """One sentence with the value."""
     noted: Noted = field(default_factory=Noted)
     """As far as the row could be read."""
+    is_sound: bool = False
+    """Nothing is wrong with it: the source does not ask about such records."""
 
 
 class Chunk(Protocol):

@@ -30,14 +30,14 @@ from perpo_core.stages.collect.sources.rows import (
     SampleRow,
     SetAside,
 )
-from schemas.config import RowsSource
+from schemas.sources import PATH_KEYS, RowsSource
 
 IS_COMPOSED = False
 
 
 def compute_identity(config: RowsSource) -> Any:
     """The settings, the files' contents and the contents of every image they name, as JSON."""
-    settings = config.model_dump(mode="json", exclude={"files", "images"})
+    settings = config.model_dump(mode="json", exclude={"files", *PATH_KEYS})
     return {"settings": settings, "files": [hash_content(file, config) for file in config.files]}
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from perpo_core.perception.truths.row import RowError
 from perpo_core.store.keys import compute_hash
 from schemas.base import SPLITS, Split
-from schemas.config import RowsSource
+from schemas.sources import RowsSource
 
 MOST_HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "selection", "train")
 

@@ -19,8 +19,9 @@ from perpo_core.store.store import LOCK_FILE, Store
 from schemas.arrow import DROPPED, SAMPLES
 from schemas.artifact import SampleSet
 from schemas.base import SPLITS
-from schemas.config import DigitsSource, RefreshConfig
+from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
+from schemas.sources import DigitsSource
 from tests.perpo_core.cases import encode_noise, make_row, write_source
 from tests.perpo_core.small_store import read_rows
 

@@ -9,7 +9,7 @@ import pytest
 
 from perpo_core.stages.collect.sources.digits import compose_scenes, load_digits_by_split
 from schemas.base import SPLITS, Split
-from schemas.config import DIGITS_TASKS
+from schemas.sources import DIGITS_TASKS
 
 # sha256 over pixels, prompts and truths of 40 scenes a task, seed 0. With other ones every answer
 # and list in every store would have to be made anew, and results could not be compared.

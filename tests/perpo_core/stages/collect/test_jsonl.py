@@ -17,7 +17,7 @@ from perpo_core.stages.collect.sources.rows_source import (
     compute_identity,
     iterate_samples,
 )
-from schemas.config import JsonlSource
+from schemas.sources import JsonlSource
 from tests.perpo_core.cases import HEIGHT, WIDTH, encode_noise, make_row, write_source
 
 

@@ -24,7 +24,7 @@ from perpo_core.vision import decoding as image_decoding
 from perpo_core.vision import images
 from perpo_core.vision.images import hash_pixels
 from schemas.base import SPLITS
-from schemas.config import JsonlSource
+from schemas.sources import JsonlSource
 from tests.perpo_core.cases import encode_noise
 from tests.perpo_core.photos import (
     ask,

@@ -11,10 +11,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from perpo_core.stages.collect.sources.formats import jsonl
+from perpo_core.stages.collect.sources.formats import (
+    coco,
+    folder,
+    jsonl,
+    llava,
+    messages,
+    parquet,
+    refcoco,
+)
 from perpo_core.stages.collect.sources.formats.line import Line
 
 FORMATS: dict[str, Callable[[Path, Any], Iterator[Line]]] = {
     "jsonl": jsonl.iterate_lines,
+    "coco": coco.iterate_lines,
+    "refcoco": refcoco.iterate_lines,
+    "llava": llava.iterate_lines,
+    "messages": messages.iterate_lines,
+    "parquet": parquet.iterate_lines,
+    "folder": folder.iterate_lines,
 }
 """source.kind -> (file, the source's section) -> its rows in a fixed order, streamed."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perpo_core.stages.collect.sources.formats.line import Line
-from schemas.config import JsonlSource
+from schemas.sources import JsonlSource
 
 
 def iterate_lines(file: Path, config: JsonlSource) -> Iterator[Line]:

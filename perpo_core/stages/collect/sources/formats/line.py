@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from perpo_core.perception.truths.row import RowError
+
+
+class PassedOver(RowError):
+    """A sound record that the source does not ask about: counted by its reason, never an end."""
 
 
 @dataclass(frozen=True)
@@ -22,3 +29,13 @@ class Line:
         if isinstance(self.content, RowError):
             return f"{self.content.reason}: {self.content}".encode()
         return self.content
+
+
+def build_line(label: str, convert: Callable[[], dict[str, Any]]) -> Line:
+    """The row that a record converts to; keys that are None say nothing."""
+    try:
+        row = convert()
+    except RowError as error:
+        return Line(label, error)
+    said = {key: value for key, value in row.items() if value is not None}
+    return Line(label, json.dumps(said, default=str).encode())

@@ -1,0 +1,54 @@
+"""LLaVA's and ShareGPT's conversations: {"from": "human" | "gpt" | "system", "value": text}."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perpo_core.perception.truths.row import RowError, show_value
+from perpo_core.stages.collect.sources.formats.chat import Turn, convert_record
+from perpo_core.stages.collect.sources.formats.line import Line
+from perpo_core.stages.collect.sources.formats.records import iterate_records
+from schemas.sources import LlavaSource
+
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+}
+
+
+def iterate_lines(file: Path, config: LlavaSource) -> Iterator[Line]:
+    """A row for each conversation, or for each answer of it."""
+    for record in iterate_records(file):
+        try:
+            turns = parse_turns(record.get())
+        except RowError as error:
+            yield Line(record.label, error)
+            continue
+        yield from convert_record(record, turns, ["conversations"], config, file)
+
+
+def parse_turns(value: dict[str, Any]) -> list[Turn]:
+    """Raises RowError."""
+    given = value.get("conversations")
+    if not isinstance(given, list):
+        hint = "; its messages are of kind messages" if "messages" in value else ""
+        raise RowError(
+            "bad messages", f"conversations {show_value(given)} is no list of from and value{hint}"
+        )
+    return [_parse_turn(number, turn) for number, turn in enumerate(given, start=1)]
+
+
+def _parse_turn(number: int, turn: Any) -> Turn:
+    role = ROLES.get(str(turn.get("from"))) if isinstance(turn, dict) else None
+    if role is None:
+        raise RowError(
+            "bad messages",
+            f"turn {number}: {show_value(turn)} is from nobody known; from is one of "
+            f"{', '.join(ROLES)}",
+        )
+    return Turn(role, turn.get("value"))
