@@ -24,6 +24,7 @@ from flows.commands.common import (
     print_profiles,
     print_report_path,
 )
+from flows.commands.importing import app as import_app
 from flows.commands.store import app as store_app
 from flows.commands.terminal import make_printable
 from perpo_core.process.environment import apply_defaults
@@ -44,6 +45,7 @@ app = typer.Typer(
     "evaluate, promote.",
 )
 app.add_typer(store_app)
+app.add_typer(import_app)
 
 
 ConfigArgument = Annotated[
