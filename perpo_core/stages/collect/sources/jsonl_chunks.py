@@ -24,7 +24,8 @@ from perpo_core.vision.images import StoredImage
 from schemas.base import Split
 
 MOST_ROWS, LEAST_ROWS = 1 << 13, 1 << 10
-MOST_BYTES = 1 << 25  # of lines that hold their images, which a chunk holds too
+MOST_BYTES = 1 << 24  # of lines that hold their images, which a chunk holds too
+LONG_BYTES = 1 << 16  # of such a line: an identity has its digest
 Placed = tuple[Place, Line]
 Outcome = tuple[list[str | None], Split | None]
 """sha256 of a row's image files, and the split of its sample: None where it is set aside."""
@@ -57,6 +58,12 @@ def cut(lines: Iterator[Placed]) -> Iterator[list[Placed]]:
         yield held
 
 
+def _identify_line(line: Line) -> str:
+    raw = line.raw.strip()
+    is_long = len(raw) > LONG_BYTES
+    return hashlib.sha256(raw).hexdigest() if is_long else raw.decode(errors="replace")
+
+
 @dataclass
 class LineChunk:
     """Consecutive rows."""
@@ -87,7 +94,7 @@ class LineChunk:
             return None
         if not self._outcomes:
             self._foresee()
-        lines = [[p.row, line.raw.strip().decode(errors="replace")] for p, line in self.lines]
+        lines = [[place.row, _identify_line(line)] for place, line in self.lines]
         settings = self.reading.config.model_dump(mode="json", exclude={"files", "instances"})
         return [settings, compute_hash(lines), compute_hash(self._outcomes)]
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from perpo_core.perception.boxes import Frame, parse_box
+from perpo_core.perception.boxes import Frame, parse_boxes
 from perpo_core.perception.truths.row import RowError, show_value
 from perpo_core.stages.collect.sources.formats.embedded import name_image
 from perpo_core.stages.collect.sources.formats.line import Line, build_line
@@ -128,27 +128,29 @@ def _read_truth(task: str, answer: str, objects: Objects, value: Row, config: Ch
         return {"answer": answer}
     if objects.has_boxes:
         return objects.build_truth(task)
-    if task != "grounding":
+    if task == "pointing":
         raise RowError(
             "bad box",
-            f"the answer {show_value(answer)} of task {task} has no objects beside it; give their "
-            "boxes as objects.bbox, and <bbox> in the answer",
+            f"the answer {show_value(answer)} of a pointing record has no objects beside it; give "
+            "the point as objects.bbox, and <bbox> in the answer",
         )
-    return _read_box(answer, value, config)
+    return _read_boxes(task, answer, value, config)
 
 
-def _read_box(answer: str, value: Row, config: ChatSource) -> Row:
-    """The box that a text states: in pixels, or in 0-1 of an image of any size."""
+def _read_boxes(task: str, answer: str, value: Row, config: ChatSource) -> Row:
+    """The boxes that a text states: in pixels, or in 0-1 of an image of any size."""
     name = config.box_format
     frame = Frame(ANY_SIDE, ANY_SIDE)
     if name == "pixels_resized" or name.endswith("_padded"):
         frame = _find_frame(name, value)
-    box, problem = parse_box(answer, name, frame)
-    if box is None:
-        raise RowError(
-            "bad box", f"the answer {show_value(answer)} is no box in {name} ({problem})"
-        )
-    return {"box": [v * ANY_SIDE for v in box]} if name == "pixels" else {"box_norm": list(box)}
+    stated, problem = parse_boxes(answer, name, frame)
+    if stated is None or stated.num_empty or (task == "grounding" and stated.num != 1):
+        why = problem or f"{stated.num if stated else 0} boxes, some perhaps without an area"
+        raise RowError("bad box", f"the answer {show_value(answer)} is no box in {name} ({why})")
+    side = ANY_SIDE if name == "pixels" else 1
+    boxes = [[v * side for v in box] for box in stated.boxes]
+    suffix = "" if name == "pixels" else "_norm"
+    return {f"box{suffix}": boxes[0]} if task == "grounding" else {f"boxes{suffix}": boxes}
 
 
 def _find_frame(name: str, value: Row) -> Frame:

@@ -95,6 +95,15 @@ def test_an_answer_may_write_a_box(
     assert len(collect(source)) == 1
 
 
+def test_an_answer_of_detection_may_write_any_number_of_boxes(tmp_path: Path) -> None:
+    record = say("All dogs?", "[0.1, 0.2, 0.5, 0.9], [0.5, 0.5, 1.0, 1.0]")
+    nothing = say("All cats?", "[]")
+    source = read_llava(tmp_path, record, nothing, task="detection")
+    boxes = [row["boxes_norm"] for row in convert(source)]
+    assert boxes == [[[0.1, 0.2, 0.5, 0.9], [0.5, 0.5, 1.0, 1.0]], []]
+    assert len(collect(source)) == 2
+
+
 def test_openai_messages_with_images_in_them(tmp_path: Path) -> None:
     url = "data:image/png;base64," + base64.b64encode(encode_noise(0)).decode()
     parts = [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from perpo_core.stages.collect.sources.formats.json_items import WINDOW_CHARACTERS
+from perpo_core.stages.collect.sources.jsonl_content import iterate_lines
 from schemas.sources import CocoSource
 from tests.perpo_core.records import collect, convert, count_reasons, write_json, write_noise
 
@@ -91,6 +94,26 @@ def test_detection_asks_for_all_of_a_kind(tmp_path: Path) -> None:
 def test_counting_counts_all_of_a_kind(tmp_path: Path) -> None:
     source = build(tmp_path, task="counting", on_bad_row="drop")
     assert [row["target"]["count"] for row in collect(source)] == [1, 2, 1]
+
+
+def test_memory_does_not_grow_with_annotations(tmp_path: Path) -> None:
+    """Python's own; the index lies on the disk."""
+    peaks = []
+    for number in (1_000, 8_000):
+        annotations = [annotate(n, 7, n, [1, 2, 3, 4], note="x" * 200) for n in range(number)]
+        images = [IMAGES[0]] + [
+            {"id": 1000 + n, "file_name": f"{n}.png", "width": 40, "height": 30}
+            for n in range(number)
+        ]
+        for n, annotation in enumerate(annotations):
+            annotation["image_id"] = 1000 + n
+        source = build(tmp_path / str(number), {"images": images, "annotations": annotations})
+        tracemalloc.start()
+        for _ in iterate_lines(source.files[0], source):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] + WINDOW_CHARACTERS * 4
 
 
 def test_captions_of_an_image_are_accepted_answers_of_one_row(tmp_path: Path) -> None:

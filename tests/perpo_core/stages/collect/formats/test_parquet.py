@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from perpo_core.stages.collect.sources.formats.line import Line
+from perpo_core.stages.collect.sources.jsonl_chunks import MOST_BYTES, cut
+from perpo_core.stages.collect.sources.jsonl_content import Place
+from perpo_core.stages.collect.sources.jsonl_names import ImageFolder
 from schemas.sources import ParquetSource
 from tests.perpo_core.cases import encode_noise
 from tests.perpo_core.records import collect, convert, list_ids, write_noise, write_table
@@ -37,6 +41,13 @@ def test_columns_are_mapped_with_dots_into_nested_ones(tmp_path: Path) -> None:
     [row] = convert(source)
     assert (row["prompt"], row["answer"], len(row["images"])) == ("Read the sign.", "halt", 2)
     assert len(collect(source)) == 1
+
+
+def test_rows_that_hold_their_images_make_shorter_chunks() -> None:
+    place = Place(Path("t.parquet"), "row 1", None, ImageFolder(Path()))
+    line = Line("row 1", b"x" * (MOST_BYTES // 4))
+    chunks = cut(iter([(place, line)] * 10))
+    assert [len(chunk) for chunk in chunks] == [4, 4, 2]
 
 
 def test_boxes_with_width_and_height(tmp_path: Path) -> None:
