@@ -64,7 +64,7 @@ class Judge:
     def __init__(self, config: ScoreConfig, box_format: str) -> None:
         self._config, self._box_format = config, box_format
         self._mixtures: dict[TaskName, Mixture] = {}
-        self._build_reading = cache(self._read)
+        self.build_reading = cache(self._read)
 
     def judge(self, item: Item) -> Judgement:
         """What one answer is worth."""
@@ -85,8 +85,8 @@ class Judge:
     def _judge_task(
         self, task: TaskName, items: Sequence[Item], with_measure: bool
     ) -> list[Judgement]:
-        mixture = self._get_mixture(task)
-        readings = [self._build_reading(item.frame) for item in items]
+        mixture = self.get_mixture(task)
+        readings = [self.build_reading(item.frame) for item in items]
         columns = [p.reward.compute_many(items, readings, p.options) for p in mixture.parts]
         measures: list[float | None] = [None] * len(items)
         if with_measure:
@@ -96,7 +96,8 @@ class Judge:
             _combine(mixture, row, measure) for row, measure in zip(rows, measures, strict=True)
         ]
 
-    def _get_mixture(self, task: TaskName) -> Mixture:
+    def get_mixture(self, task: TaskName) -> Mixture:
+        """The rewards of a task, built once."""
         if task not in self._mixtures:
             self._mixtures[task] = build_mixture(get_choice(self._config, task))
         return self._mixtures[task]

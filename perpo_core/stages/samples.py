@@ -92,6 +92,7 @@ class ScorableSamples(SamplesByPrompt):
 
     def __init__(self, context: StageContext, samples: SampleSet, split: Split) -> None:
         super().__init__(context.store, samples, split, SAMPLE_COLUMNS)
+        self.split = split
         policy = context.config.policy
         self._build_frame = build_framer(
             policy.box_format, context.policy.folder, policy.pixel_limits

@@ -135,9 +135,9 @@ def read_rows(store: Store, artifact: AnyArtifact) -> list[dict[str, Any]]:
 
 
 def commit_candidates(
-    store: Store, samples: SampleSet, shards: list[list[dict[str, Any]]]
+    store: Store, samples: SampleSet, shards: list[list[dict[str, Any]]], name: str = "key"
 ) -> CandidateSet:
-    key = compute_hash(["candidates", "key"])
+    key = compute_hash(["candidates", name])
     workspace = store.open_workspace("candidates", key)
     files = [
         workspace.write_part(
@@ -146,7 +146,7 @@ def commit_candidates(
         for number, rows in enumerate(shards)
     ]
     num_rows = sum(len(rows) for rows in shards)
-    fields = common_fields("generate", "candidates", num_rows, files)
+    fields = common_fields("generate", "candidates", num_rows, files) | {"key": key}
     fields["parents"] = as_parents(samples)
     return store.commit(
         CandidateSet(

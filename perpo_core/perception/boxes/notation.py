@@ -20,6 +20,11 @@ from perpo_core.perception.coordinates.order import (
     swap_axes,
     to_centre,
 )
+from perpo_core.perception.coordinates.plain_answers import (
+    PLAIN_LIST,
+    Plain,
+    write_plain_tokens,
+)
 from perpo_core.perception.coordinates.points import find_points, list_point_boxes
 from perpo_core.perception.coordinates.tokens import (
     LOC,
@@ -44,6 +49,8 @@ class Notation:
     """Whether its tokens occur in no other format, so that small numbers cannot be 0-1."""
     is_y_first: bool = False
     """Whether it writes y before x."""
+    plain: Plain | None = None
+    """How its answers are written nearly always, if many can be read at once."""
 
 
 def write_list(
@@ -62,7 +69,8 @@ def write_list(
 
     find = partial(find_four_numbers, order=read_order or order)
     find_all = partial(list_four_numbers, order=read_order or order)
-    return Notation(find, find_all, write, is_y_first=order is swap_axes)
+    plain = Plain(PLAIN_LIST, read_order or order)
+    return Notation(find, find_all, write, is_y_first=order is swap_axes, plain=plain)
 
 
 def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_order) -> Notation:
@@ -89,7 +97,8 @@ def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_o
         bins = (min(max(math.floor(number + 0.5), 0), num_bins - 1) for number in order(numbers))
         return "".join(map(template.format, bins))
 
-    return Notation(find, find_all, write, has_tokens=True)
+    plain = Plain(write_plain_tokens(token), order)
+    return Notation(find, find_all, write, has_tokens=True, plain=plain)
 
 
 def _write_points(numbers: Numbers) -> str:

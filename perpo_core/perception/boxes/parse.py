@@ -46,6 +46,11 @@ def parse_box(text: str, box_format: str, frame: Frame) -> tuple[Box | None, str
     numbers, problem = BOX_FORMATS[box_format].notation.find(answer)
     if numbers is None:
         return None, problem
+    return place_numbers(numbers, box_format, frame)
+
+
+def place_numbers(numbers: Numbers, box_format: str, frame: Frame) -> tuple[Box | None, str | None]:
+    """The box of four numbers that were found: (box, None), or (None, why they are none)."""
     problem = find_convention_problem([numbers], box_format, frame)
     if problem:
         return None, problem

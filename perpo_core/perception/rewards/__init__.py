@@ -5,8 +5,11 @@ from __future__ import annotations
 from perpo_core.perception.rewards.anls import ANLS
 from perpo_core.perception.rewards.base import (
     Accepted,
+    Answers,
     Item,
+    Question,
     Reading,
+    Results,
     Reward,
     RewardResult,
     Target,
@@ -83,8 +86,11 @@ __all__ = [
     "GENERAL",
     "REWARDS",
     "Accepted",
+    "Answers",
     "Item",
+    "Question",
     "Reading",
+    "Results",
     "Reward",
     "RewardResult",
     "Target",

@@ -14,11 +14,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from perpo_core.perception.boxes import Frame
 from schemas.base import Section, TaskName
 from schemas.config import CountReading
+
+if TYPE_CHECKING:  # both are slow to import, and the command line asks for names only
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 
 class Accepted(TypedDict):
@@ -82,6 +87,39 @@ class Item:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What answers are judged against."""
+
+    task: TaskName
+    target: Target
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class Answers:
+    """N answers to M questions of one task, as columns."""
+
+    texts_N: pa.StringArray
+    numbers_N: NDArray[np.int64]
+    """Which question each answers."""
+    questions_M: Sequence[Question]
+    readings_M: Sequence[Reading]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What RewardResult says, of K of the answers, as columns."""
+
+    rows_K: NDArray[np.int64]
+    """Which answers, ascending."""
+    rewards_K: pa.DoubleArray
+    """Null where there is an error."""
+    parsed_K: pa.StringArray
+    """JSON; null where there is nothing."""
+    errors_K: pa.StringArray
+
+
+@dataclass(frozen=True)
 class Reward:
     """One way to say how good an answer is; more is better."""
 
@@ -95,6 +133,9 @@ class Reward:
     """Model of its options, all with defaults."""
     takes_all_truths: bool = False
     """Whether it reads target["others"] itself, or reads no truth."""
+    compute_columns: Callable[..., Results] | None = None
+    """The same as `compute`, to the last bit, of those Answers that can be judged all at once, and
+    of its options where it has any. Questions have one truth unless it takes all."""
 
     def build_options(self, given: Mapping[str, Any] = MappingProxyType({})) -> Section | None:
         """Its options; None where it has none. Raises pydantic's ValidationError."""

@@ -10,11 +10,12 @@ Left out: alpha = 0 below IoU 0.5, as the same authors have it later (arXiv 2005
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from perpo_core.perception.boxes import Box, compute_iou
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.rewards.diou import compute_diou
-from perpo_core.perception.rewards.stated_box import judge_box
+from perpo_core.perception.rewards.stated_box import judge_box, judge_box_columns
 
 
 def compute_ciou(a: Box, b: Box) -> float:
@@ -30,4 +31,9 @@ def compute_ciou_reward(text: str, target: Target, reading: Reading) -> RewardRe
     return judge_box(text, target, reading, compute_ciou)
 
 
-CIOU = Reward("ciou", compute_ciou_reward, low=-1.5)
+CIOU = Reward(
+    "ciou",
+    compute_ciou_reward,
+    low=-1.5,
+    compute_columns=partial(judge_box_columns, measure=compute_ciou),
+)

@@ -22,7 +22,14 @@ import regex
 from rapidfuzz.distance import Levenshtein
 
 from perpo_core.perception.find_answer import find_answer, has_tags
-from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
+from perpo_core.perception.rewards.base import (
+    Answers,
+    Reading,
+    Results,
+    Reward,
+    RewardResult,
+    Target,
+)
 from perpo_core.perception.visible import remove_invisible
 
 SPACE = regex.compile(r"\p{Zs}")
@@ -58,10 +65,25 @@ def normalize_text(text: str, collapse_whitespace: bool) -> str:
     >>> normalize_text("\\ufeffa \\r\\n  b\\n\\n", collapse_whitespace=False)
     'a\\n  b'
     """
-    seen = unicodedata.normalize("NFC", remove_invisible(text))
+    is_plain = text.isascii() and text.isprintable()
+    seen = text if is_plain else unicodedata.normalize("NFC", remove_invisible(text))
     if collapse_whitespace:
         return " ".join(seen.split())
     return "\n".join(SPACE.sub(" ", line).rstrip() for line in seen.splitlines()).strip("\n")
 
 
-EDIT_SIMILARITY = Reward("edit_similarity", compute_edit_similarity)
+def compute_columns(answers: Answers) -> Results:
+    """Of all that are written plainly."""
+    from perpo_core.perception.rewards.text_columns import compute_edit_similarities
+
+    truths = [question.target["text"] or "" for question in answers.questions_M]
+    kept = [
+        normalize_text(truth, True) if reading.collapse_whitespace and not has_tags(truth) else None
+        for truth, reading in zip(truths, answers.readings_M, strict=True)
+    ]
+    return compute_edit_similarities(answers, kept)
+
+
+EDIT_SIMILARITY = Reward(
+    "edit_similarity", compute_edit_similarity, compute_columns=compute_columns
+)

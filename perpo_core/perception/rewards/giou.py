@@ -7,10 +7,12 @@ cannot tell. A stated and a true box have areas, so that U and C are more than 0
 
 from __future__ import annotations
 
+from functools import partial
+
 from perpo_core.perception.boxes import Box, compute_iou
 from perpo_core.perception.boxes.geometry import compute_area, compute_hull, compute_intersection
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
-from perpo_core.perception.rewards.stated_box import judge_box
+from perpo_core.perception.rewards.stated_box import judge_box, judge_box_columns
 
 
 def compute_giou(a: Box, b: Box) -> float:
@@ -28,4 +30,9 @@ def compute_giou_reward(text: str, target: Target, reading: Reading) -> RewardRe
     return judge_box(text, target, reading, compute_giou)
 
 
-GIOU = Reward("giou", compute_giou_reward, low=-1.0)
+GIOU = Reward(
+    "giou",
+    compute_giou_reward,
+    low=-1.0,
+    compute_columns=partial(judge_box_columns, measure=compute_giou),
+)

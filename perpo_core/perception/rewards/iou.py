@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import compute_iou, parse_box
-from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
+from perpo_core.perception.rewards.base import (
+    Answers,
+    Reading,
+    Results,
+    Reward,
+    RewardResult,
+    Target,
+)
 
 
 def compute_iou_reward(text: str, target: Target, reading: Reading) -> RewardResult:
@@ -16,4 +23,11 @@ def compute_iou_reward(text: str, target: Target, reading: Reading) -> RewardRes
     return RewardResult(compute_iou(box, (x1, y1, x2, y2)), parsed=list(box))
 
 
-IOU = Reward("iou", compute_iou_reward)
+def compute_columns(answers: Answers) -> Results:
+    """Of all that are written plainly."""
+    from perpo_core.perception.rewards.box_columns import compute_ious, judge_box_columns
+
+    return judge_box_columns(answers, compute_ious, in_pixels=False)
+
+
+IOU = Reward("iou", compute_iou_reward, compute_columns=compute_columns)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from perpo_core.perception.boxes import Box, Frame, parse_box
-from perpo_core.perception.rewards.base import Reading, RewardResult, Target
+from perpo_core.perception.rewards.base import Answers, Reading, Results, RewardResult, Target
 
 
 def judge_box(
@@ -23,6 +23,13 @@ def judge_box(
     x1, y1, x2, y2 = target["box"]
     stated, true = (_to_pixels(each, reading.frame) for each in (box, (x1, y1, x2, y2)))
     return RewardResult(measure(stated, true), parsed=list(box))
+
+
+def judge_box_columns(answers: Answers, measure: Callable[[Box, Box], float]) -> Results:
+    """judge_box of all answers that are written plainly, read at once and measured one by one."""
+    from perpo_core.perception.rewards import box_columns
+
+    return box_columns.judge_box_columns(answers, box_columns.map_boxes(measure), in_pixels=True)
 
 
 def _to_pixels(box: Box, frame: Frame) -> Box:

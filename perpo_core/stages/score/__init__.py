@@ -9,29 +9,30 @@ answer, judged the same way, is taken over.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from perpo_core.perception.column_judging import ColumnJudge
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.judging import Judge, Judgement, describe_judging
+from perpo_core.perception.judging import describe_judging
+from perpo_core.perception.rewards import Question
 from perpo_core.policy.reading import find_reading
 from perpo_core.stages.earlier import SharedParts, find_shared_parts
-from perpo_core.stages.samples import ScorableSample, ScorableSamples, build_item
+from perpo_core.stages.samples import ScorableSamples
 from perpo_core.stages.score.check import check_candidates, list_shards
-from perpo_core.stages.score.earlier import EarlierScores, Pair
+from perpo_core.stages.score.earlier import EarlierScores
+from perpo_core.stages.score.pairs import Pairs, build_table, pair_shard
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest, compute_hash
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.row_reader import read_columns
 from perpo_core.store.workspace import Workspace
-from schemas.arrow import SCORES
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
 from schemas.base import Split, TaskName
 from schemas.config import RefreshConfig
@@ -40,7 +41,6 @@ from schemas.run import PolicyRef
 KIND = "scores"
 VERSION = 1
 SPLIT: Split = "train"  # of the candidates
-CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
 UNREADABLE = "unreadable answer"
 
 
@@ -93,9 +93,7 @@ def score_share(
 class Scorer:
     """What scoring a shard needs besides the shard."""
 
-    judge: Judge
-    is_zero: bool
-    """Whether an answer that cannot be read counts, as 0 or less, or leaves the list."""
+    judge: ColumnJudge
     samples: ScorableSamples
     shared: SharedParts
     """Whole parts of earlier sets."""
@@ -119,9 +117,8 @@ def build_scorer(
     scorable = ScorableSamples(context, samples, SPLIT)
     shared = find_shared_parts(context, KIND, key)
     config = context.config
-    judge = Judge(config.score, config.policy.box_format)
-    is_zero = config.score.on_unparsed == "zero"
-    return Scorer(judge, is_zero, scorable, shared, earlier, scoring_digest)
+    judge = ColumnJudge(config.score, config.policy.box_format)
+    return Scorer(judge, scorable, shared, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -133,66 +130,23 @@ def _score_shard(
     scorer: Scorer, path: Path, workspace: Workspace, name: str, made_of: object
 ) -> FileRef:
     """Write the scores of one candidate shard, in its order and of one prompt by sample_id."""
-    pairs = list(_pair(scorer, path))
-    known = scorer.earlier.find([_identify(sample, candidate) for sample, candidate in pairs])
-    wanting = [pair for pair in pairs if _identify(*pair) not in known]
-    made = iter(_score_pairs(scorer, wanting))
-    rows = []
-    for sample, candidate in pairs:
-        earlier = known.get(_identify(sample, candidate))
-        # Equal answers share their hash, and each has an index of its own.
-        rows.append({**earlier, "index": candidate["index"]} if earlier else next(made))
-    num_reused = len(pairs) - len(wanting)
-    table = pa.Table.from_pylist(rows, schema=SCORES)
+    pairs = pair_shard(scorer.samples, path)
+    ids = pairs.sample_ids, pairs.candidates["candidate_hash"].combine_chunks()
+    known, place_N = scorer.earlier.find(*ids)
+    wanting = np.flatnonzero(place_N < 0)
+    made = _judge(scorer.judge, pairs, wanting)
+    place_N[wanting] = known.num_rows + np.arange(len(wanting))
+    told = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
+    table = build_table(pairs, told.take(pa.array(place_N)))
+    num_reused = len(place_N) - len(wanting)
     return workspace.write_part(name, table, made_of, num_reused, scorer.scoring_digest)
 
 
-def _pair(scorer: Scorer, path: Path) -> Iterator[tuple[ScorableSample, dict[str, Any]]]:
-    """Every candidate of a shard with every sample of its prompt."""
-    candidates = read_columns(path, CANDIDATE_COLUMNS).to_pylist()
-    for row, candidate in enumerate(candidates):
-        if candidate["prompt_id"] not in scorer.samples:
-            raise ValueError(
-                f"{path}, row {row}: no {SPLIT} sample has the prompt_id "
-                f"{candidate['prompt_id']}, so samples and candidates do not belong together; "
-                "generate the candidates again from these samples"
-            )
-    by_prompt = scorer.samples.build(dict.fromkeys(row["prompt_id"] for row in candidates))
-    for candidate in candidates:
-        for sample in by_prompt[candidate["prompt_id"]]:
-            yield sample, candidate
-
-
-def _identify(sample: ScorableSample, candidate: dict[str, Any]) -> Pair:
-    return sample.sample_id, candidate["candidate_hash"]
-
-
-def _score_pairs(
-    scorer: Scorer, pairs: Sequence[tuple[ScorableSample, dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
-    """Rows of SCORES."""
-    items = [build_item(sample, candidate["text"]) for sample, candidate in pairs]
-    judgements = scorer.judge.judge_many(items)
-    for (sample, candidate), judgement in zip(pairs, judgements, strict=True):
-        yield _build_row(sample, candidate, judgement, scorer.is_zero)
-
-
-def _build_row(
-    sample: ScorableSample, candidate: dict[str, Any], judgement: Judgement, is_zero: bool
-) -> dict[str, Any]:
-    counts = is_zero or judgement.reward is not None
-    parsed = judgement.parsed
-    return {
-        "sample_id": sample.sample_id,
-        "prompt_id": candidate["prompt_id"],
-        "index": candidate["index"],
-        "candidate_hash": candidate["candidate_hash"],
-        "task": sample.task,
-        "reward": judgement.value if counts else None,
-        "rewards": list(judgement.rewards.items()) if counts else [],
-        "parsed": None if parsed is None else json.dumps(parsed, ensure_ascii=False),
-        "error": judgement.error,
-    }
+def _judge(judge: ColumnJudge, pairs: Pairs, rows: NDArray[np.int64]) -> pa.Table:
+    """What some of the answers are worth."""
+    texts = pairs.candidates["text"].combine_chunks().take(pa.array(rows))
+    questions = [Question(s.task, s.target, s.frame) for s in pairs.samples_M]
+    return judge.judge(texts, questions, pairs.numbers_N[rows])
 
 
 def run(context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet) -> ScoredSet:

@@ -12,15 +12,19 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from perpo_core.stages.earlier import EarlierFiles, list_earlier
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.row_index import RowIndex, read_distinct
+from schemas.arrow import SCORES
 from schemas.artifact import AnyArtifact, ScoredSet
 
-Pair = tuple[str, str]
-"""sample_id and candidate_hash."""
+PAIR = ["sample_id", "candidate_hash"]
 
 
 class EarlierSet:
@@ -43,10 +47,10 @@ class EarlierSet:
         known = self._index.file_of.keys() & set(sample_ids)
         return known if known and self._files.is_sound else set()
 
-    def read(self, sample_ids: Iterable[str]) -> list[dict[str, Any]]:
+    def read(self, sample_ids: Iterable[str]) -> pa.Table:
         """The rows it has of these samples."""
         known = sorted(self._index.file_of.keys() & set(sample_ids))
-        return self._index.take(known).to_pylist() if known and self._files.is_sound else []
+        return self._index.take(known) if known and self._files.is_sound else SCORES.empty_table()
 
 
 class EarlierScores:
@@ -59,19 +63,25 @@ class EarlierScores:
             [] if context.force else list(_list_sets(context, key, scoring_digest, policies))
         )
 
-    def find(self, pairs: Sequence[Pair]) -> dict[Pair, dict[str, Any]]:
-        """Of these pairs, the rows of SCORES that there are; the newest of several."""
-        found: dict[Pair, dict[str, Any]] = {}
-        wanting = set(pairs)
+    def find(
+        self, sample_ids_N: pa.StringArray, hashes_N: pa.StringArray
+    ) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Rows of SCORES, and which of them each pair of sample and candidate has: -1 for none.
+
+        The newest of several.
+        """
+        found, place_N = SCORES.empty_table(), np.full(len(sample_ids_N), -1)
         for earlier in self._sets:
-            if not wanting:
+            left_K = np.flatnonzero(place_N < 0)
+            if not left_K.size:
                 break
-            for row in earlier.read(sample_id for sample_id, _ in wanting):
-                pair = row["sample_id"], row["candidate_hash"]
-                if pair in wanting:
-                    found[pair] = row
-            wanting -= found.keys()
-        return found
+            pairs_K = pa.table([sample_ids_N, hashes_N], names=PAIR).take(pa.array(left_K))
+            rows = earlier.read(pairs_K["sample_id"].unique().to_pylist())
+            if rows.num_rows:
+                place_K = _match(pairs_K, rows)
+                place_N[left_K] = np.where(place_K < 0, -1, place_K + found.num_rows)
+                found = pa.concat_tables([found, rows])
+        return found, place_N
 
     def find_samples(self, sample_ids: Collection[str]) -> set[str]:
         """Those of the samples that any earlier set scored; no row is read."""
@@ -81,6 +91,16 @@ class EarlierScores:
                 break
             wanting -= earlier.find_samples(wanting)
         return set(sample_ids) - wanting
+
+
+def _match(pairs_K: pa.Table, rows: pa.Table) -> NDArray[np.int64]:
+    """The row of every pair, -1 for none."""
+    keys, known = (
+        pc.binary_join_element_wise(table["sample_id"], table["candidate_hash"], " ")
+        for table in (pairs_K, rows)
+    )
+    places = pc.index_in(keys, value_set=known)
+    return pc.fill_null(places, -1).to_numpy().astype(np.int64)
 
 
 def _list_sets(
