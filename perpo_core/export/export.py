@@ -108,7 +108,7 @@ def load_facts(
     licence, folder = _load_licence(store, checkpoint), store.path(checkpoint, MODEL_FOLDER)
     base = load_base_digest(folder)
     rank = load_settings(folder / ADAPTER)["r"] if base else None
-    return CardFacts(run, artifacts, checkpoint, origin, adapter, licence, base, rank)
+    return CardFacts(run, artifacts, origin, checkpoint, adapter, licence, base, rank)
 
 
 def list_copies(store: Store, checkpoint: Checkpoint, folder: str) -> list[FileCopy]:

@@ -1,4 +1,4 @@
-"""What a model card is built from: one run's record and artifacts, and what the base states."""
+"""What a card is built from: one run's record and artifacts, and what the base states."""
 
 from __future__ import annotations
 
@@ -17,13 +17,32 @@ MODEL_CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class CardFacts:
-    """All that a card says comes from here."""
+class RunFacts:
+    """What the card of anything that a run made may say."""
 
     run: RunRecord
     artifacts: RunArtifacts
-    checkpoint: Checkpoint
     origin: Origin
+
+    @property
+    def config(self) -> RefreshConfig:
+        return self.run.config
+
+    @property
+    def tasks(self) -> list[TaskName]:
+        """The tasks that the run's samples hold; all of them where the samples are gone."""
+        samples = self.artifacts.samples
+        if samples is None:
+            return list(TASKS)
+        named = {name.partition("/")[0] for name, rows in samples.per_split.items() if rows}
+        return [task for task in TASKS if task in named]
+
+
+@dataclass(frozen=True)
+class CardFacts(RunFacts):
+    """All that a model card says comes from here."""
+
+    checkpoint: Checkpoint
     is_adapter: bool = False
     """The folder holds a LoRA adapter, not the merged model."""
     licence: dict[str, str] = field(default_factory=dict)
@@ -34,10 +53,6 @@ class CardFacts:
     """Of that adapter, which those of earlier rounds are part of."""
 
     @property
-    def config(self) -> RefreshConfig:
-        return self.run.config
-
-    @property
     def rank(self) -> int:
         """Of the adapter."""
         return self.joined_rank or self.config.train.lora_rank
@@ -46,15 +61,6 @@ class CardFacts:
     def is_start_kept(self) -> bool:
         """No checkpoint beat the start, so that these are the start's weights."""
         return self.checkpoint.chosen_step == 0
-
-    @property
-    def tasks(self) -> list[TaskName]:
-        """The tasks that the run's samples hold; all of them where the samples are gone."""
-        samples = self.artifacts.samples
-        if samples is None:
-            return list(TASKS)
-        named = {name.partition("/")[0] for name, rows in samples.per_split.items() if rows}
-        return [task for task in TASKS if task in named]
 
     @property
     def start_name(self) -> str:

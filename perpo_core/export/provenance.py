@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from perpo_core.export.facts import CardFacts
+from perpo_core.export.facts import CardFacts, RunFacts
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.markdown import build_table, escape
 from perpo_core.report.summary import TASK_LABELS, format_number, merge_versions
@@ -33,6 +33,8 @@ USES = (
     "Lists come from train, selection chose the checkpoint, validation judged it at the gates, and "
     "test gave the results above; no image is in two of them."
 )
+SETTING_HEADER = ("setting", "value")
+COUNT_HEADER = ("", "in", "kept", "dropped, by reason")
 COUNTED: dict[StageName, str] = {
     "collect": "samples", "generate": "prompts answered", "score": "answers",
     "materialize": "training samples with a list",
@@ -51,8 +53,8 @@ def build_data(facts: CardFacts) -> str:
         )
         parts.append(build_table(("samples", *SPLITS), rows))
         parts.append(USES)
-    if counts := list(_build_counts(facts)):
-        parts.append(build_table(("", "in", "kept", "dropped, by reason"), counts))
+    if counts := build_counts_table(facts):
+        parts.append(counts)
     if candidates and lists:
         by_task = ", ".join(f"{TASK_LABELS[t]} {n:,}" for t, n in lists.num_lists.items())
         parts.append(
@@ -63,23 +65,39 @@ def build_data(facts: CardFacts) -> str:
     return "\n\n".join(parts)
 
 
-def _build_counts(facts: CardFacts) -> Iterator[list[str]]:
-    for row in build_count_rows(facts.artifacts):
-        if row.stage in COUNTED:
-            reasons = ", ".join(f"{escape(reason)} {count:,}" for reason, count in row.dropped)
-            yield [COUNTED[row.stage], f"{row.num_in:,}", f"{row.num_kept:,}", reasons or "none"]
+def build_counts_table(facts: RunFacts) -> str:
+    """Of the stages up to the lists: rows in, kept and dropped, with every reason; "" for none."""
+    rows = [
+        build_count_cells(COUNTED[row.stage], row.num_in, row.num_kept, row.dropped)
+        for row in build_count_rows(facts.artifacts)
+        if row.stage in COUNTED
+    ]
+    return build_table(COUNT_HEADER, rows) if rows else ""
+
+
+def build_count_cells(
+    what: str, num_in: int, num_kept: int, dropped: Iterable[tuple[str, int]]
+) -> list[str]:
+    """A row under COUNT_HEADER."""
+    reasons = ", ".join(f"{escape(reason)} {count:,}" for reason, count in dropped)
+    return [what, f"{num_in:,}", f"{num_kept:,}", reasons or "none"]
 
 
 def build_settings_table(facts: CardFacts) -> str:
     """What was trained and how, and which step was chosen."""
-    sections = build_settings(_strip_paths(facts.config))
-    rows = [
+    rows = list_settings(facts, NAMED_SETTINGS)
+    return build_table(SETTING_HEADER, [*rows, *_describe_outcome(facts)])
+
+
+def list_settings(facts: RunFacts, sections: Iterable[str]) -> list[list[str]]:
+    """Rows under SETTING_HEADER: what a card names of these sections."""
+    settings = build_settings(_strip_paths(facts.config))
+    return [
         [f"`{section}.{setting.name}`", escape(setting.value)]
-        for section, names in NAMED_SETTINGS.items()
-        for setting in sections[section]
-        if _is_named(section, names, setting, facts)
+        for section in sections
+        for setting in settings[section]
+        if _is_named(section, NAMED_SETTINGS[section], setting, facts)
     ]
-    return build_table(("setting", "value"), [*rows, *_describe_outcome(facts)])
 
 
 def _strip_paths(config: RefreshConfig) -> RefreshConfig:
@@ -90,7 +108,7 @@ def _strip_paths(config: RefreshConfig) -> RefreshConfig:
     )
 
 
-def _is_named(section: str, names: tuple[str, ...], setting: Setting, facts: CardFacts) -> bool:
+def _is_named(section: str, names: tuple[str, ...], setting: Setting, facts: RunFacts) -> bool:
     first, last = setting.name.partition(".")[0], setting.name.rpartition(".")[2]
     if last in TASKS and last not in facts.tasks:
         return False
@@ -114,13 +132,18 @@ def _describe_outcome(facts: CardFacts) -> Iterator[list[str]]:
 def build_versions(facts: CardFacts) -> str:
     """Packages of all stages, devices, and the sha256 digests that the store knows them by."""
     artifacts = facts.artifacts
-    versions = [[escape(k), escape(v)] for k, v in merge_versions(artifacts).items()]
-    devices = {a.producer.device: None for a in artifacts.by_stage.values()}
     digests = {
         "this policy (its model folder in the store)": facts.checkpoint.policy_digest,
         "base, the policy it started from": facts.checkpoint.base_policy_digest,
         **({"preferences": artifacts.preferences.digest} if artifacts.preferences else {}),
     }
+    return build_digests(facts, digests)
+
+
+def build_digests(facts: RunFacts, digests: dict[str, str]) -> str:
+    """Tables of these, of where it comes from, and of what computed it."""
+    versions = [[escape(k), escape(v)] for k, v in merge_versions(facts.artifacts).items()]
+    devices = {a.producer.device: None for a in facts.artifacts.by_stage.values()}
     rows = [[name, f"`{digest}`"] for name, digest in digests.items()]
     if facts.origin.revision:
         rows.append(["base, commit on the Hub", f"`{facts.origin.revision}`"])
