@@ -120,6 +120,13 @@ PREFERENCES = pa.schema(
 # datasets' Image feature: encoded bytes as received, decoded lazily.
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
+# Without this key datasets hands images back as {"bytes", "path"} and TRL gets no picture.
+WITH_IMAGES = {
+    "huggingface": json.dumps(
+        {"info": {"features": {"images": {"feature": {"_type": "Image"}, "_type": "List"}}}}
+    )
+}
+
 # A list as it leaves the house. prompt, chosen, rejected and images are TRL's names and types, so
 # that datasets.load_dataset("parquet") gives what DPOTrainer takes.
 EXPORTED_LISTS = pa.schema(
@@ -134,20 +141,34 @@ EXPORTED_LISTS = pa.schema(
         ("reward_gap", pa.float64()),
         ("target", TARGET),
     ]
-).with_metadata(
-    {
-        # Without this key datasets hands images back as {"bytes", "path"} and TRL gets no picture.
-        "huggingface": json.dumps(
-            {
-                "info": {
-                    "features": {
-                        "images": {"feature": {"_type": "Image"}, "_type": "List"},
-                    }
-                }
-            }
-        )
-    }
-)
+).with_metadata(WITH_IMAGES)
+
+# One row a pair of answers, by TRL's names.
+EXPORTED_PAIRS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("task", pa.string()),
+        ("images", pa.list_(IMAGE)),
+        ("prompt", pa.list_(MESSAGE)),
+        ("chosen", pa.list_(MESSAGE)),
+        ("rejected", pa.list_(MESSAGE)),
+        ("chosen_reward", pa.float64()),
+        ("rejected_reward", pa.float64()),
+    ]
+).with_metadata(WITH_IMAGES)
+
+# One row an answer, by TRL's names. KTOTrainer refuses images beside chosen and rejected.
+EXPORTED_ANSWERS = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("task", pa.string()),
+        ("images", pa.list_(IMAGE)),
+        ("prompt", pa.list_(MESSAGE)),
+        ("completion", pa.list_(MESSAGE)),
+        ("label", pa.bool_()),
+        ("reward", pa.float64()),
+    ]
+).with_metadata(WITH_IMAGES)
 
 # One row a list, in the order of the part of the lists that it belongs to.
 REFERENCES = pa.schema(

@@ -24,6 +24,7 @@ from flows.commands.common import (
     print_profiles,
     print_report_path,
 )
+from flows.commands.export import app as export_app
 from flows.commands.importing import app as import_app
 from flows.commands.store import app as store_app
 from flows.commands.terminal import make_printable
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 app.add_typer(store_app)
 app.add_typer(import_app)
+app.add_typer(export_app)
 
 
 ConfigArgument = Annotated[
@@ -188,42 +190,6 @@ def report(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
         from perpo_core.report import write_report
 
         print(write_report(*find_run(run, store)).absolute())
-
-
-@app.command()
-def export(
-    run: RunArgument,
-    folder: Annotated[
-        Path, typer.Argument(help="Where it is written; must not exist, or be empty.")
-    ],
-    adapter: Annotated[
-        bool, typer.Option("--adapter", help="The LoRA adapter alone, in PEFT's format.")
-    ] = False,
-    store: StoreOption = STORE,
-) -> None:
-    """Write what a run trained as a folder for transformers and vLLM, with a model card."""
-    with explaining_errors():
-        from flows.runs.records import load_records
-        from perpo_core.export import export_run
-
-        opened, record = find_run(run, store, to_act=True)
-        print(export_run(opened, record, load_records(opened), folder, adapter, log=print))
-
-
-@app.command("export-lists")
-def export_lists(
-    run: RunArgument,
-    folder: Annotated[
-        Path, typer.Argument(help="Where they are written; must not exist, or be empty.")
-    ],
-    store: StoreOption = STORE,
-) -> None:
-    """Write a run's ranked lists as Parquet with their images, for datasets and TRL."""
-    with explaining_errors():
-        from perpo_core.export import export_lists as write_lists
-
-        opened, record = find_run(run, store, to_act=True)
-        print(f"{write_lists(opened, record, folder)} lists are in {folder}")
 
 
 @app.command()
