@@ -16,9 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from perpo_core.store.id_index import IdIndex, encode_ids
 from perpo_core.store.keys import compute_hash
 from perpo_core.store.row_reader import RowReader, read_columns
 from perpo_core.store.workspace import Workspace
@@ -38,16 +41,36 @@ class Images:
     """The images of some packs, by their hash."""
 
     def __init__(self, packs: Sequence[Path]) -> None:
+        self._packs = list(packs)
         self._rows = RowReader(packs, ["bytes"], KEPT_GROUPS)
 
     def read(self, image_hash: str) -> bytes:
         """The encoded bytes; raises KeyError for an image that is in none of the packs."""
-        data: bytes = self._rows.read(self._numbers[image_hash])["bytes"]
+        data: bytes = self._rows.read(self._find(image_hash))["bytes"]
         return data
 
+    def measure(self, image_hash: str) -> tuple[int, int]:
+        """Width and height in pixels; raises KeyError as `read` does."""
+        width, height = self._sizes[self._find(image_hash)]
+        return int(width), int(height)
+
+    def _find(self, image_hash: str) -> int:
+        numbers = self._index.find(image_hash)
+        if not numbers:
+            raise KeyError(image_hash)
+        return numbers[-1]
+
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: n for n, name in enumerate(self._rows.iterate_column("image_hash"))}
+    def _index(self) -> IdIndex:
+        tables = (read_columns(pack, ["image_hash"]) for pack in self._packs)
+        return IdIndex([encode_ids(table["image_hash"].to_pylist()) for table in tables])
+
+    @cached_property
+    def _sizes(self) -> NDArray[np.int32]:
+        """[images, (width, height)] pixels."""
+        tables = (read_columns(pack, ["width", "height"]) for pack in self._packs)
+        sizes = [[table[name].to_numpy() for name in ("width", "height")] for table in tables]
+        return np.concatenate([np.zeros((0, 2), np.int32), *(np.stack(s, 1) for s in sizes)])
 
 
 def read_facts(pack: Path) -> Iterator[tuple[str, StoredImage]]:

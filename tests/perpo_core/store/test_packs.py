@@ -45,8 +45,12 @@ def test_images_come_back_by_their_hash_from_small_row_groups(
     for number in (16, 0, 9, 9, 3):
         image = build_image(number)
         assert images.read(image.image_hash) == image.data
-    with pytest.raises(KeyError):
-        images.read("f" * 64)
+        assert images.measure(image.image_hash) == (4, 3)
+    for other in ("f" * 64, image.image_hash + "0", image.image_hash[:-1]):
+        with pytest.raises(KeyError):
+            images.read(other)
+        with pytest.raises(KeyError):
+            images.measure(other)
 
 
 def test_what_is_known_of_a_file_is_all_but_the_bytes(tmp_path: Path) -> None:
