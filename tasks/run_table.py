@@ -18,16 +18,21 @@ HEAD = "| stage | | artifact | digest | key | rows kept | taken over | time |"
 RULE = "| --- | --- | --- | --- | --- | ---: | ---: | ---: |"
 
 
-def publish_run(store: Store, record: RunRecord, report_url: str | None) -> None:
+def publish_run(
+    store: Store, record: RunRecord, report_url: str | None, view_url: str | None = None
+) -> None:
     """Publish the table, also of a run that stopped halfway."""
     text = "What each stage used and made"
-    table = describe_run(store, record, report_url)
+    table = describe_run(store, record, report_url, view_url)
     create_markdown_artifact(table, key="perpo-run", description=text)
 
 
-def describe_run(store: Store, record: RunRecord, report_url: str | None) -> str:
+def describe_run(
+    store: Store, record: RunRecord, report_url: str | None, view_url: str | None = None
+) -> str:
     """The table as markdown."""
     link = [f"[Report of {record.run_id}]({report_url})", ""] if report_url else []
+    link += [f"[Its lists, samples and answers]({view_url})", ""] if view_url else []
     ended = [escape(record.error.partition("\n")[0]), ""] if record.error else []
     model = escape(record.config.policy.model)
     policy = f"From the policy `{record.policy_digest[:SHORT]}` (policy.model = {model})."

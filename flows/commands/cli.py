@@ -193,6 +193,24 @@ def report(run: RunArgument = "latest", store: StoreOption = STORE) -> None:
 
 
 @app.command()
+def view(
+    run: RunArgument = "latest",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0: any that is free.")
+    ] = 0,
+    browser: Annotated[bool, typer.Option(help="Open a browser where there is a display.")] = True,
+    store: StoreOption = STORE,
+) -> None:
+    """Look at a run's samples, lists, dropped rows and answers in a browser, until Ctrl-C."""
+    with explaining_errors():
+        from flows.serving.view_server import serve_view
+
+        opened, record = find_run(run, store)
+        say = partial(print, flush=True)
+        serve_view(opened, record.run_id, port, say=say, browser=browser)
+
+
+@app.command()
 def doctor(
     config: ConfigArgument = None,
     overrides: SetOption = None,

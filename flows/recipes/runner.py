@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 
 from flows.runs.checks import refuse_full_disk
 from flows.runs.endings import describe_ending
-from flows.runs.links import find_profiles, find_report_url
+from flows.runs.links import find_profiles, find_report_url, find_view_url
 from flows.runs.records import close_killed, count_runs, load_records, new_run_id, write_record
 from perpo_core.process.troubles import DiskFull
 from perpo_core.store.left_out import list_left_out
@@ -149,7 +149,7 @@ class Runner:
         assert url is not None, "the report was written a moment ago"
         with told_aside("report"):
             publish_report(url)
-            publish_run(self.store, self.record, url)
+            publish_run(self.store, self.record, url, find_view_url(self.store, self.record))
         get_watcher().note("")
 
     def report_trends(self) -> None:
@@ -174,7 +174,8 @@ def recording(runner: Runner) -> Iterator[None]:
             if isinstance(error, Exception):  # whoever interrupts does not want to wait for a page
                 runner.report_trends()
                 with told_aside("run"):
-                    publish_run(runner.store, runner.record, None)
+                    view_url = find_view_url(runner.store, runner.record)
+                    publish_run(runner.store, runner.record, None, view_url)
         raise
     finally:
         log_left_out()

@@ -54,5 +54,14 @@ def find_reports_key(home: Path) -> str | None:
 
     It is the same whatever password the user has set, and None where nobody has served yet.
     """
+    return _derive_key(home, b"reports")
+
+
+def find_view_key(home: Path) -> str | None:
+    """The same for the rows of the store's runs: who was sent a report does not see all data."""
+    return _derive_key(home, b"view")
+
+
+def _derive_key(home: Path, what: bytes) -> str | None:
     auth = load_auth(home)
-    return auth and hmac.digest(auth.encode(), b"reports", "sha256").hex()[:32]
+    return auth and hmac.digest(auth.encode(), what, "sha256").hex()[:32]

@@ -1,15 +1,20 @@
-"""Where a browser finds a run's report: at the server of `perpo serve`, else in the file system."""
+"""Where a browser finds a run's report and rows: at the server of `perpo serve`.
+
+A report is a file besides.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flows.runs.home import HOME, find_public_url, find_reports_key, find_served
+from flows.runs.home import HOME, find_public_url, find_reports_key, find_served, find_view_key
 from perpo_core.store.place import find_folder
 from perpo_core.store.store import PROFILES, Store
 from schemas.run import RunRecord
 
 REPORTS_PATH = "/perpo/reports"  # of the UI's address; Prefect's own pages have no such path
+
+VIEW_PATH = "/perpo/view"
 
 
 def find_profiles(store: Store, record: RunRecord) -> Path:
@@ -27,4 +32,14 @@ def find_report_url(store: Store, record: RunRecord) -> str | None:
     page = record.report.relative_to("reports").as_posix()
     key = find_reports_key(find_folder(store.place) / HOME)
     path = "/".join(filter(None, (REPORTS_PATH, key, page)))
+    return f"{find_public_url() or served.removesuffix('/api')}{path}"
+
+
+def find_view_url(store: Store, record: RunRecord) -> str | None:
+    """The address of a run's rows where the store is served; None elsewhere."""
+    served = find_served(store.root)
+    if served is None:
+        return None
+    key = find_view_key(find_folder(store.place) / HOME)
+    path = "/".join(filter(None, (VIEW_PATH, key, record.run_id, "lists")))
     return f"{find_public_url() or served.removesuffix('/api')}{path}"

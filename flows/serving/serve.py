@@ -61,7 +61,7 @@ def serve(
         kept = load_or_write_auth(home)
         auth = find_own_auth() or kept
         say("starting Prefect's server")
-        with start_server(home, port, lasting=True, auth=auth) as server:
+        with start_server(home, port, lasting=True, auth=auth, store=store) as server:
             env = build_environment(home, server, store, auth)
             prepare(server, prefect_file, home, env, say)
             with start_worker(home, env) as worker:

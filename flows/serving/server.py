@@ -19,20 +19,24 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from flows.runs.home import find_public_url, find_reports_key
+from flows.runs.home import find_public_url, find_reports_key, find_view_key
+from flows.runs.links import VIEW_PATH
 from flows.serving.alerts import hide_addresses
 from flows.serving.password import SERVER_AUTH
 from flows.serving.private import UMASK, make_private
 from flows.serving.supervised import build_python_path, supervised
 from perpo_core.process.environment import DEFAULTS
+from perpo_core.store.place import Place, describe_place
 
 START_TIMEOUT_S = 120.0  # seconds on an idle machine; a busy one may take many times that
 POLL_S = 0.1
 LOG_FILE = "server.log"
 HOST = "127.0.0.1"
 LASTING = "lasting"
+STORE = "PERPO_SERVED_STORE"
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
 
 
@@ -69,12 +73,17 @@ def build_url(port: int) -> str:
 
 @contextmanager
 def start_server(
-    home: Path, port: int = 0, lasting: bool = False, auth: str | None = None
+    home: Path,
+    port: int = 0,
+    lasting: bool = False,
+    auth: str | None = None,
+    store: Place | None = None,
 ) -> Iterator[Server]:
     """Start a server with its database in `home`; it ends with the block or with this process.
 
-    Port 0 is any free one. A lasting server also schedules, watches and shows its UI. `auth` is the
-    "user:password" that it asks for. Raises ValueError, one sentence, if the port is taken.
+    Port 0 is any free one. A lasting server also schedules, watches and shows its UI, and the rows
+    of `store` (by default the folder that `home` lies in). `auth` is the "user:password" that it
+    asks for. Raises ValueError, one sentence, if the port is taken.
     """
     make_private(home)
     with listen(port) as listener:
@@ -83,7 +92,8 @@ def start_server(
         with supervised(
             command,
             log_path=home / LOG_FILE,
-            env=build_environment(home, bound, lasting, auth),
+            env=build_environment(home, bound, lasting, auth)
+            | {STORE: describe_place(store or home.parent)},
             pass_fds=[listener.fileno()],
             umask=UMASK,
         ) as process:
@@ -154,11 +164,17 @@ def main() -> None:
     # ends with its command; final: nobody adds routes.
     app = create_app(ephemeral=LASTING not in sys.argv, final=True)
     if LASTING in sys.argv:
-        from flows.serving.report_route import add_reports
+        from starlette.routing import Mount
 
-        home = Path(os.environ["PREFECT_HOME"])
-        add_reports(app, home.parent / "reports", PREFECT_SERVER_API_AUTH_STRING.value(),
-                    find_reports_key(home))  # fmt: skip
+        from flows.serving.report_route import add_reports
+        from flows.serving.view_route import build_view_app
+        from perpo_core.store.open import open_store
+
+        home, auth = Path(os.environ["PREFECT_HOME"]), PREFECT_SERVER_API_AUTH_STRING.value()
+        add_reports(app, home.parent / "reports", auth, find_reports_key(home))
+        open_served = partial(open_store, os.environ[STORE])
+        view = build_view_app(open_served, find_view_key(home), auth)
+        app.router.routes.insert(0, Mount(VIEW_PATH, view))
     origins = PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",")
     uvicorn.run(guard(app, origins), fd=int(sys.argv[1]), log_level="error")
 

@@ -201,9 +201,10 @@ def _build_shapes(row: Row, texts: dict[str, str], album: Album, picture: Pictur
     shapes: dict[str, list[Shape]] = {"truth": task.get_shapes(row["target"])}
     for role, text in texts.items():
         shapes[role] = task.read_shapes(text, album.box_format, frame)
-    return [_draw(role, shape) for role, found in shapes.items() for shape in found[:MOST_DRAWN]]
+    return [draw_shape(role, shape) for role, found in shapes.items() for shape in found[:MOST_DRAWN]]
 
 
-def _draw(role: str, shape: Shape) -> Drawn:
+def draw_shape(role: str, shape: Shape) -> Drawn:
+    """A box or a point in 0-1 of the image, as it is drawn."""
     x1, y1, x2, y2 = (round(100 * value, 2) for value in (*shape, *shape)[:4])
     return Drawn(role, x1, y1, round(x2 - x1, 2), round(y2 - y1, 2))

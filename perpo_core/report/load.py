@@ -93,8 +93,8 @@ def find_stopped_stage(run: RunRecord) -> StageName | None:
     return next((stage for stage in STAGES if stage not in run.stages), None)
 
 
-def _load_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifact | str:
-    """The artifact, or the sentence that says why there is none."""
+def find_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifact | str:
+    """The artifact of a stage, its files unverified, or the sentence why there is none."""
     record = run.stages.get(stage)
     if record is None:
         return _explain_unfinished(run, stage)
@@ -103,7 +103,13 @@ def _load_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifac
         return f"The artifact of {stage} is no longer in the store."
     if artifact.digest != record.digest:
         return f"The artifact of {stage} was made anew after this run, and came out differently."
-    if stage in STAGES_WITH_ROWS:
+    return artifact
+
+
+def _load_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifact | str:
+    """The artifact with its rows verified, or the sentence that says why there is none."""
+    artifact = find_artifact(store, run, stage)
+    if not isinstance(artifact, str) and stage in STAGES_WITH_ROWS:
         try:
             store.verify(artifact)
         except DamagedArtifact as damage:

@@ -6,11 +6,7 @@ forbids scripts and network besides.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.tasks import TASKS
@@ -26,6 +22,7 @@ from perpo_core.report.gallery import (
 from perpo_core.report.histograms import load_histograms, load_part_means
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
+from perpo_core.report.style import build_environment, load_style
 from perpo_core.report.summary import TASK_LABELS
 from perpo_core.report.tables import (
     build_count_rows,
@@ -45,7 +42,6 @@ from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.sources import RowsSource
 
-FOLDER = Path(__file__).parent
 MAX_MEGAPIXELS = 1000.0  # of stored images, where the source sets no limit of its own
 
 
@@ -81,31 +77,6 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         stage_rows=build_stage_rows(run, artifacts),
         settings=build_settings(run.config, run.unread),
     )
-
-
-def build_environment() -> Environment:
-    """Templates of this folder; everything they show is escaped."""
-    return Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def load_style() -> Markup:
-    """The style sheet that all pages share, with the tasks' colours."""
-    light, dark = (
-        " ".join(f"--{name}: {getattr(task.look, shade)};" for name, task in TASKS.items())
-        for shade in ("light", "dark")
-    )
-    colours = (
-        f":root {{ {light} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"
-        f"@media print {{ :root {{ {light} }} }}\n"
-    )
-    return Markup(colours + (FOLDER / "report.css").read_text(encoding="utf-8"))
 
 
 def _describe_outcome(report: Report) -> str:

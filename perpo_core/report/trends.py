@@ -14,8 +14,8 @@ from pathlib import Path
 
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.nights import Night, describe_failure, list_nights
-from perpo_core.report.page import build_environment, load_style
 from perpo_core.report.plots import Plot
+from perpo_core.report.style import build_environment, load_style
 from perpo_core.report.summary import (
     PRIMARY_METRICS,
     TASK_LABELS,

@@ -31,6 +31,8 @@ def test_every_stage_says_whether_it_was_made_or_reused(toy_config: RefreshConfi
     assert rows["train"][1:4] == ["checkpoint", f"`{entry.digest[:12]}`", f"`{entry.key[:12]}`"]
     assert rows["train"][4] == "11 of 12"
     assert table.startswith("[Report of toy-002](http://127.0.0.1:1/page)")
+    view = describe_run(Store(toy_config.store), record, None, "http://127.0.0.1:1/rows")
+    assert view.startswith("[Its lists, samples and answers](http://127.0.0.1:1/rows)")
 
 
 def test_a_run_that_stopped_says_why_and_what_did_not_run(toy_config: RefreshConfig) -> None:

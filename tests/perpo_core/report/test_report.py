@@ -6,8 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +22,11 @@ from schemas.config import EvaluateConfig
 from schemas.report import Report
 from schemas.run import RunRecord
 from schemas.sources import JsonlSource
+from tests.perpo_core.report.html_page import Page
 from tests.perpo_core.report.report_fixture import build_run
 
 HOSTILE = "<script>alert(1)</script>\" onmouseover='alert(2)' <img src=x onerror=alert(3)>"
 RESOURCE_ATTRIBUTES = {"src", "srcset", "href", "xlink:href", "action", "data", "poster"}
-
-
-@dataclass
-class Page(HTMLParser):
-    """The elements of a page: (tag, attributes) in order, and its text."""
-
-    html: str
-    elements: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.feed(self.html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def find(self, tag: str, css_class: str = "") -> list[dict[str, str | None]]:
-        return [
-            attributes
-            for name, attributes in self.elements
-            if name == tag and css_class in [*(attributes.get("class") or "").split(), ""]
-        ]
 
 
 @pytest.fixture(scope="module")

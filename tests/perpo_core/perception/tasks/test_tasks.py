@@ -12,7 +12,7 @@ from perpo_core.perception.boxes import Frame
 from perpo_core.perception.judging import Item, Judge, describe_judging
 from perpo_core.perception.rewards import Target
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
-from perpo_core.report.page import load_style
+from perpo_core.report.style import load_style
 from perpo_core.report.svg import TASK_COLOURS, VARIABLES
 from schemas.config import RefreshConfig
 

@@ -1,0 +1,177 @@
+"""The rows of a store's runs over http, read-only: the pages of perpo_core/view.
+
+    /<key>/<run>/lists | samples | dropped | predictions    a page of a tab
+    /<key>/<run>/sample/<sample_id>                          all of one sample
+    /<key>/<run>/image/<sha256>                              an image that the run's rows name
+
+They open by a key in the address, or by the password of the API where there is one. Nothing is
+written, no path of a file is ever taken from an address, and pages load nothing but what is here.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache
+from threading import Lock
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from flows.runs.records import load_record
+from flows.serving.report_route import is_allowed
+from perpo_core.store.store import Store
+from perpo_core.view import (
+    MEDIA_TYPES,
+    TABS,
+    Absent,
+    QueryError,
+    RunView,
+    load_asset,
+    parse_query,
+    render_absent,
+    render_sample,
+    render_tab,
+)
+
+KEPT_RUNS = 4
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",  # the address has the key
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # named by its content
+
+
+class Views:
+    """The runs of a store, opened for looking; a few stay open."""
+
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = cache(open_store)  # of a bucket that does not answer, not before asked
+        self._kept: OrderedDict[str, RunView] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, run: str) -> RunView:
+        """As `open`, but one that is open already as it is: for what a page of it names."""
+        with self._lock:
+            kept = self._kept.get(run)
+        return self.open(run) if kept is None else kept
+
+    def open(self, run: str) -> RunView:
+        """A run by its id, or "latest"; anew where its record says more by now. Raises Absent."""
+        try:
+            store = self._open_store()
+            record = load_record(store, run)
+        except ValueError as error:
+            raise Absent(str(error)) from error
+        with self._lock:
+            kept = self._kept.get(record.run_id)
+            if kept is None or kept.run != record:
+                self._kept[record.run_id] = RunView(store, record)
+            self._kept.move_to_end(record.run_id)
+            while len(self._kept) > KEPT_RUNS:
+                self._kept.popitem(last=False)
+            return self._kept[record.run_id]
+
+
+def build_view_app(
+    open_store: Callable[[], Store], key: str | None, auth: str | None = None
+) -> ASGIApp:
+    """The pages, for who has the key in the address or `auth`, "user:password"."""
+    views = Views(open_store)
+
+    def start(request: Request) -> Response:
+        return RedirectResponse(f"{quote(request.path_params['run'], safe='')}/{TABS[0]}")
+
+    def show_page(request: Request) -> Response:
+        name = request.path_params["page"]
+        if name in MEDIA_TYPES:
+            return Response(load_asset(name), headers={"Content-Type": MEDIA_TYPES[name]})
+        tab = next((each for each in TABS if each == name), None)
+        if tab is None:
+            raise Absent("There is no such page.")
+        view, query = views.open(request.path_params["run"]), parse_query(request.query_params)
+        try:
+            return HTMLResponse(render_tab(view, tab, query))
+        except Absent as absent:
+            return HTMLResponse(render_absent(view, tab, str(absent)))
+
+    def show_sample(request: Request) -> Response:
+        view = views.open(request.path_params["run"])
+        try:
+            return HTMLResponse(render_sample(view, request.path_params["sample"]))
+        except Absent as absent:
+            return HTMLResponse(render_absent(view, "samples", str(absent), "../"), 404)
+
+    def show_image(request: Request) -> Response:
+        image_hash = request.path_params["image"]
+        data, media_type = views.keep(request.path_params["run"]).read_image(image_hash)
+        headers = {"ETag": f'"{image_hash}"', **FOR_EVER}
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return Response(None, 304, headers)
+        return Response(data, headers=headers, media_type=media_type)
+
+    app = Starlette(
+        routes=[
+            Route("/{run}", start),
+            Route("/{run}/sample/{sample}", show_sample),
+            Route("/{run}/image/{image}", show_image),
+            Route("/{run}/{page}", show_page),
+        ],
+        exception_handlers={
+            Absent: lambda request, absent: _refuse(404, str(absent)),
+            QueryError: lambda request, error: _refuse(400, str(error)),
+        },
+    )
+    app.router.redirect_slashes = False
+    return _Locked(app, key, auth)
+
+
+class _Locked:
+    """Lets in who has the key or the password, and puts HEADERS on every answer."""
+
+    def __init__(self, app: ASGIApp, key: str | None, auth: str | None) -> None:
+        self._app, self._key, self._auth = app, key, auth
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            return await send({"type": "websocket.close", "code": 1008})
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        inner, scope = self._choose(scope)
+        await inner(scope, receive, send_guarded)
+
+    def _choose(self, scope: Scope) -> tuple[ASGIApp, Scope]:
+        """The pages, where the request may see them, or a refusal."""
+        root = scope.get("root_path", "")
+        given = scope["path"].removeprefix(root).lstrip("/").partition("/")[0]
+        if self._key is not None and hmac.compare_digest(given.encode(), self._key.encode()):
+            return self._app, {**scope, "root_path": f"{root}/{given}"}
+        if self._auth is None:
+            return _refuse(404, "there is nothing here"), scope
+        if is_allowed(Headers(scope=scope).get("Authorization"), self._auth):
+            return self._app, scope
+        asking = {"WWW-Authenticate": 'Basic realm="perpo"'}
+        return PlainTextResponse("user and password, please\n", 401, asking), scope
+
+
+def _refuse(status: int, sentence: str) -> Response:
+    return PlainTextResponse(f"{sentence}\n", status)
