@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
+from perpo_core.report.pictures import show_lines
 from perpo_core.store.id_index import ID_BYTES, IdIndex
 from perpo_core.store.row_reader import RowReader
 from perpo_core.view.choosing import build_filter, join_texts
@@ -25,7 +26,7 @@ from perpo_core.view.numbers import (
 )
 from perpo_core.view.query import Query
 from perpo_core.view.samples import SamplesTab
-from perpo_core.view.showing import SHORT_LIMIT, TEXT_LIMIT, show_lines
+from perpo_core.view.showing import SHORT_LIMIT, TEXT_LIMIT
 from schemas.base import STAGES
 
 COLUMNS = ("stage", "id", "reason", "detail")

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from perpo_core.report.pictures import show_lines
 from perpo_core.store.id_index import IdIndex
 from perpo_core.store.row_reader import RowReader
 from perpo_core.view.choosing import build_filter, join_texts
 from perpo_core.view.files import Absent, RunFiles
 from perpo_core.view.numbers import Mask, Numbers, build_index, read_codes, read_ids
 from perpo_core.view.query import Query
-from perpo_core.view.showing import SHORT_LIMIT, Question, Showing, show_lines
+from perpo_core.view.showing import SHORT_LIMIT, Question, Showing
 
 COLUMNS = ("sample_id", "prompt_id", "task", "split", "images", "prompt", "target", "source",
            "licence", "row")  # fmt: skip

@@ -15,6 +15,7 @@ from perpo_core.view import (
     Query,
     QueryError,
     RunView,
+    TabName,
     parse_query,
     render_sample,
     render_tab,
@@ -138,7 +139,7 @@ def test_dropped_rows_lead_to_their_samples(view: RunView) -> None:
     ],
 )  # fmt: skip
 def test_filters_and_words_choose_rows(
-    view: RunView, tab: str, given: dict[str, str], num: int
+    view: RunView, tab: TabName, given: dict[str, str], num: int
 ) -> None:
     page = Page(render_tab(view, tab, parse_query(given)))
     assert len(page.find("tr" if tab == "dropped" else "article", "item")) == num
@@ -168,7 +169,7 @@ def test_what_is_gone_is_said_where_it_would_be(tmp_path: Path) -> None:
     assert "Where is the moon?" in render_tab(view, "samples", Query())
     for name in ("lists", "predictions"):
         with pytest.raises(Absent, match="The run ended before"):
-            render_tab(view, name, Query())  # type: ignore[arg-type]
+            render_tab(view, name, Query())
     with pytest.raises(Absent, match="There is no sample"):
         render_sample(view, "f" * 64)
 
