@@ -201,7 +201,9 @@ def _build_shapes(row: Row, texts: dict[str, str], album: Album, picture: Pictur
     shapes: dict[str, list[Shape]] = {"truth": task.get_shapes(row["target"])}
     for role, text in texts.items():
         shapes[role] = task.read_shapes(text, album.box_format, frame)
-    return [draw_shape(role, shape) for role, found in shapes.items() for shape in found[:MOST_DRAWN]]
+    return [
+        draw_shape(role, shape) for role, found in shapes.items() for shape in found[:MOST_DRAWN]
+    ]
 
 
 def draw_shape(role: str, shape: Shape) -> Drawn:

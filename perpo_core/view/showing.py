@@ -6,8 +6,9 @@ go through perpo_core/report/pictures.py, which makes visible what would reorder
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from perpo_core.perception.frames import Framer
@@ -20,6 +21,7 @@ from schemas.config import BoxFormatName
 TEXT_LIMIT = 4_000  # characters of a message or an answer
 SHORT_LIMIT = 400  # of an error, a detail, a name
 MAX_SHAPES = 200  # over one image
+MAX_TRUTHS = 24
 MAX_IMAGES, MAX_MESSAGES = 16, 64  # of one prompt
 Row = Mapping[str, Any]
 
@@ -126,13 +128,14 @@ class Showing:
     def _draw_answer(self, row: Row, text: str, role: str) -> ShownImage | None:
         task, number = TASKS.get(row["task"]), _find_number(row["target"])
         hashes = row["images"] or []
-        if task is None or task.read_shape is None or not 1 <= number <= len(hashes):
+        if task is None or task.read_shapes is None or not 1 <= number <= len(hashes):
             return None
         shown = self._show_image(hashes[number - 1], number, _draw_truth(row, number))
         if shown.size is None or self.build_frame is None:
             return shown
-        found = task.read_shape(text, self.box_format, self.build_frame(*shown.size))
-        return _add_shapes(shown, [draw_shape(role, each) for each in as_shapes(found)])
+        found = task.read_shapes(text, self.box_format, self.build_frame(*shown.size))
+        drawn = [draw_shape(role, shape) for shape in found]
+        return replace(shown, shapes=[*shown.shapes, *drawn][:MAX_SHAPES])
 
     def _show_image(self, image_hash: str, number: int, shapes: list[Drawn]) -> ShownImage:
         try:
@@ -140,18 +143,6 @@ class Showing:
         except KeyError:
             size = None
         return ShownImage(image_hash, number, size, shapes)
-
-
-def _add_shapes(shown: ShownImage, shapes: list[Drawn]) -> ShownImage:
-    return ShownImage(shown.image_hash, shown.number, shown.size,
-                      [*shown.shapes, *shapes][:MAX_SHAPES])  # fmt: skip
-
-
-def as_shapes(found: Any) -> list[Any]:
-    """None, one shape (numbers) or several, as a list."""
-    if not found:
-        return []
-    return [found] if isinstance(found[0], int | float) else list(found)
 
 
 def _show_messages(messages: Sequence[Row]) -> list[Message]:
@@ -169,9 +160,9 @@ def _show_messages(messages: Sequence[Row]) -> list[Message]:
 
 
 def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
-    """The whole answer; what differs from the truth is marked where all of it is judged."""
-    task = TASKS.get(row["task"])
-    if task is not None and task.marks_differences and text:
+    """The whole answer; what differs from the truth is marked where all of it is judged, by one."""
+    task, others = TASKS.get(row["task"]), row["target"].get("others")
+    if task is not None and task.marks_differences and text and not others:
         stated = task.read_words(text, row["target"])
         if stated is not None and stated.strip() == text.strip():
             return mark_differences(task.get_words(row["target"]), stated)
@@ -180,12 +171,15 @@ def _show_answer(row: Row, text: str) -> list[tuple[str, bool]]:
 
 
 def describe_truths(target: Row) -> list[str]:
-    """Every accepted truth in words; boxes in 0-1 of the image."""
-    found = [_describe(each) for each in (target, *(target.get("others") or ()))]
+    """Every accepted truth in words, with how often it was given; boxes in 0-1 of the image."""
+    described = [_describe(each) for each in (target, *(target.get("others") or ()))]
+    counts = Counter(each for each in described if each is not None)  # people agree
+    found = [f"{each} (\u00d7{count})" if count > 1 else each for each, count in counts.items()]
     boxes = target.get("boxes")
     if boxes is not None:
         found.append(f"{len(boxes)} boxes" if len(boxes) != 1 else "1 box")
-    return [each for each in found if each is not None]
+    more = [f"{len(found) - MAX_TRUTHS} more"] if len(found) > MAX_TRUTHS else []
+    return found[:MAX_TRUTHS] + more
 
 
 def _describe(accepted: Row) -> str | None:

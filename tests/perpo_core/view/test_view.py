@@ -20,7 +20,7 @@ from perpo_core.view import (
     render_sample,
     render_tab,
 )
-from perpo_core.view.showing import as_shapes, describe_truths
+from perpo_core.view.showing import describe_truths
 from schemas.run import RunRecord
 from tests.perpo_core.report.html_page import Page
 from tests.perpo_core.view.rows import SCRIPT, build_image, build_store, encode_picture
@@ -185,10 +185,11 @@ def test_images_of_the_run_alone_are_read_and_only_as_what_they_are(tmp_path: Pa
             view.read_image(other)
 
 
-def test_shapes_and_truths_of_any_form() -> None:
-    assert as_shapes(None) == as_shapes([]) == []
-    assert as_shapes((0.1, 0.2)) == [(0.1, 0.2)]
-    assert as_shapes([(0.1, 0.2, 0.3, 0.4)] * 2) == [(0.1, 0.2, 0.3, 0.4)] * 2
+def test_truths_of_any_form() -> None:
     assert describe_truths({"text": "", "box": None, "count": None}) == ["(empty)"]
     assert describe_truths({"count": 0}) == ["0"] and describe_truths({}) == []
     assert describe_truths({"boxes": []}) == ["0 boxes"]
+    people = [{"text": text, "box": None, "count": None} for text in ("net", "a net", "net")]
+    assert describe_truths({"text": "net", "others": people}) == ["net (\u00d73)", "a net"]
+    many = [{"text": str(n), "box": None, "count": None} for n in range(100)]
+    assert describe_truths({"others": many})[-1] == "76 more"
