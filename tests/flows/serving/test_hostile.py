@@ -21,8 +21,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from flows.runs.home import HOME, PASSWORD_FILE, find_reports_key
-from flows.runs.links import REPORTS_PATH
+from flows.runs.home import HOME, PASSWORD_FILE, find_reports_key, find_view_key
+from flows.runs.links import REPORTS_PATH, VIEW_PATH
 from flows.serving.serve import ROOT
 from tests.flows.other_user import open_folder, read_as_another
 from tests.flows.served import Served, serving
@@ -104,7 +104,12 @@ def test_a_name_that_points_at_this_machine_is_refused(
     for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}"):
         assert post_run(served, build_run(loot), JSON | {"Host": host}, auth) == 400
     with httpx.Client(trust_env=False) as client:
-        for path in ("/api/health", "/", f"{REPORTS_PATH}/trends.html"):
+        for path in (
+            "/api/health",
+            "/",
+            f"{REPORTS_PATH}/trends.html",
+            f"{VIEW_PATH}/latest/lists",
+        ):
             refused = client.get(served.url + path, headers={"Host": "evil.example"})
             assert refused.status_code == 400
 
@@ -135,8 +140,8 @@ def test_a_user_without_the_password_is_refused(served: Served, loot: Path) -> N
         assert post_run(served, build_run(loot), JSON | headers) == 401
         with httpx.Client(trust_env=False) as client:
             for key in ("", "wrong/", "0" * 32 + "/"):
-                page = f"{served.url}{REPORTS_PATH}/{key}trends.html"
-                assert client.get(page, headers=headers).status_code == 401
+                for page in (f"{REPORTS_PATH}/{key}trends.html", f"{VIEW_PATH}/{key}latest/lists"):
+                    assert client.get(served.url + page, headers=headers).status_code == 401
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -179,9 +184,14 @@ def test_its_own_user_needs_nothing(served: Served) -> None:
         "flow_runs": {"id": {"any_": [run]}},
     })  # fmt: skip
     assert f"({served.url}{REPORTS_PATH}/{key}/" in table["data"]
+    rows = f"{served.url}{VIEW_PATH}/{find_view_key(served.store / HOME)}/"
+    assert f"({rows}" in table["data"]
     with httpx.Client(trust_env=False) as client:
         page = client.get(f"{served.url}{REPORTS_PATH}/{key}/trends.html")
         assert page.status_code == 200
         assert page.headers["Referrer-Policy"] == "no-referrer"
+        assert "perpo view" in client.get(f"{rows}latest/lists").text
+        other_key = f"{served.url}{VIEW_PATH}/{key}/latest/lists"
+        assert client.get(other_key).status_code == 401
         named = client.get(f"http://localhost:{served.url.rpartition(':')[2]}/api/health")
         assert named.json() is True
