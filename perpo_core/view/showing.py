@@ -16,7 +16,7 @@ from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import EMPTY, Drawn, draw_shape, mark_differences
 from perpo_core.report.pictures import CRISP_SIDE, show_lines
 from perpo_core.store.packs import Images
-from schemas.config import BoxFormatName
+from schemas.base import BoxFormatName
 
 TEXT_LIMIT = 4_000  # characters of a message or an answer
 SHORT_LIMIT = 400  # of an error, a detail, a name

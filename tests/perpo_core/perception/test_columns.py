@@ -22,7 +22,8 @@ from perpo_core.perception.rewards import REWARDS, Item, Question, Target
 from perpo_core.perception.rewards.box_columns import write_floats
 from perpo_core.perception.rewards.text_columns import collapse_spaces, write_strings
 from perpo_core.perception.tasks.grounding import GROUNDING
-from schemas.config import BoxFormatName, ScoreConfig
+from schemas.base import BoxFormatName
+from schemas.config import ScoreConfig
 from tests.perpo_core.perception import answers, families
 
 BOX_FORMAT_NAMES = get_args(BoxFormatName)
