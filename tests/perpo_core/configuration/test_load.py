@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from perpo_core.configuration.load import ConfigError, describe_config, load_config
+from perpo_core.stages.collect.sources import SOURCES
 from schemas.config import RefreshConfig
 from schemas.sources import DigitsSource, JsonlSource
+
+KINDS = " or ".join(f'"{kind}"' for kind in SOURCES)
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -92,10 +95,10 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
          "differ by, 1; lower it"),
         ("[lists.min_gap]\ndigits = 1", "unknown key lists.min_gap.digits; known "
          "here: counting, detection, extraction, grounding, ocr, pointing, table, vqa"),
-        ("[source]\nseed = 1", 'source.kind is missing; allowed: "digits" or "jsonl"'),
+        ("[source]\nseed = 1", f"source.kind is missing; allowed: {KINDS}"),
         (
             '[source]\nkind = "csv"',
-            'source.kind = "csv" is not allowed; allowed: "digits" or "jsonl"',
+            f'source.kind = "csv" is not allowed; allowed: {KINDS}',
         ),
         (
             '[source]\nkind = "digits"\nfiles = ["/a"]',
@@ -162,7 +165,7 @@ def test_an_override_cannot_put_keys_into_a_value_nor_smuggle_in_others(tmp_path
 def test_every_field_is_described_with_bounds_default_and_words() -> None:
     fields = {field.key: field for field in describe_config()}
     assert fields["train.beta"][1:3] == ("a number > 0 and <= 100", "0.1")
-    assert fields["source.kind"][1:3] == ('"digits" or "jsonl"', '"digits"')
+    assert fields["source.kind"][1:3] == (KINDS, '"digits"')
     assert fields["source.files"].default == "required"
     assert fields["train.extra_references"][1:3] == ("a list of texts with 8 or fewer items", "[]")
     assert fields["lists.max_lists"].allowed == "a whole number >= 1, or left out"
