@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,14 @@ PROMPTS: dict[str, list[Row]] = {
 }
 
 
-def build_mixed_run(root: Path, prompts: dict[str, list[Row]] = PROMPTS) -> tuple[Store, RunRecord]:
-    """A list of four answers for each prompt; the record of the run."""
+def build_mixed_run(
+    root: Path,
+    prompts: dict[str, list[Row]] = PROMPTS,
+    pictures: Sequence[StoredImage] | None = None,
+) -> tuple[Store, RunRecord]:
+    """A list of four answers for each prompt, about the last pictures; the record of the run."""
     store, config = Store(root), RefreshConfig(name="mixed", store=root)
-    pictures = [build_picture(number) for number in range(3)]
+    pictures = pictures or [build_picture(number) for number in range(3)]
     rows = [
         build_row(name, messages, [p.image_hash for p in pictures])
         for name, messages in prompts.items()
@@ -68,8 +73,13 @@ def build_mixed_run(root: Path, prompts: dict[str, list[Row]] = PROMPTS) -> tupl
 
 
 def build_picture(number: int) -> StoredImage:
-    image, buffer = Image.new("RGB", (30, 20), (number * 80, 20, 20)), io.BytesIO()
-    image.save(buffer, format="JPEG" if number == 2 else "PNG")
+    image = Image.new("RGB", (30, 20), (number * 80, 20, 20))
+    return store_picture(image, "JPEG" if number == 2 else "PNG")
+
+
+def store_picture(image: Image.Image, file_format: str = "PNG") -> StoredImage:
+    buffer = io.BytesIO()
+    image.save(buffer, format=file_format)
     return build_stored(buffer.getvalue(), image.size, image.size, hash_pixels(image))
 
 
@@ -97,7 +107,7 @@ def build_list(row: Row) -> Row:
     return {**shared, "responses": responses, "reward_gap": REWARDS[0] - REWARDS[-1]}
 
 
-def commit_samples(store: Store, rows: list[Row], pictures: list[StoredImage]) -> SampleSet:
+def commit_samples(store: Store, rows: list[Row], pictures: Sequence[StoredImage]) -> SampleSet:
     workspace = store.open_workspace("samples", compute_hash(["samples", "key"]))
     files = [workspace.write_table("part-00000.parquet", pa.Table.from_pylist(rows, SAMPLES))]
     with PackWriter(workspace, compute_hash("looking")) as writer:
