@@ -19,6 +19,7 @@ from perpo_core.store.id_index import IdIndex, encode_ids
 from perpo_core.store.row_reader import read_columns
 from perpo_core.view.files import Absent, RunFiles
 from perpo_core.view.numbers import PREFIX_BYTES, Mask
+from schemas.base import StageName
 
 SCORES = ["sample_id", "prompt_id", "index", "reward", "rewards", "error"]
 CANDIDATES = ["prompt_id", "index", "text"]
@@ -34,15 +35,15 @@ class Answers:
 
     @cached_property
     def _scores(self) -> dict[str, Path] | Absent:
-        return self._open("score")
+        return self._open("score", SCORES)
 
     @cached_property
     def _candidates(self) -> dict[str, Path] | Absent:
-        return self._open("generate")
+        return self._open("generate", CANDIDATES)
 
-    def _open(self, stage: Any) -> dict[str, Path] | Absent:
+    def _open(self, stage: StageName, columns: list[str]) -> dict[str, Path] | Absent:
         try:
-            return self._files.open(stage, "part-")
+            return self._files.open(stage, "part-", columns)
         except Absent as absent:
             return absent
 

@@ -158,7 +158,7 @@ def _open_all(files: RunFiles) -> tuple[list[tuple[Path, str | None]], list[str]
         if stage not in files.run.stages:
             continue
         try:
-            opened = files.open(stage, "dropped")
+            opened = files.open(stage, "dropped", COLUMNS)
         except Absent as absent:
             notes.append(f"What {stage} dropped is not shown. {absent}")
             continue

@@ -7,8 +7,11 @@ against its own hash when it is shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from perpo_core.report.load import find_artifact
 from perpo_core.store.packs import PREFIX
@@ -36,11 +39,22 @@ class RunFiles:
             raise Absent(found)
         return found
 
-    def open(self, stage: StageName, prefix: str) -> dict[str, Path]:
-        """Name -> place of those files of a stage that begin so; raises Absent."""
+    def open(self, stage: StageName, prefix: str, columns: Sequence[str] = ()) -> dict[str, Path]:
+        """Name -> place of those files of a stage that begin so; raises Absent.
+
+        Also where they have not got these columns: another version of perpo wrote them.
+        """
         artifact = self.find(stage)
         files = [file for file in artifact.files if file.path.startswith(prefix)]
-        return {file.path: self._open(artifact, file) for file in files}
+        opened = {file.path: self._open(artifact, file) for file in files}
+        for path in list(opened.values())[:1]:
+            lacking = sorted({name.partition(".")[0] for name in columns} - _name_columns(path))
+            if lacking:
+                raise Absent(
+                    f"Not shown: {path} has no column {lacking[0]}; another version of perpo wrote "
+                    "it, and a run with this one makes it anew."
+                )
+        return opened
 
     def _open(self, artifact: AnyArtifact, file: FileRef) -> Path:
         path = self.store.locate_file(artifact, file)
@@ -52,3 +66,7 @@ class RunFiles:
         except DamagedArtifact as damage:
             raise Absent(f"Not shown: {damage}.") from damage
         return path
+
+
+def _name_columns(path: Path) -> set[str]:
+    return set(pq.read_schema(path).names)

@@ -50,7 +50,7 @@ class ListsTab:
     orders = (("", "as stored"), ("widest", "widest gap first"), ("narrowest", "narrowest first"))
 
     def __init__(self, files: RunFiles, showing: Showing, answers: Answers) -> None:
-        self._parts = files.open("materialize", "part-")
+        self._parts = files.open("materialize", "part-", COLUMNS)
         self._paths = list(self._parts.values())
         self._showing, self._answers = showing, answers
         self._rows, self._texts = RowReader(self._paths, COLUMNS), RowReader(self._paths, TEXTS)

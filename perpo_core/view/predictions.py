@@ -29,6 +29,7 @@ from perpo_core.view.showing import Question, Showing, Tile
 
 FILE = "predictions.parquet"
 COLUMNS = ("sample_id", "task", "split", "policy", "index", "text", "reward", "rewards", "error")
+REQUIRED = tuple(name for name in COLUMNS if name != "rewards")  # younger than the others
 POLICIES = ("base", "trained")
 GREEDY = -1
 CHANGES = [("", "any change"), ("better", "better"), ("worse", "worse"), ("same", "same reward"),
@@ -54,7 +55,7 @@ class PredictionsTab:
     notes: Sequence[str] = ()
 
     def __init__(self, files: RunFiles, showing: Showing, samples: SamplesTab) -> None:
-        self._paths = list(files.open("evaluate", FILE).values())
+        self._paths = list(files.open("evaluate", FILE, REQUIRED).values())
         if not self._paths:
             raise Absent(f"The evaluation holds no {FILE}.")
         self._showing, self._samples = showing, samples

@@ -40,7 +40,7 @@ class SamplesTab:
     notes: Sequence[str] = ()
 
     def __init__(self, files: RunFiles, showing: Showing) -> None:
-        self._paths = list(files.open("collect", "part-").values())
+        self._paths = list(files.open("collect", "part-", COLUMNS).values())
         if not self._paths:
             raise Absent("The samples were collected by an earlier version of perpo.")
         self._showing = showing

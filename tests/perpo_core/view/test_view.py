@@ -174,6 +174,14 @@ def test_what_is_gone_is_said_where_it_would_be(tmp_path: Path) -> None:
         render_sample(view, "f" * 64)
 
 
+def test_files_of_another_version_are_named_and_no_page_breaks(tmp_path: Path) -> None:
+    store, run = build_store(tmp_path)
+    view = RunView(store, run)
+    [path] = view.files.open("materialize", "part-").values()
+    with pytest.raises(Absent, match=f"{path} has no column pairs; another version of perpo wrote"):
+        view.files.open("materialize", "part-", ("task", "pairs.list.element"))
+
+
 def test_images_of_the_run_alone_are_read_and_only_as_what_they_are(tmp_path: Path) -> None:
     page = b"<html><script>alert(1)</script></html>"
     store, run = build_store(tmp_path, extra_images=[page])
