@@ -193,6 +193,18 @@ def test_images_of_the_run_alone_are_read_and_only_as_what_they_are(tmp_path: Pa
             view.read_image(other)
 
 
+def test_an_image_that_was_damaged_in_its_pack_is_not_shown(tmp_path: Path) -> None:
+    store, run = build_store(tmp_path)
+    picture = encode_picture(0)
+    [pack] = (tmp_path / "samples").rglob("pack-*.parquet")
+    changed = picture[:-20] + bytes(20)
+    pack.write_bytes(pack.read_bytes().replace(picture, changed))
+    view = RunView(store, run)
+    assert view.read_image(build_image(encode_picture(1)).image_hash)[0] == encode_picture(1)
+    with pytest.raises(Absent, match="or it is damaged"):
+        view.read_image(build_image(picture).image_hash)
+
+
 def test_truths_of_any_form() -> None:
     assert describe_truths({"text": "", "box": None, "count": None}) == ["(empty)"]
     assert describe_truths({"count": 0}) == ["0"] and describe_truths({}) == []
