@@ -101,7 +101,14 @@ def test_doctor_counts_fewer_tokens_and_vllm_is_told_the_same(
     folder = write_character_policy(tmp_path / "policy", template)
     limits = PixelLimits(max_pixels=16**2)
     free, held = (
-        measure(MeasureJob(folder=folder, prompts=[build_messages("Where?")], sizes=[(64, 64)], pixel_limits=each))
+        measure(
+            MeasureJob(
+                folder=folder,
+                prompts=[build_messages("Where?")],
+                sizes=[(64, 64)],
+                pixel_limits=each,
+            )
+        )
         for each in (NO_LIMITS, limits)
     )
     assert free.image_tokens[0] is not None and held.image_tokens[0] is not None

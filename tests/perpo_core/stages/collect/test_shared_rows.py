@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from perpo_core.stages import collect
 from perpo_core.stages.collect.sources import jsonl_chunks
+from perpo_core.stages.collect.sources.formats.line import Line
 from perpo_core.stages.collect.sources.jsonl_chunks import cut
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.packs import PREFIX, Images
@@ -150,6 +151,6 @@ def test_a_collecting_that_was_killed_goes_on_with_its_parts(tmp_path: Path, mon
 
 
 def test_a_chunk_ends_with_its_file_unless_it_would_be_short() -> None:
-    lines = [(SimpleNamespace(file=file), b"") for file in "aaaaabccccc"]
+    lines = [(SimpleNamespace(file=file), Line("row 1", b"")) for file in "aaaaabccccc"]
     chunks = [[place.file for place, _ in chunk] for chunk in cut(iter(lines))]  # type: ignore[arg-type]
     assert ["".join(map(str, files)) for files in chunks] == ["aaaa", "ab", "cccc", "c"]
