@@ -11,8 +11,8 @@ MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
-        bench-generate bench-overhead bench-scale gpu-check gpu-wheels lint format types audit lock \
-        clean
+        bench-generate bench-score bench-overhead bench-scale gpu-check gpu-wheels lint format types \
+        audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ bench-train: $(READY)  ## speed and memory of training against separate sequence
 
 bench-generate: $(READY)  ## speed of sampling and idle share of its engine, against bare vLLM
 	@$(BIN)/python -m tests.benchmarks.generate_speed $(ARGS)
+
+bench-score: $(READY)  ## speed and memory of scoring, against a plain loop and bare rapidfuzz
+	@$(BIN)/python -m tests.benchmarks.score_speed $(ARGS)
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)

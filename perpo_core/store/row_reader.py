@@ -20,10 +20,15 @@ import pyarrow.parquet as pq
 KEPT_GROUPS = 8
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Some columns of a file, for who reads files by the hundred: a tenth of read_table's cost."""
-    with pq.ParquetFile(path, pre_buffer=False) as file:
-        return file.read(columns=list(columns), use_threads=False)
+def read_columns(path: Path, columns: Sequence[str], encoded: Sequence[str] = ()) -> pa.Table:
+    """Some columns of a file, for who reads files by the hundred: a tenth of read_table's cost.
+
+    Those that are `encoded` come as dictionaries, one for the whole file: ids that repeat are read
+    once, as they lie there.
+    """
+    with pq.ParquetFile(path, pre_buffer=False, read_dictionary=list(encoded)) as file:
+        table = file.read(columns=list(columns), use_threads=False)
+    return table.unify_dictionaries() if encoded else table
 
 
 class RowReader:

@@ -38,6 +38,8 @@ def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | N
     `order` brings numbers without names into that order.
     """
     plain = write_plainly(text)
+    if not has_digits(plain):  # as every way would find in its turn
+        return None, NOTHING
     row = _bring(find_list(plain), order)
     if row and not has_digits(plain[: row.position]):  # then nothing was found before it
         return row.numbers, row.problem

@@ -103,7 +103,8 @@ class Scorer:
 
     def identify_part(self, shard: FileRef, path: Path) -> list[object]:
         """What the scores of a candidate shard are made of, in whatever set."""
-        prompt_ids = read_columns(path, ["prompt_id"])["prompt_id"].unique().to_pylist()
+        column = read_columns(path, ["prompt_id"], encoded=["prompt_id"])["prompt_id"]
+        prompt_ids = column.unique().to_pylist()
         known = [prompt_id for prompt_id in prompt_ids if prompt_id in self.samples]
         return [self.scoring_digest, shard.sha256, self.samples.list_ids(known)]
 

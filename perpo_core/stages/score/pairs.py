@@ -43,8 +43,9 @@ class Pairs:
 def pair_shard(samples: ScorableSamples, path: Path) -> Pairs:
     """In the shard's order, of one prompt by sample_id. Raises ValueError for a candidate whose
     prompt has no sample."""
-    candidates = read_columns(path, CANDIDATE_COLUMNS).combine_chunks()
-    prompts = candidates["prompt_id"].combine_chunks().dictionary_encode()
+    candidates = read_columns(path, CANDIDATE_COLUMNS, encoded=["prompt_id"]).combine_chunks()
+    prompts = candidates["prompt_id"].combine_chunks()
+    candidates = candidates.set_column(0, "prompt_id", prompts.cast(pa.string()))
     prompt_ids = prompts.dictionary.to_pylist()
     unknown = next((n for n, prompt_id in enumerate(prompt_ids) if prompt_id not in samples), None)
     if unknown is not None:
