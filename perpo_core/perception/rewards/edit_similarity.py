@@ -16,6 +16,7 @@ Left out: word-level F1, BLEU and METEOR, which the paper reports but does not t
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import regex
@@ -33,6 +34,8 @@ from perpo_core.perception.rewards.base import (
 from perpo_core.perception.visible import remove_invisible
 
 SPACE = regex.compile(r"\p{Zs}")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+"""What is not seen, in ASCII."""
 
 
 def compute_edit_similarity(text: str, target: Target, reading: Reading) -> RewardResult:
@@ -65,7 +68,7 @@ def normalize_text(text: str, collapse_whitespace: bool) -> str:
     >>> normalize_text("\\ufeffa \\r\\n  b\\n\\n", collapse_whitespace=False)
     'a\\n  b'
     """
-    is_plain = text.isascii() and text.isprintable()
+    is_plain = text.isascii() and not CONTROL.search(text)
     seen = text if is_plain else unicodedata.normalize("NFC", remove_invisible(text))
     if collapse_whitespace:
         return " ".join(seen.split())

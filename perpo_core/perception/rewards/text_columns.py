@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cpdist
 
-from perpo_core.perception.find_answer import OPENINGS, has_tags
+from perpo_core.perception.find_answer import has_tags
 from perpo_core.perception.rewards.base import Answers, Results
 from perpo_core.perception.rewards.columns import take_answers
 
@@ -53,9 +53,10 @@ def collapse_spaces(texts_N: pa.StringArray) -> pa.StringArray:
     follows_space = np.empty_like(is_space)
     follows_space[1:] = is_space[:-1]
     follows_space[starts[:-1][starts[:-1] < len(data)]] = True  # nothing stands before a text
-    stays = ~(is_space & follows_space)
-    ends = np.concatenate([[0], np.cumsum(stays)])[starts].astype(np.int32)
-    kept = np.where(is_space, np.uint8(32), data)[stays]
+    dropped = np.flatnonzero(is_space & follows_space)
+    spaced = np.where(is_space, np.uint8(32), data)
+    kept = np.delete(spaced, dropped) if len(dropped) else spaced
+    ends = (starts - np.searchsorted(dropped, starts)).astype(np.int32)
     collapsed = pa.StringArray.from_buffers(len(texts_N), pa.py_buffer(ends), pa.py_buffer(kept))
     return pc.ascii_rtrim(collapsed, " ")
 
@@ -73,20 +74,18 @@ def _find_plain(answers: Answers, is_plain_M: NDArray[np.bool_]) -> NDArray[np.i
     """Which answers to those questions are untagged ASCII without control characters."""
     starts, data = _view(answers.texts_N)
     is_control = (data < 32) & ((data < 9) | (data > 13))
-    strange = np.flatnonzero(is_control | (data > 126))
     is_plain_N = is_plain_M[answers.numbers_N]
-    is_plain_N[np.searchsorted(starts, strange, side="right") - 1] = False
-    rows = np.flatnonzero(is_plain_N & _may_have_tags(answers.texts_N))
+    is_plain_N[_find_rows(starts, is_control | (data > 126))] = False
+    # What else tags begin with is beyond ASCII.
+    rows = np.unique(_find_rows(starts, (data == ord("<")) | (data == ord("["))))
     texts = answers.texts_N.take(pa.array(rows)).to_pylist()
-    is_plain_N[rows] = [not has_tags(text) for text in texts]
+    is_plain_N[rows] &= np.array([not has_tags(text) for text in texts], bool)
     return np.flatnonzero(is_plain_N)
 
 
-def _may_have_tags(texts_N: pa.StringArray) -> NDArray[np.bool_]:
-    found = np.zeros(len(texts_N), bool)
-    for opening in OPENINGS:
-        found |= pc.match_substring(texts_N, opening).to_numpy(zero_copy_only=False)
-    return found
+def _find_rows(starts: NDArray[np.int32], is_marked: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of marked bytes, the texts that they are in."""
+    return np.searchsorted(starts, np.flatnonzero(is_marked), side="right") - 1
 
 
 def _find_distinct(

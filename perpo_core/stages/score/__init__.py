@@ -42,6 +42,7 @@ KIND = "scores"
 VERSION = 1
 SPLIT: Split = "train"  # of the candidates
 UNREADABLE = "unreadable answer"
+GROUP_ROWS = 1 << 16  # who reads scores reads a shard of them, and one group is written sooner
 
 
 def compute_key(
@@ -140,7 +141,8 @@ def _score_shard(
     told = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
     table = build_table(pairs, told.take(pa.array(place_N)))
     num_reused = len(place_N) - len(wanting)
-    return workspace.write_part(name, table, made_of, num_reused, scorer.scoring_digest)
+    digest = scorer.scoring_digest
+    return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS)
 
 
 def _judge(judge: ColumnJudge, pairs: Pairs, rows: NDArray[np.int64]) -> pa.Table:

@@ -97,9 +97,7 @@ def test_files_are_those_of_rows_one_by_one(
     made, given = context.store.paths(scores), context.store.paths(candidates)
     for path, shard in zip(made, given, strict=True):
         expected = tmp_path / "expected.parquet"
-        pq.write_table(
-            score_row_by_row(context, shard), expected, compression="zstd", row_group_size=512
-        )
+        pq.write_table(score_row_by_row(context, shard), expected, compression="zstd")
         assert pq.read_table(path).to_pylist() == pq.read_table(expected).to_pylist()
         assert path.read_bytes() == expected.read_bytes()
     assert scores.counts.num_reused == {0: 0, 1: 8, 3: 18, 5: 23}[num_earlier]  # equal ones too
