@@ -22,6 +22,7 @@ from schemas.run import SampleFiles
 
 ID_COLUMNS = ["sample_id", "prompt_id", "split"]
 SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
+SCORABLE_COLUMNS = ["sample_id", "task", "width", "height", "target"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class SamplesByPrompt:
         for number, (sample_id, prompt_id, found) in enumerate(ids):
             if found == split:
                 self._numbers_of.setdefault(prompt_id, []).append((sample_id, number))
+        for numbers in self._numbers_of.values():
+            numbers.sort()
 
     def __contains__(self, prompt_id: object) -> bool:
         return prompt_id in self._numbers_of
@@ -78,11 +81,11 @@ class SamplesByPrompt:
     def list_ids(self, prompt_ids: Iterable[str] | None = None) -> list[str]:
         """The sample_ids of some prompts or all, of one prompt ascending."""
         wanted = self._numbers_of if prompt_ids is None else prompt_ids
-        return [i for prompt_id in wanted for i, _ in sorted(self._numbers_of[prompt_id])]
+        return [i for prompt_id in wanted for i, _ in self._numbers_of[prompt_id]]
 
     def load(self, prompt_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         """prompt_id -> the rows of its samples, in order of sample_id."""
-        numbers = {prompt_id: sorted(self._numbers_of[prompt_id]) for prompt_id in prompt_ids}
+        numbers = {prompt_id: self._numbers_of[prompt_id] for prompt_id in prompt_ids}
         rows = iter(self._rows.read_many([n for found in numbers.values() for _, n in found]))
         return {prompt_id: [next(rows) for _ in found] for prompt_id, found in numbers.items()}
 
@@ -91,7 +94,7 @@ class ScorableSamples(SamplesByPrompt):
     """The same as scoring wants them, with the frames of the policy's box format."""
 
     def __init__(self, context: StageContext, samples: SampleSet, split: Split) -> None:
-        super().__init__(context.store, samples, split, SAMPLE_COLUMNS)
+        super().__init__(context.store, samples, split, SCORABLE_COLUMNS)
         self.split = split
         policy = context.config.policy
         self._build_frame = build_framer(

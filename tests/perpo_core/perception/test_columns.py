@@ -165,6 +165,28 @@ def test_boxes_are_judged_as_one_by_one(
     check_same(score, box_format, texts, questions, numbers)
 
 
+def list_edges(box_format: str) -> list[str]:
+    """Numbers at the ends of what a format allows: of the canvas, of 0-1, of an area."""
+    edges = ["[0, 0, 1, 1]", "[0, 0, 1, 1.01]", "[-1, 0, 1, 1]", "[0, 1, 0, 1]", "[1, 1, 0, 0]"]
+    for frame in FRAMES:
+        width, height = BOX_FORMATS[box_format].compute_canvas(frame)
+        for x, y in ((1.5 * width, 1.5 * height), (width, height), (1.51 * width, height)):
+            edges += [f"[{-0.5 * width}, {-0.5 * height}, {x}, {y}]", f"[{x}, {y}, {x}, {y}]"]
+            edges += [f"[0, 0, {x}, {y}]", f"[{width}, {height}, {x}, {y}]", f"[3, {y}, {x}, 4]"]
+    return edges
+
+
+@pytest.mark.parametrize("box_format", BOX_FORMAT_NAMES)
+@pytest.mark.parametrize("reward", GROUNDING.rewards)
+def test_edges_and_families_are_judged_as_one_by_one(box_format: str, reward: str) -> None:
+    texts = list_edges(box_format) + families.READ[box_format]
+    questions = [
+        Question("grounding", build_target(box=[0.1, 0.0, 0.7, 1.0]), frame) for frame in FRAMES
+    ]
+    for number in range(len(FRAMES)):
+        check_same({"grounding": reward}, box_format, texts, questions, [number] * len(texts))
+
+
 WORDS = st.lists(
     st.sampled_from([
         "total:", "12", "a", '"', "\\", "[3]", "<b>", " ", "\n", "\r\n", "\t", "\x0b", "\x1c",
