@@ -15,7 +15,11 @@ tags around them: reading those would be a guess.
 
 from __future__ import annotations
 
-from perpo_core.perception.coordinates.corners import find_corners, list_corner_boxes
+from perpo_core.perception.coordinates.corners import (
+    HAS_COMMA,
+    find_corners,
+    list_corner_boxes,
+)
 from perpo_core.perception.coordinates.lists import find_list, list_rows
 from perpo_core.perception.coordinates.named import find_named, list_named
 from perpo_core.perception.coordinates.order import Order, keep_order
@@ -26,7 +30,8 @@ from perpo_core.perception.numerals import write_plainly
 
 __all__ = ["Numbers", "find_four_numbers", "list_four_numbers"]
 
-ORDERED = (find_corners, find_tagged, find_bins)
+WITHOUT_COMMAS = (find_tagged, find_bins)
+ORDERED = (find_corners, *WITHOUT_COMMAS)
 """The ways, beside lists, in which place and not name says which coordinate a number is."""
 LISTED = (list_rows, list_corner_boxes, list_tagged, list_bins)
 """The same with lists, each for all boxes of a text."""
@@ -40,10 +45,12 @@ def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | N
     plain = write_plainly(text)
     if not has_digits(plain):  # as every way would find in its turn
         return None, NOTHING
-    row = _bring(find_list(plain), order)
+    has_comma = HAS_COMMA.search(plain) is not None  # neither list nor corner without one
+    row = _bring(find_list(plain), order) if has_comma else None
     if row and not has_digits(plain[: row.position]):  # then nothing was found before it
         return row.numbers, row.problem
-    ways = [row, *(_bring(find(plain), order) for find in ORDERED), find_named(plain)]
+    ordered = ORDERED if has_comma else WITHOUT_COMMAS
+    ways = [row, *(_bring(find(plain), order) for find in ordered), find_named(plain)]
     found = [way for way in ways if way]
     if not found:
         return None, NOTHING
