@@ -78,8 +78,9 @@ def test_lists_and_what_did_not_enter(tmp_path: Path) -> None:
     assert row["responses"][1]["token_ids"] == [*b"123", 1000]
     assert row["responses"][1]["logp"] == -2.0
     assert row["reward_gap"] == 1.0
-    for column in ("images", "prompt", "target", "prompt_id", "task"):
+    for column in ("images", "prompt", "prompt_id", "task"):
         assert row[column] == first[column]
+    assert row["target"] == {"boxes": None, "others": None, "image": None, **first["target"]}
     assert messages[1:] == [
         "warning: 0 of 1 grounding samples gave a list; without one: all rewards equal 1",
         "3 of 3 ocr samples gave a list; without one: none",
