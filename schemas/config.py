@@ -115,6 +115,9 @@ class ScoreConfig(Section):
     on_unparsed: Literal["zero", "drop"] = "zero"
     """An answer that a reward cannot read scores 0, or the lowest total there can be where that is
     less than 0; or it leaves the list with its reason."""
+    reward_folder: Path | None = None
+    """Folder in which the modules of one's own rewards ("MODULE:FUNCTION") are looked for before
+    the installed ones; left out: the configuration file's own."""
     workers: int = Field(default=2, ge=1, le=256)
     """Score tasks side by side, each with its share of the shards."""
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.base import NO_LIMITS, Digest, Frozen, PixelLimits, Split, StageName
+from schemas.base import NO_LIMITS, Address, Digest, Frozen, PixelLimits, Split, StageName
 from schemas.config import RefreshConfig
 
 RECORD_VERSION: Final = 2
@@ -226,5 +226,26 @@ class TrainJob(Frozen):
     """Rows of schemas.arrow.PREFERENCES, in order."""
     folder: Path
     """The workspace; model/ in it is the result, work/ holds resumable checkpoints."""
+    store: Address | Path
+    """Where replies of judges are kept."""
     profile: Path | None = None
     """Folder for a profile of a few steps; None: none is taken."""
+
+
+class OwnRewardJob(Frozen):
+    """What a child asks of one's own reward."""
+
+    file: Path
+    """Of the module."""
+    module: str
+    function: str
+    folder: Path | None
+    """Where else it may import from."""
+    samples: list[dict[str, Any]]
+    """Rows of schemas.arrow.SAMPLES."""
+    packs: list[Path]
+    """The images that they name."""
+    answers: list[tuple[int, str]]
+    """Number of the sample, and the text."""
+    calls: list[list[int]]
+    """Numbers of the answers of each call."""

@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from perpo_core.configuration.rewards import describe_rewards, list_default_rewards
 from perpo_core.configuration.words import describe_allowed, is_union, write_toml_value
 from perpo_core.perception.rewards import REWARDS
+from perpo_core.perception.rewards.outside import JUDGE, OWN_FORM, JudgeOptions, OwnOptions
 from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
 from schemas.task_reward import TaskReward
@@ -85,6 +86,8 @@ def _describe_further_rewards(prefix: str) -> Iterator[ConfigField]:
     for name, reward in REWARDS.items():
         if reward.options:
             yield from _describe_model(reward.options, f"{prefix}TASK.options.{name}.", "")
+    yield from _describe_model(JudgeOptions, f"{prefix}TASK.options.{JUDGE.name}.", "")
+    yield from _describe_model(OwnOptions, f'{prefix}TASK.options."{OWN_FORM}".', "")
 
 
 def _describe_kind(models: list[type[BaseModel]], key: str, field: FieldInfo) -> ConfigField:

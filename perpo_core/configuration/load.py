@@ -22,6 +22,7 @@ from perpo_core.configuration.fields import ConfigField, describe_config, find_m
 from perpo_core.configuration.rewards import describe_rewards
 from perpo_core.configuration.tasks import find_task_problems
 from perpo_core.configuration.words import describe_allowed
+from perpo_core.perception.rewards.outside import JUDGE, is_own
 from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
 from schemas.sources import HUB, PATH_KEYS
@@ -79,6 +80,7 @@ def _load_toml(path: Path) -> dict[str, Any]:
 
 
 def _resolve_files(data: dict[str, Any], folder: Path) -> None:
+    _resolve_rewards(data, folder)
     source = data.get("source")
     if not isinstance(source, dict):
         return
@@ -94,6 +96,30 @@ def _resolve_files(data: dict[str, Any], folder: Path) -> None:
 def _resolve_file(file: Any, folder: Path) -> Any:
     is_path = isinstance(file, str) and not file.startswith(HUB)
     return str(folder / file) if is_path else file
+
+
+def _resolve_rewards(data: dict[str, Any], folder: Path) -> None:
+    """A judge's instruction and the folder of one's own rewards; the latter where there are any."""
+    score = data.get("score")
+    if not isinstance(score, dict):
+        return
+    score = copy.deepcopy(score)
+    tables = [table for table in score.values() if isinstance(table, dict)]
+    options = [o for t in tables if isinstance(o := t.get("options"), dict)]
+    for judge in [j for o in options if isinstance(j := o.get(JUDGE.name), dict)]:
+        if isinstance(judge.get("instruction"), str):
+            judge["instruction"] = str(folder / judge["instruction"])
+    rewards = [table.get("reward") for table in tables] + list(score.values())
+    if isinstance(score.get("reward_folder"), str):
+        score["reward_folder"] = str(folder / score["reward_folder"])
+    elif any(_names_own(reward) for reward in rewards):
+        score["reward_folder"] = str(folder)
+    data["score"] = score
+
+
+def _names_own(reward: object) -> bool:
+    names = [reward] if isinstance(reward, str) else reward if isinstance(reward, dict) else []
+    return any(is_own(name) for name in names)
 
 
 def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:

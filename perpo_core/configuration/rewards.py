@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +12,9 @@ from pydantic import ValidationError
 from perpo_core.configuration.problems import TaskProblem, find_unknown
 from perpo_core.configuration.words import describe_allowed, write_toml_value
 from perpo_core.perception.mixtures import build_mixture
-from perpo_core.perception.rewards import GENERAL, REWARDS
+from perpo_core.perception.own_source import OwnSource
+from perpo_core.perception.rewards import GENERAL, find_reward
+from perpo_core.perception.rewards.outside import JUDGE, OWN, OWN_FORM, is_own
 from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
 from schemas.task_reward import TaskReward
@@ -20,13 +23,13 @@ Location = tuple[str, ...]
 
 
 def list_fitting(task: str) -> tuple[str, ...]:
-    """Names of the rewards that fit a task, the default first."""
-    return TASKS[task].rewards + GENERAL
+    """Names of the rewards that fit a task, the default first; beside them any MODULE:FUNCTION."""
+    return (*TASKS[task].rewards, *GENERAL, JUDGE.name)
 
 
 def describe_rewards(task: str) -> str:
     """What `score.TASK` may be, in words."""
-    names = " or ".join(map(json.dumps, list_fitting(task)))
+    names = " or ".join(map(json.dumps, (*list_fitting(task), OWN_FORM)))
     return f"{names}, or a table of {', '.join(TaskReward.model_fields)}"
 
 
@@ -51,24 +54,60 @@ def _find_choices(score: ScoreConfig) -> Iterator[TaskProblem]:
         choice = getattr(score, name, task.default_reward)
         where = ("score", name)
         if not isinstance(choice, TaskReward):
-            yield from _find_unfit(where, name, choice)
+            problems = [*_find_unfit(where, name, choice, score.reward_folder)]
+            yield from problems or _find_missing(where, choice, {})
             continue
-        problems = [*_find_names(where, name, choice), *_find_options(where, choice)]
+        problems = [
+            *_find_names(where, name, choice, score.reward_folder),
+            *_find_options(where, choice),
+        ]
         yield from problems or _find_totals(where, choice)
 
 
-def _find_unfit(where: Location, task: str, reward: str) -> Iterator[TaskProblem]:
-    if reward not in list_fitting(task):
+def _find_unfit(
+    where: Location, task: str, reward: str, folder: Path | None
+) -> Iterator[TaskProblem]:
+    if is_own(reward):
+        yield from _find_own(where, reward, folder)
+    elif reward not in list_fitting(task):
         said = f"{'.'.join(where)} = {json.dumps(reward)} is not allowed; allowed: "
         yield TaskProblem(where, reward, said + describe_rewards(task))
 
 
-def _find_names(where: Location, task: str, choice: TaskReward) -> Iterator[TaskProblem]:
+def _find_own(where: Location, reward: str, folder: Path | None) -> Iterator[TaskProblem]:
+    """One's own reward that is not there; nothing of it is run."""
+    said = f"{'.'.join(where)} = {json.dumps(reward)}"
+    if not OWN.fullmatch(reward):
+        said += f' is not "{OWN_FORM}", such as "my_module:my_reward"; correct it'
+        yield TaskProblem(where, reward, said)
+        return
+    try:
+        OwnSource(reward, folder).check_function()
+    except ValueError as error:
+        yield TaskProblem(where, reward, f"{said}: {error}")
+
+
+def _find_missing(where: Location, name: str, options: Mapping[str, Any]) -> Iterator[TaskProblem]:
+    """Options that a reward cannot be without."""
+    reward = find_reward(name)
+    model = reward.options if reward else None
+    for option, field in model.model_fields.items() if model else ():
+        if field.is_required() and option not in options:
+            key = ".".join((*where[:2], "options", name, option))
+            yield TaskProblem(where, name, f"{key} is missing; {name} wants it")
+
+
+def _find_names(
+    where: Location, task: str, choice: TaskReward, folder: Path | None
+) -> Iterator[TaskProblem]:
     where = (*where, "reward")
     if isinstance(choice.reward, str):
-        yield from _find_unfit(where, task, choice.reward)
+        yield from _find_unfit(where, task, choice.reward, folder)
         return
-    yield from find_unknown(where, choice.reward, list_fitting(task))
+    own = [name for name in choice.reward if is_own(name)]
+    for name in own:
+        yield from _find_own(where, name, folder)
+    yield from find_unknown(where, choice.reward, [*list_fitting(task), *own])
     if not any(choice.reward.values()):
         said = (
             f"{'.'.join(where)} = {write_toml_value(choice.reward)} has no weight but 0, so that "
@@ -82,32 +121,38 @@ def _find_options(where: Location, choice: TaskReward) -> Iterator[TaskProblem]:
     where = (*where, "options")
     yield from find_unknown(where, choice.options, choice.weights)
     for name, given in choice.options.items():
-        if name in choice.weights and name in REWARDS:
+        if name in choice.weights and find_reward(name):
             yield from _find_unfit_options((*where, name), name, given)
+    for name in choice.weights:
+        yield from _find_missing(where, name, choice.options.get(name, {}))
 
 
 def _find_unfit_options(
     where: Location, name: str, given: Mapping[str, Any]
 ) -> Iterator[TaskProblem]:
-    model = REWARDS[name].options
+    reward = find_reward(name)
+    assert reward is not None
+    model = reward.options
     if model is None:
         said = f"{'.'.join(where)}: {name} has no options; remove it"
         yield TaskProblem(where, given, said)
         return
     yield from find_unknown(where, given, model.model_fields)
     try:
-        REWARDS[name].build_options(given)
+        reward.build_options(given)
     except ValidationError as error:
         for problem in error.errors():
             why = problem["ctx"]["error"] if problem["type"] == "value_error" else None
             option = str(problem["loc"][0]) if problem["loc"] else ""
             if not option:  # of several together
                 yield TaskProblem(where, given, f"{'.'.join(where)}: {why}")
-            elif option in model.model_fields:
+            elif option in given and option in model.model_fields:
                 key = (*where, option)
                 field = model.model_fields[option]
                 allowed = describe_allowed(field.annotation, field.metadata)
-                said = f"{'.'.join(key)} = {write_toml_value(given[option])} is not allowed; "
+                # What may be a secret in the wrong place is not repeated.
+                shown = write_toml_value(given[option]) if field.repr else "(not shown)"
+                said = f"{'.'.join(key)} = {shown} is not allowed; "
                 yield TaskProblem(key, given[option], said + str(why or f"allowed: {allowed}"))
 
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import BOX_FORMATS
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.judging import Item, Judge
+from perpo_core.perception.judging import Item, Judge, without_outside
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages import collect
 from perpo_core.stages.generate import (
@@ -172,7 +172,8 @@ def _read_as(
         for row in rows
         for text in texts.get(row["prompt_id"], [])  # none: it could not take it, and was heard of
     ]
-    judgements = Judge(context.config.score, box_format).judge_many(items)
+    # Outside rewards read no boxes: they would say the same of every format.
+    judgements = Judge(without_outside(context.config.score), box_format).judge_many(items)
     return ProbeResult(
         box_format,
         sum(judgement.value for judgement in judgements) / len(items),

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.mixtures import Mixture, build_mixture
-from perpo_core.perception.rewards import REWARDS, Item, Reading, RewardResult
+from perpo_core.perception.mixtures import Mixture, Part, build_mixture, leave_out
+from perpo_core.perception.own_source import OwnSource
+from perpo_core.perception.rewards import REWARDS, Fault, Item, Reading, RewardResult
+from perpo_core.perception.rewards.outside import JudgeOptions, OutsideReward
 from perpo_core.perception.tasks import TASKS
-from schemas.base import TaskName
+from schemas.base import Section, TaskName
 from schemas.config import RefreshConfig, ScoreConfig
 from schemas.task_reward import RewardChoice
 
-__all__ = ["READING", "Item", "Judge", "Judgement", "describe_judging", "get_choice"]
+__all__ = [
+    "NOT_JUDGED", "READING", "Item", "Judge", "Judgement", "Outside", "describe_judging",
+    "get_choice", "list_outside", "without_outside",
+]  # fmt: skip
 
+NOT_JUDGED = "not judged"
+"""How an error begins where a reward failed, and not the answer."""
+REACHING = {
+    "base_url", "instruction", "api_key_env", "timeout_s", "max_concurrency", "retries",
+    "backoff_s", "max_calls",
+}  # fmt: skip
+"""Options of a judge that no reply depends on; the instruction counts by its content."""
+Outside = Callable[[str, Section | None, Sequence[Item]], list[RewardResult]]
+"""Does the work of outside rewards: of a reward's name, its options, and the answers."""
 READING = 3  # raised when an answer is read or judged in another way than before
 
 
@@ -26,17 +42,82 @@ def describe_judging(config: RefreshConfig, reading: int) -> dict[str, Any]:
 
     `reading` is READING, or an earlier one that reads a policy's answers alike.
     """
-    settings = config.score.model_dump(exclude={"workers"})
+    settings = config.score.model_dump(exclude={"workers", "reward_folder"})
     box_format = config.policy.box_format
     # The limits of the image processor, where boxes count the pixels of what it made.
     limits = config.policy.pixel_limits.describe() if needs_policy(box_format) else {}
-    return {**settings, **limits, "box_format": box_format, "reading": reading}
+    outside = _describe_outside(config.score, settings)
+    return {**settings, **limits, **outside, "box_format": box_format, "reading": reading}
 
 
 def get_choice(config: ScoreConfig, task: TaskName) -> RewardChoice:
     """What the configuration says of a task's reward, else the task's own default."""
     choice: RewardChoice = getattr(config, task, TASKS[task].default_reward)
     return choice
+
+
+def _describe_outside(config: ScoreConfig, settings: dict[str, Any]) -> dict[str, Any]:
+    """Of what outside rewards compute with; how they are reached and waited for is taken out of the
+    settings. Nothing where there are none, so that keys stay what they were.
+    """
+    sources: dict[str, Any] = {}
+    for task, part in list_outside(config):
+        options = part.options
+        assert options is not None
+        table = settings[task]["options"] if isinstance(settings[task], dict) else {}
+        if isinstance(options, JudgeOptions):
+            digest = hashlib.sha256(read_instruction(options.instruction)).hexdigest()
+            said = options.model_dump(mode="json", exclude=REACHING)
+            sources[f"{task}: {part.reward.name}"] = {**said, "instruction": digest}
+        else:
+            digest = OwnSource(part.reward.name, config.reward_folder).compute_digest()
+            said = options.model_dump(include={"low", "high"})
+            sources[f"{task}: {part.reward.name}"] = {**said, "source": digest}
+        table.pop(part.reward.name, None)
+    return {"outside": sources} if sources else {}
+
+
+def read_instruction(path: Path) -> bytes:
+    """What a judge is told. Raises ValueError for a file that cannot be read or says nothing."""
+    try:
+        text = path.read_bytes()
+        if text.decode().strip():
+            return text
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise ValueError(f"the instruction {path}: {why}; check the path") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the instruction {path} is not UTF-8 text; save it as UTF-8") from error
+    raise ValueError(f"the instruction {path} is empty; write what the judge is to do")
+
+
+def list_outside(config: ScoreConfig) -> list[tuple[TaskName, Part]]:
+    """The outside rewards that tasks ask for."""
+    return [
+        (task, part)
+        for task in TASKS
+        for part in build_mixture(get_choice(config, task)).parts
+        if isinstance(part.reward, OutsideReward)
+    ]
+
+
+def without_outside(config: ScoreConfig, only_order: bool = False) -> ScoreConfig:
+    """The same without outside rewards, or `only_order` without judges that put answers in order:
+    what is left of a mixture, or the task's measure."""
+    found: dict[TaskName, set[str]] = {}
+    for task, part in list_outside(config):
+        if not only_order or is_order(part.options):
+            found.setdefault(task, set()).add(part.reward.name)
+    changed = {
+        task: leave_out(get_choice(config, task), names, TASKS[task].measure)
+        for task, names in found.items()
+    }
+    return config.model_copy(update=changed) if changed else config
+
+
+def is_order(options: object) -> bool:
+    """Whether a reward says nothing but which of several answers is better."""
+    return isinstance(options, JudgeOptions) and options.mode == "order"
 
 
 @dataclass(frozen=True)
@@ -54,6 +135,8 @@ class Judgement:
     """What the first part that says so saw, JSON-able; None where there is no total."""
     error: str | None
     """Why there is no total: of one reward the reason, of several "NAME: reason"."""
+    fault: Fault | None = None
+    """Whose the error is; unless it is the answer's own, the answer was not judged."""
     measure: float | None = None
     """The task's measure, if it was asked for and could be taken."""
 
@@ -61,8 +144,10 @@ class Judgement:
 class Judge:
     """Rewards answers as a configuration says, many at a time."""
 
-    def __init__(self, config: ScoreConfig, box_format: str) -> None:
-        self._config, self._box_format = config, box_format
+    def __init__(
+        self, config: ScoreConfig, box_format: str, outside: Outside | None = None
+    ) -> None:
+        self._config, self._box_format, self._outside = config, box_format, outside
         self._mixtures: dict[TaskName, Mixture] = {}
         self.build_reading = cache(self._read)
 
@@ -87,7 +172,7 @@ class Judge:
     ) -> list[Judgement]:
         mixture = self.get_mixture(task)
         readings = [self.build_reading(item.frame) for item in items]
-        columns = [p.reward.compute_many(items, readings, p.options) for p in mixture.parts]
+        columns = [self._compute(part, items, readings) for part in mixture.parts]
         measures: list[float | None] = [None] * len(items)
         if with_measure:
             measures = [r.reward for r in _measure(task, mixture, columns, items, readings)]
@@ -95,6 +180,13 @@ class Judge:
         return [
             _combine(mixture, row, measure) for row, measure in zip(rows, measures, strict=True)
         ]
+
+    def _compute(
+        self, part: Part, items: Sequence[Item], readings: Sequence[Reading]
+    ) -> list[RewardResult]:
+        if isinstance(part.reward, OutsideReward) and self._outside is not None:
+            return self._outside(part.reward.name, part.options, items)
+        return part.reward.compute_many(items, readings, part.options)
 
     def get_mixture(self, task: TaskName) -> Mixture:
         """The rewards of a task, built once."""
@@ -124,7 +216,9 @@ def _measure(
 
 
 def _combine(mixture: Mixture, results: Sequence[RewardResult], measure: float | None) -> Judgement:
-    error = mixture.explain(results)
+    error, fault = mixture.explain(results), mixture.find_fault(results)
+    if fault not in (None, "answer"):
+        error = f"{NOT_JUDGED}: {error}"
     values = [
         part.unread if result.reward is None else result.reward
         for part, result in zip(mixture.parts, results, strict=True)
@@ -136,5 +230,6 @@ def _combine(mixture: Mixture, results: Sequence[RewardResult], measure: float |
         rewards={p.reward.name: value for p, value in zip(mixture.parts, values, strict=True)},
         parsed=None if error else next((r.parsed for r in results if r.parsed is not None), None),
         error=error,
+        fault=fault,
         measure=measure,
     )

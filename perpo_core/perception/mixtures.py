@@ -7,11 +7,13 @@ would rank answers by what could be read of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from perpo_core.perception.rewards import REWARDS, Reward, RewardResult
+from perpo_core.perception.rewards import Fault, Reward, RewardResult, find_reward
+from perpo_core.perception.rewards.outside import OutsideReward
 from schemas.base import Section
 from schemas.task_reward import RewardChoice, TaskReward
 
@@ -57,11 +59,18 @@ class Mixture:
 
     def explain(self, results: Sequence[RewardResult]) -> str | None:
         """Why there is no total, of one result a part; None where there is one."""
+        fault = self.find_fault(results)
         for part, result in zip(self.parts, results, strict=True):
-            if result.error is not None:
+            if result.error is not None and result.fault == fault:
                 name = part.reward.name
                 return f"{name}: {result.error}" if len(self.parts) > 1 else result.error
         return None
+
+    def find_fault(self, results: Sequence[RewardResult]) -> Fault | None:
+        """Of what keeps the total away; a server that may reply another time goes first."""
+        faults = {result.fault for result in results if result.error is not None}
+        found: tuple[Fault, ...] = ("server", "reward", "answer")
+        return next((fault for fault in found if fault in faults), None)
 
     def _clip(self, total: float) -> float:
         low, high = self.settings.bounds
@@ -72,7 +81,27 @@ def build_mixture(choice: RewardChoice) -> Mixture:
     """From `score.TASK`, whose names and options perpo_core/configuration has checked."""
     settings = choice if isinstance(choice, TaskReward) else TaskReward(reward=choice)
     parts = [
-        Part(REWARDS[name], weight, REWARDS[name].build_options(settings.options.get(name, {})))
+        _build_part(name, weight, settings.options.get(name, {}))
         for name, weight in settings.weights.items()
     ]
     return Mixture(tuple(parts), settings)
+
+
+def _build_part(name: str, weight: float, given: Mapping[str, Any]) -> Part:
+    reward = find_reward(name)
+    assert reward is not None, name
+    if isinstance(reward, OutsideReward):
+        reward = reward.fit(given)
+    return Part(reward, weight, reward.build_options(given))
+
+
+def leave_out(choice: RewardChoice, names: Container[str], instead: str) -> RewardChoice:
+    """A task's rewards without some, or `instead` where nothing that weighs is left."""
+    settings = choice if isinstance(choice, TaskReward) else TaskReward(reward=choice)
+    if not any(name in names for name in settings.weights):
+        return choice
+    weights = {name: weight for name, weight in settings.weights.items() if name not in names}
+    if not any(weights.values()):
+        return instead
+    options = {name: given for name, given in settings.options.items() if name not in names}
+    return settings.model_copy(update={"reward": weights, "options": options})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -11,11 +13,12 @@ import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.rewards import Item, Target
+from perpo_core.perception.rewards import Item, Row, Target
 from perpo_core.stages.stage import StageContext
-from perpo_core.store.packs import PREFIX
+from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.row_reader import RowReader
 from perpo_core.store.store import Store
+from schemas.arrow import SAMPLES
 from schemas.artifact import SampleSet
 from schemas.base import Split, TaskName
 from schemas.run import SampleFiles
@@ -35,9 +38,55 @@ class ScorableSample:
     frame: Frame
 
 
-def build_item(sample: ScorableSample, text: str) -> Item:
+def build_item(sample: ScorableSample, text: str, rows: SampleRows) -> Item:
     """An answer to it, as a judge wants it."""
-    return Item(text, sample.task, sample.target, sample.frame)
+    row = rows.find(sample.sample_id)
+    return Item(text, sample.task, sample.target, sample.frame, row)
+
+
+class SampleRows:
+    """Whole rows of a sample set and their images, by sample_id; opened when one is looked into."""
+
+    def __init__(self, files: SampleFiles) -> None:
+        self.files = files
+
+    def find(self, sample_id: str) -> Row:
+        """Reads nothing yet."""
+        return SampleRow(self, sample_id)
+
+    def read(self, sample_id: str) -> dict[str, Any]:
+        return self._rows.read(self._numbers[sample_id])
+
+    @cached_property
+    def images(self) -> Images:
+        return Images(self.files.packs)
+
+    @cached_property
+    def _rows(self) -> RowReader:
+        return RowReader(self.files.parts, SAMPLES.names)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: n for n, name in enumerate(self._rows.iterate_column("sample_id"))}
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One of them (perpo_core.perception.rewards.Row)."""
+
+    rows: SampleRows
+    sample_id: str
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        return self.rows.read(self.sample_id)
+
+    @property
+    def packs(self) -> list[Path]:
+        return self.rows.files.packs
+
+    def read_images(self) -> list[bytes]:
+        return [self.rows.images.read(name) for name in self.columns["images"]]
 
 
 def list_sample_files(store: Store, samples: SampleSet) -> SampleFiles:

@@ -6,12 +6,14 @@ from perpo_core.perception.rewards.anls import ANLS
 from perpo_core.perception.rewards.base import (
     Accepted,
     Answers,
+    Fault,
     Item,
     Question,
     Reading,
     Results,
     Reward,
     RewardResult,
+    Row,
     Target,
 )
 from perpo_core.perception.rewards.bleu import BLEU
@@ -35,6 +37,7 @@ from perpo_core.perception.rewards.length_penalty import LENGTH_PENALTY
 from perpo_core.perception.rewards.matched_iou import MATCHED_IOU
 from perpo_core.perception.rewards.meteor import METEOR
 from perpo_core.perception.rewards.number_within_tolerance import NUMBER_WITHIN_TOLERANCE
+from perpo_core.perception.rewards.outside import find_outside
 from perpo_core.perception.rewards.point_in_box import POINT_IN_BOX
 from perpo_core.perception.rewards.pointing import POINTING
 from perpo_core.perception.rewards.relaxed_number import RELAXED_NUMBER
@@ -82,16 +85,25 @@ REWARDS: dict[str, Reward] = {
 GENERAL = (FORMAT.name, LENGTH_PENALTY.name)
 """Those that fit any task, since they read the answer alone."""
 
+
+def find_reward(name: str) -> Reward | None:
+    """The reward of a name, outside ones too; None where there is none."""
+    return REWARDS.get(name) or find_outside(name)
+
+
 __all__ = [
     "GENERAL",
     "REWARDS",
     "Accepted",
     "Answers",
+    "Fault",
     "Item",
     "Question",
     "Reading",
     "Results",
     "Reward",
     "RewardResult",
+    "Row",
     "Target",
+    "find_reward",
 ]

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict
 
 from perpo_core.perception.boxes import Frame
 from schemas.base import Section, TaskName
@@ -62,6 +63,11 @@ class Reading:
     count_reading: CountReading = "digits"
 
 
+Fault = Literal["answer", "reward", "server"]
+"""Why there is no reward: the answer cannot be read; a reward's own code failed; nobody replied,
+who may another time. The last two say nothing of the answer."""
+
+
 @dataclass(frozen=True)
 class RewardResult:
     """Either a reward in its range and what the parser saw, or an error."""
@@ -70,10 +76,30 @@ class RewardResult:
     parsed: Any = None
     """JSON-able."""
     error: str | None = None
+    fault: Fault = "answer"
+    """Of an error."""
 
     def __post_init__(self) -> None:
         assert (self.reward is None) == (self.error is not None)
         assert self.reward is None or math.isfinite(self.reward)
+
+
+class Row(Protocol):
+    """The sample that an answer belongs to, read when it is asked for."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """As in schemas.arrow.SAMPLES."""
+        ...
+
+    @property
+    def packs(self) -> Sequence[Path]:
+        """Files that hold its images."""
+        ...
+
+    def read_images(self) -> list[bytes]:
+        """Encoded, in the prompt's order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,8 @@ class Item:
     task: TaskName
     target: Target
     frame: Frame
+    row: Row | None = field(default=None, compare=False, repr=False)
+    """For rewards that want more than the truth; None where nobody has it."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,13 @@ from perpo_core.stages.generate import (
     compute_candidates_key,
     make_candidates,
 )
-from perpo_core.stages.samples import SAMPLE_COLUMNS, read_samples
+from perpo_core.stages.outside import build_judge_of_one, require_judged
+from perpo_core.stages.samples import (
+    SAMPLE_COLUMNS,
+    SampleRows,
+    list_sample_files,
+    read_samples,
+)
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -78,10 +84,12 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
     by_prompt = _load_samples(context, samples)
     answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
+    judge = build_judge_of_one(context.config, context.store.place, context.log)
+    whole = SampleRows(list_sample_files(context.store, samples))
     rows = (
         row
         for name, candidates in (("base", base), ("trained", trained))
-        for row in _score_answers(context, answered, candidates, name)
+        for row in _score_answers(context, judge, whole, answered, candidates, name)
     )
     files = [workspace.write_rows(PREDICTIONS_FILE, PREDICTIONS, rows, GROUP_ROWS)]
     predictions = pq.read_table(workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS)
@@ -156,6 +164,8 @@ def _load_samples(context: StageContext, samples: SampleSet) -> dict[str, list[d
 
 def _score_answers(
     context: StageContext,
+    judge: Judge,
+    whole: SampleRows,
     by_prompt: dict[str, list[dict[str, Any]]],
     candidates: CandidateSet,
     policy_name: str,
@@ -163,15 +173,18 @@ def _score_answers(
     """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
     policy = context.config.policy
     build_frame = build_framer(policy.box_format, context.policy.folder, policy.pixel_limits)
-    judge = Judge(context.config.score, policy.box_format)
     for path in context.store.paths(candidates):
         answers = pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist()
         pairs = [(a, sample) for a in answers for sample in by_prompt.get(a["prompt_id"], [])]
         items = [
-            Item(a["text"], s["task"], s["target"], build_frame(s["width"], s["height"]))
+            Item(
+                a["text"], s["task"], s["target"], build_frame(s["width"], s["height"]),
+                whole.find(s["sample_id"]),
+            )
             for a, s in pairs
-        ]
+        ]  # fmt: skip
         judgements = judge.judge_many(items, with_measure=True)
+        require_judged(judgements)
         for (answer, sample), judgement in zip(pairs, judgements, strict=True):
             yield build_prediction(sample, policy_name, answer, judgement)
 

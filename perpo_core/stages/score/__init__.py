@@ -15,18 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.compute as pc
 
-from perpo_core.perception.column_judging import ColumnJudge
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.judging import describe_judging
-from perpo_core.perception.rewards import Question
+from perpo_core.perception.judging import NOT_JUDGED, describe_judging, is_order, list_outside
 from perpo_core.policy.reading import find_reading
 from perpo_core.stages.earlier import SharedParts, find_shared_parts
 from perpo_core.stages.samples import ScorableSamples
 from perpo_core.stages.score.check import check_candidates, list_shards
 from perpo_core.stages.score.earlier import EarlierScores
-from perpo_core.stages.score.pairs import Pairs, build_table, pair_shard
+from perpo_core.stages.score.pairs import build_table, pair_shard
+from perpo_core.stages.score.shard_judge import ShardJudge, build_shard_judge
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest, compute_hash
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -84,7 +83,8 @@ def score_share(
         path = context.store.locate_file(candidates, shard)
         made_of = scorer.identify_part(shard, path)
         file = workspace.find_part(shard.path, made_of)
-        file = file or scorer.shared.find(shard.path, made_of)
+        if not scorer.is_outside:  # a shared part could hold answers that were not judged
+            file = file or scorer.shared.find(shard.path, made_of)
         files.append(file or _score_shard(scorer, path, workspace, shard.path, made_of))
         context.progress(len(files), len(shards), "shards")
     return files
@@ -94,7 +94,9 @@ def score_share(
 class Scorer:
     """What scoring a shard needs besides the shard."""
 
-    judge: ColumnJudge
+    judge: ShardJudge
+    is_outside: bool
+    """Whether any reward can fail to judge an answer."""
     samples: ScorableSamples
     shared: SharedParts
     """Whole parts of earlier sets."""
@@ -115,12 +117,15 @@ def build_scorer(
 ) -> Scorer:
     """The samples, and the scores that earlier sets hold."""
     scoring_digest = compute_scoring_digest(context.config, context.policy)
-    earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
+    outside = list_outside(context.config.score)
+    if any(is_order(part.options) for _, part in outside):
+        earlier = EarlierScores.without(context)  # each answer's reward rests on all the others
+    else:
+        earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
+    judge = build_shard_judge(context, samples)
     scorable = ScorableSamples(context, samples, SPLIT)
     shared = find_shared_parts(context, KIND, key)
-    config = context.config
-    judge = ColumnJudge(config.score, config.policy.box_format)
-    return Scorer(judge, scorable, shared, earlier, scoring_digest)
+    return Scorer(judge, bool(outside), scorable, shared, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -136,20 +141,13 @@ def _score_shard(
     ids = pairs.sample_ids, pairs.candidates["candidate_hash"].combine_chunks()
     known, place_N = scorer.earlier.find(*ids)
     wanting = np.flatnonzero(place_N < 0)
-    made = _judge(scorer.judge, pairs, wanting)
+    made = scorer.judge(pairs, wanting)
     place_N[wanting] = known.num_rows + np.arange(len(wanting))
     told = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
     table = build_table(pairs, told.take(pa.array(place_N)))
     num_reused = len(place_N) - len(wanting)
     digest = scorer.scoring_digest
     return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS)
-
-
-def _judge(judge: ColumnJudge, pairs: Pairs, rows: NDArray[np.int64]) -> pa.Table:
-    """What some of the answers are worth."""
-    texts = pairs.candidates["text"].combine_chunks().take(pa.array(rows))
-    questions = [Question(s.task, s.target, s.frame) for s in pairs.samples_M]
-    return judge.judge(texts, questions, pairs.numbers_N[rows])
 
 
 def run(context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet) -> ScoredSet:
@@ -167,7 +165,8 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         tally.add(read_columns(workspace.locate_file(file), ["task", "reward", "error"]))
     num_reused = sum(file.num_reused for file in files)
     context.log(
-        f"scores of {tally.num_rows} answers, {tally.num_unreadable} of them {UNREADABLE}s: "
+        f"scores of {tally.num_rows} answers, {tally.num_unreadable} of them {UNREADABLE}s"
+        f"{tally.describe_not_judged()}: "
         f"{tally.num_rows - num_reused} made, {num_reused} taken over from earlier sets"
     )
     return ScoredSet(
@@ -178,7 +177,7 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         counts=Counts(
             num_in=tally.num_rows,
             num_kept=tally.num_rows - tally.num_without,
-            dropped={UNREADABLE: tally.num_without} if tally.num_without else {},
+            dropped=tally.dropped,
             num_reused=num_reused,
         ),
         parents=as_parents(samples, candidates),
@@ -200,18 +199,40 @@ class Tally:
     num_without: int = 0
     """Rows without a reward."""
     num_unreadable: int = 0
+    num_not_judged: int = 0
+    """Rows whose reward failed."""
+    first_failure: str = ""
     rewards: dict[TaskName, tuple[float, int]] = field(default_factory=dict)
     """Task -> sum and number of rewards."""
 
     def add(self, scores: pa.Table) -> None:
         self.num_rows += scores.num_rows
         self.num_without += scores["reward"].null_count
-        self.num_unreadable += scores.num_rows - scores["error"].null_count
+        errors = scores["error"].drop_null()
+        failed = errors.filter(pc.starts_with(errors, NOT_JUDGED))
+        if len(failed):
+            self.first_failure = self.first_failure or failed[0].as_py()
+        self.num_not_judged += len(failed)
+        self.num_unreadable += len(errors) - len(failed)
         sums = scores.group_by("task").aggregate([("reward", "sum"), ("reward", "count")])
         for row in sums.to_pylist():
             total, num = self.rewards.get(row["task"], (0.0, 0))
             added = row["reward_sum"] or 0.0
             self.rewards[row["task"]] = total + added, num + row["reward_count"]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Rows without a reward, by reason."""
+        found = {
+            UNREADABLE: self.num_without - self.num_not_judged,
+            NOT_JUDGED: self.num_not_judged,
+        }
+        return {reason: num for reason, num in found.items() if num}
+
+    def describe_not_judged(self) -> str:
+        if not self.num_not_judged:
+            return ""
+        return f", {self.num_not_judged} {NOT_JUDGED} (the first: {self.first_failure})"
 
     def compute_mean_reward(self) -> dict[TaskName, float]:
         """Task -> mean over the answers that have a reward; a task without any is left out."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from perpo_core.perception.judging import NOT_JUDGED
 from perpo_core.stages.earlier import EarlierFiles, list_earlier
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.row_index import RowIndex, read_distinct
@@ -63,6 +64,11 @@ class EarlierScores:
             [] if context.force else list(_list_sets(context, key, scoring_digest, policies))
         )
 
+    @classmethod
+    def without(cls, context: StageContext) -> EarlierScores:
+        """Nothing of any."""
+        return cls(replace(context, force=True), "", "", ())
+
     def find(
         self, sample_ids_N: pa.StringArray, hashes_N: pa.StringArray
     ) -> tuple[pa.Table, NDArray[np.int64]]:
@@ -76,7 +82,7 @@ class EarlierScores:
             if not left_K.size:
                 break
             pairs_K = pa.table([sample_ids_N, hashes_N], names=PAIR).take(pa.array(left_K))
-            rows = earlier.read(pairs_K["sample_id"].unique().to_pylist())
+            rows = _drop_not_judged(earlier.read(pairs_K["sample_id"].unique().to_pylist()))
             if rows.num_rows:
                 place_K = _match(pairs_K, rows)
                 place_N[left_K] = np.where(place_K < 0, -1, place_K + found.num_rows)
@@ -91,6 +97,12 @@ class EarlierScores:
                 break
             wanting -= earlier.find_samples(wanting)
         return set(sample_ids) - wanting
+
+
+def _drop_not_judged(rows: pa.Table) -> pa.Table:
+    """Without answers that a reward failed on: they are asked about again."""
+    failed = pc.fill_null(pc.starts_with(rows["error"], NOT_JUDGED), False)
+    return rows.filter(pc.invert(failed))
 
 
 def _match(pairs_K: pa.Table, rows: pa.Table) -> NDArray[np.int64]:

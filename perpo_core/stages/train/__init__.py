@@ -109,6 +109,7 @@ def run(
         samples=list_sample_files(context.store, samples),
         lists=lists,
         folder=workspace.folder,
+        store=context.store.place,
         profile=context.profile,
     )
 

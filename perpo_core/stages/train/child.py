@@ -123,7 +123,10 @@ def attach_references(
 
 def train(job: TrainJob, model: ListPolicy, processor: Any, lists: RankedLists) -> ListTrainer:
     """Train from the start or from where a killed process left; the best checkpoint is loaded."""
-    selection = SelectionReward(job.samples, processor, job.config, job.policy.folder)
+    selection = SelectionReward(
+        job.samples, processor, job.config, job.policy.folder, job.store,
+        lambda message: emit("log", message=message),
+    )  # fmt: skip
     if selection.refusals:
         emit("log", message=f"warning: {len(selection.refusals)} selection samples choose nothing: "
              f"{describe_refusals(selection.refusals)}")  # fmt: skip

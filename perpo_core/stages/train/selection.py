@@ -1,29 +1,32 @@
 """Reward on the selection split while training: the checkpoint is chosen by what it answers.
 
 The best of several readings is better than its policy: it was chosen for that too. So these prompts
-choose, and the gates look at others (docs/gates.md).
+choose, and the gates look at others (docs/gates.md). Outside rewards are asked here too, and
+replies lie in the store; a judge that puts answers in order is not: there is one answer a prompt.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.frames import build_framer
-from perpo_core.perception.judging import Judge
+from perpo_core.perception.judging import list_outside
 from perpo_core.perception.tasks import TASKS
 from perpo_core.policy.banned import find_banned_ids
 from perpo_core.policy.encoding import EncodedPrompt, encode_or_refuse
 from perpo_core.policy.prompts import read_prompt
 from perpo_core.policy.refusals import Refusal
-from perpo_core.stages.samples import ScorableSample, build_item
+from perpo_core.stages.outside import build_judge_of_one, require_judged
+from perpo_core.stages.samples import SampleRows, ScorableSample, build_item
 from perpo_core.stages.train.greedy import generate_greedily
 from perpo_core.stages.train.list_policy import ListPolicy
-from perpo_core.stages.train.ranks import gather_turns, take_turns
+from perpo_core.stages.train.ranks import gather, gather_turns, get_rank, take_turns
 from perpo_core.store.packs import Images
+from perpo_core.store.place import Place
 from perpo_core.store.row_reader import RowReader
 from schemas.base import CHOOSING_SPLIT, TaskName
 from schemas.config import RefreshConfig
@@ -46,10 +49,15 @@ class SelectionReward:
     """Measures the mean greedy reward of a model on a fixed set of selection prompts."""
 
     def __init__(
-        self, samples: SampleFiles, processor: Any, config: RefreshConfig, policy_folder: Path
-    ) -> None:
+        self, samples: SampleFiles, processor: Any, config: RefreshConfig, policy_folder: Path,
+        place: Place | None = None, log: Callable[[str], None] = lambda message: None,
+    ) -> None:  # fmt: skip
+        """`place` is the store's, where replies of judges are kept; None: the configuration's."""
         self._config = config
-        self._judge = Judge(config.score, config.policy.box_format)
+        self._judge = build_judge_of_one(config, place or config.store, log)
+        # A judge is asked once, and not by every process.
+        self._asks_once = bool(list_outside(config.score))
+        self._rows = SampleRows(samples)
         self._tokenizer = processor.tokenizer
         self._banned_ids = find_banned_ids(processor.tokenizer)
         build_frame = build_framer(
@@ -89,11 +97,23 @@ class SelectionReward:
         if shared:
             texts = gather_turns(texts)
         rewards: dict[TaskName, list[float]] = defaultdict(list)
-        items = [build_item(*pair) for pair in zip(self._samples, texts, strict=True)]
-        for item, judgement in zip(items, self._judge.judge_many(items), strict=True):
-            rewards[item.task].append(judgement.value)
+        for sample, value in zip(self._samples, self._judge_texts(texts), strict=True):
+            rewards[sample.task].append(value)
         per_task = {task: sum(values) / len(values) for task, values in sorted(rewards.items())}
         return Reading(sum(per_task.values()) / len(per_task), per_task)
+
+    def _judge_texts(self, texts: Sequence[str]) -> list[float]:
+        """What each answer counts as, on every process."""
+        if self._asks_once:
+            return gather(self._ask(texts) if get_rank() == 0 else [])[0]
+        return self._ask(texts)
+
+    def _ask(self, texts: Sequence[str]) -> list[float]:
+        pairs = zip(self._samples, texts, strict=True)
+        items = [build_item(sample, text, self._rows) for sample, text in pairs]
+        judgements = self._judge.judge_many(items)
+        require_judged(judgements)
+        return [judgement.value for judgement in judgements]
 
 
 def _pick_rows(parts: Sequence[Path], num_prompts: int) -> list[dict[str, Any]]:

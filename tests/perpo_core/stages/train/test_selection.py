@@ -27,6 +27,7 @@ from perpo_core.stages.train.selection import SelectionReward, _share_out
 from schemas.arrow import SAMPLES
 from schemas.artifact import RewardPoint
 from schemas.base import SPLITS, Split
+from schemas.config import ScoreConfig
 from schemas.run import SampleFiles
 from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.training import NUM_STEPS, TRAIN, build_job
@@ -118,6 +119,21 @@ def test_unreadable_answers_count_as_zero(
     expected = {"counting": 0.0, "grounding": readable / 3, "ocr": reading.per_task["ocr"]}
     assert len(boxes) == 3 and reading.per_task == pytest.approx(expected)
     assert reading.mean_reward == pytest.approx(sum(expected.values()) / 3)
+
+
+def test_ones_own_reward_chooses_too(trainable, processor, sample_files, monkeypatch, tmp_path):
+    context = trainable[0]
+    (tmp_path / "mine.py").write_text(
+        "def rate(completions, sample_id, images):\n"
+        "    return [0.25 * len(shown) for shown in images]\n"
+    )
+    score = ScoreConfig(reward_folder=tmp_path, counting="mine:rate")
+    config = context.config.model_copy(update={"score": score})
+    model, _ = load_policy(context.policy.folder, "float32")
+    selection = SelectionReward(sample_files, processor, config, context.policy.folder)
+    texts = ["no idea" for _ in selection._samples]
+    monkeypatch.setattr("perpo_core.stages.train.selection.generate_greedily", lambda *args: texts)
+    assert selection.measure(ListPolicy(model)).per_task["counting"] == 0.25
 
 
 # Nothing else chooses

@@ -77,6 +77,7 @@ def build_job(setting: Any, folder: Path, config: TrainConfig, dtype: str = "flo
         samples=list_sample_files(context.store, samples),
         lists=context.store.paths(preferences),
         folder=folder,
+        store=context.store.place,
     )
 
 

@@ -1,0 +1,89 @@
+"""A model behind an OpenAI-compatible server as a judge, each of its replies kept in the store.
+
+What it is told is the instruction; what it is asked is the question with its images, the truth, and
+one answer or two. A reply is kept by the content of all that, so that a repetition asks nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from perpo_core.perception.judging import Item, read_instruction
+from perpo_core.perception.rewards import RewardResult
+from perpo_core.perception.rewards.outside import JudgeOptions
+from perpo_core.stages.outside.order import Comparison, choose_pairs, compute_wins
+from perpo_core.stages.outside.questions import Question, ask_better, ask_score
+from perpo_core.stages.outside.replies import Replies
+from perpo_core.stages.outside.server import Reply, Server
+from perpo_core.stages.outside.verdicts import read_better, read_score
+from perpo_core.store.store import Store
+
+
+class ServerJudge:
+    """Asks a judge of answers. Raises ValueError where its instruction cannot be read."""
+
+    def __init__(self, options: JudgeOptions, store: Store, log: Callable[[str], None]) -> None:
+        self._options, self._log = options, log
+        self._instruction = read_instruction(options.instruction).decode()
+        self._replies = Replies(store)
+        self._server = Server(options, str(store.place))
+
+    def compute_many(self, items: Sequence[Item]) -> list[RewardResult]:
+        """A result an item; with mode = "order" all answers to a sample are to be among them.
+
+        Raises ValueError where nobody is at the address, or it lets nobody in.
+        """
+        if self._options.mode == "order":
+            return self._order(items)
+        asked = [ask_score(item, self._instruction, self._options) for item in items]
+        replies = self._ask(asked)
+        return [read_score(replies[each.digest], self._options) for each in asked]
+
+    def _order(self, items: Sequence[Item]) -> list[RewardResult]:
+        by_sample: dict[str, dict[str, Item]] = {}
+        for item in items:
+            assert item.row is not None
+            by_sample.setdefault(item.row.columns["sample_id"], {}).setdefault(item.text, item)
+        results: dict[tuple[str, str], RewardResult] = {}
+        pairs = {
+            sample_id: choose_pairs(list(by_text), self._options.comparisons)
+            for sample_id, by_text in by_sample.items()
+        }
+        asked = {
+            (sample_id, *pair): ask_better(
+                by_sample[sample_id][pair[0]], pair, self._instruction, self._options
+            )
+            for sample_id, found in pairs.items()
+            for one, other in found
+            for pair in ((one, other), (other, one))
+        }
+        replies = self._ask(list(asked.values()))
+        for sample_id, found in pairs.items():
+            comparisons = [
+                Comparison(pair, read_better(replies[asked[sample_id, *pair].digest]))
+                for one, other in found
+                for pair in ((one, other), (other, one))
+            ]
+            for text in by_sample[sample_id]:
+                results[sample_id, text] = compute_wins(text, comparisons)
+        return [
+            results[item.row.columns["sample_id"], item.text]
+            for item in items
+            if item.row is not None
+        ]
+
+    def _ask(self, asked: Sequence[Question]) -> dict[str, Reply]:
+        """Digest of a question -> its reply, asked of the server where the store has none."""
+        questions = {question.digest: question for question in asked}
+        known = self._replies.find(questions)
+        replies = {name: Reply(text) for name, text in known.items()}
+        wanting = [question for name, question in questions.items() if name not in known]
+        made = self._server.ask_all(wanting, self._replies.keep)
+        replies.update(made)
+        if questions:
+            num_failed = sum(reply.text is None for reply in made.values())
+            self._log(
+                f"judge {self._options.model}: {len(questions)} questions, {len(known)} of them "
+                f"replied to before, {len(made) - num_failed} now, {num_failed} not"
+            )
+        return replies
