@@ -23,7 +23,7 @@ from schemas.arrow import EXPORTED_LISTS
 from schemas.artifact import PreferenceSet, SampleSet
 from schemas.run import RunRecord
 
-FILE_BYTES, GROUP_BYTES = 256 << 20, 4 << 20  # of images
+FILE_BYTES, GROUP_BYTES = 256 << 20, 4 << 20  # of images and answers
 READ_ROWS = 64
 Row = dict[str, Any]
 
@@ -94,4 +94,8 @@ def _write_file(path: Path, first: Row, rows: Iterator[Row]) -> int:
 
 
 def _measure(rows: list[Row]) -> int:
-    return sum(len(image["bytes"]) for row in rows for image in row["images"])
+    return sum(
+        sum(len(image["bytes"]) for image in row["images"])
+        + sum(len(response["text"]) for response in row["responses"])
+        for row in rows
+    )

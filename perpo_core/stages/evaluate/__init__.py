@@ -20,7 +20,7 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.resolve import locate_policy
 from perpo_core.promotion.pointer import MODEL_FOLDER
-from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
+from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics, list_metrics
 from perpo_core.stages.generate import (
     build_sampling_request,
     compute_candidates_key,
@@ -31,6 +31,7 @@ from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.row_reader import read_columns
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
 from schemas.base import JUDGING_SPLIT, Split
@@ -44,7 +45,6 @@ VERSION = 3
 SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 PREDICTIONS_FILE = "predictions.parquet"
 MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in ("text", "error")]
-GROUP_ROWS = 1 << 12
 
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
@@ -77,13 +77,15 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
     by_prompt = _load_samples(context, samples)
     answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
-    rows = (
-        row
+    groups = (
+        rows
         for name, candidates in (("base", base), ("trained", trained))
-        for row in _score_answers(context, answered, candidates, name)
+        for rows in _score_answers(context, answered, candidates, name)
     )
-    files = [workspace.write_rows(PREDICTIONS_FILE, PREDICTIONS, rows, GROUP_ROWS)]
-    predictions = pq.read_table(workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS)
+    files = [workspace.write_groups(PREDICTIONS_FILE, PREDICTIONS, groups)]
+    predictions = pq.read_table(
+        workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS, read_dictionary=ID_COLUMNS
+    )
     left_out = {
         sample["sample_id"]: refusal
         for prompt, refusal in refusals.items()
@@ -158,19 +160,20 @@ def _score_answers(
     by_prompt: dict[str, list[dict[str, Any]]],
     candidates: CandidateSet,
     policy_name: str,
-) -> Iterator[dict[str, Any]]:
-    """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of PREDICTIONS by the shard: every answer to these prompts with every sample of its."""
     config = context.config
     build_frame = build_framer(
         config.policy.box_format, context.policy.folder, config.policy.pixel_limits
     )
     for path in context.store.paths(candidates):
-        for answer in pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist():
+        rows = []
+        for answer in read_columns(path, ["prompt_id", "index", "text"]).to_pylist():
             for sample in by_prompt.get(answer["prompt_id"], []):
                 frame = build_frame(sample["width"], sample["height"])
                 result = score_text(answer["text"], sample["task"], sample["target"], frame,
                                     config.policy.box_format, config.score)  # fmt: skip
-                yield {
+                rows.append({
                     "sample_id": sample["sample_id"],
                     "image_id": sample["image_id"],
                     "task": sample["task"],
@@ -180,4 +183,5 @@ def _score_answers(
                     "text": answer["text"],
                     "reward": result.reward or 0.0,
                     "error": result.error,
-                }
+                })  # fmt: skip
+        yield rows
