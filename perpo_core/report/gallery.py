@@ -7,32 +7,16 @@ which is a hash, the tasks taking turns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card, build_change_card, build_list_card
+from perpo_core.report.changes import Pair, read_pairs
 from perpo_core.store.row_reader import RowReader
-from schemas.base import TaskName
 
 LIST_COLUMNS = ("sample_id", "task", "images", "prompt", "responses", "reward_gap", "target")
 SAMPLE_COLUMNS = ("sample_id", "task", "images", "prompt", "target")
 Position = tuple[str, str, int]  # task, sample_id, row in the file
-Prediction = dict[str, Any]  # one row of schemas.arrow.PREDICTIONS
-
-
-@dataclass(frozen=True)
-class Changes:
-    """Greedy answers of one task on the test split: how many differ, and in which direction."""
-
-    task: TaskName
-    num: int
-    num_changed: int
-    num_better: int
-    num_worse: int
 
 
 def choose_in_turns(rows: Sequence[Position], size: int) -> list[Position]:
@@ -58,47 +42,17 @@ def _list_positions(rows: RowReader) -> list[Position]:
     return [(task, sample_id, number) for number, (task, sample_id) in enumerate(columns)]
 
 
-def load_greedy_pairs(predictions: Path) -> dict[str, tuple[Prediction, Prediction]]:
-    """sample_id -> (base, trained) greedy answers on the test split."""
-    table = pq.read_table(predictions, filters=[("split", "==", "test"), ("index", "==", -1)])
-    answers: dict[str, dict[str, Prediction]] = {"base": {}, "trained": {}}
-    for row in table.to_pylist():
-        answers[row["policy"]][row["sample_id"]] = row
-    base, trained = answers["base"], answers["trained"]
-    return {key: (base[key], trained[key]) for key in sorted(base.keys() & trained.keys())}
-
-
 def load_change_cards(
-    pairs: dict[str, tuple[Prediction, Prediction]],
-    parts: Sequence[Path],
-    size: int,
-    album: Album,
+    predictions: Path, pairs: dict[str, Pair], parts: Sequence[Path], size: int, album: Album
 ) -> list[Card]:
     """Test prompts whose greedy answer changed."""
-    rows = RowReader(parts, SAMPLE_COLUMNS)
-    changed = {name for name, pair in pairs.items() if _is_changed(*pair)}
-    positions = [each for each in _list_positions(rows) if each[1] in changed]
+    reader = RowReader(parts, SAMPLE_COLUMNS)
+    changed = {sample_id for sample_id, pair in pairs.items() if pair.is_changed}
+    positions = [each for each in _list_positions(reader) if each[1] in changed]
     chosen = [position for _, _, position in choose_in_turns(positions, size)]
+    rows = reader.read_many(chosen)
+    answers = read_pairs(predictions, [pairs[row["sample_id"]] for row in rows])
     return [
-        build_change_card(row, *pairs[row["sample_id"]], album) for row in rows.read_many(chosen)
+        build_change_card(row, base, trained, album)
+        for row, (base, trained) in zip(rows, answers, strict=True)
     ]
-
-
-def count_changes(pairs: dict[str, tuple[Prediction, Prediction]]) -> list[Changes]:
-    """By task: greedy answers that differ, and those of them that earn more or less."""
-    counted = []
-    for task in TASKS:
-        mine = [pair for pair in pairs.values() if pair[0]["task"] == task]
-        gains = [_compute_gain(*pair) for pair in mine if _is_changed(*pair)]
-        if mine:
-            better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-            counted.append(Changes(task, len(mine), len(gains), better, worse))
-    return counted
-
-
-def _is_changed(base: Prediction, trained: Prediction) -> bool:
-    return bool(base["text"] != trained["text"])
-
-
-def _compute_gain(base: Prediction, trained: Prediction) -> float:
-    return float((trained["reward"] or 0.0) - (base["reward"] or 0.0))

@@ -11,14 +11,9 @@ from typing import Any
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card
+from perpo_core.report.changes import Changes, count_changes, load_greedy_pairs
 from perpo_core.report.choice import describe_choice
-from perpo_core.report.gallery import (
-    Changes,
-    count_changes,
-    load_change_cards,
-    load_greedy_pairs,
-    load_list_cards,
-)
+from perpo_core.report.gallery import load_change_cards, load_list_cards
 from perpo_core.report.histograms import load_histograms, load_part_means
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
@@ -120,10 +115,12 @@ def _load_cards(
     if preferences is not None:
         list_cards = load_list_cards(store.paths(preferences), size, album)
     if artifacts.evaluation is not None:
-        pairs = load_greedy_pairs(store.path(artifacts.evaluation, "predictions.parquet"))
+        predictions = store.path(artifacts.evaluation, "predictions.parquet")
+        pairs = load_greedy_pairs(predictions)
         changes = count_changes(pairs)
         if samples is not None:
-            change_cards = load_change_cards(pairs, store.paths(samples), size, album)
+            parts = store.paths(samples)
+            change_cards = load_change_cards(predictions, pairs, parts, size, album)
     return list_cards, change_cards, changes
 
 

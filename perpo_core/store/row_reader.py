@@ -87,6 +87,11 @@ class RowReader:
         found: list[dict[str, Any]] = self._read_group(group).take(rows).to_pylist()
         return found
 
+    def iterate_groups(self) -> Iterator[tuple[int, pa.Table]]:
+        """The number of a row group's first row, and its rows; none is kept."""
+        for start, group in zip(self._starts, range(len(self._groups)), strict=False):
+            yield start, self._decode_group(group)
+
     def iterate_column(self, name: str) -> Iterator[Any]:
         """All values of a column, read for that alone, file by file.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +95,14 @@ class Workspace:
             pq.write_table(table, temporary, compression="zstd", row_group_size=group_rows)
         return describe_file(path, name, num_rows=table.num_rows)
 
-    def write_batches(
-        self, name: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+    def write_groups(
+        self, name: str, schema: pa.Schema, groups: Iterable[list[dict[str, Any]]]
     ) -> FileRef:
-        """write_table for rows that do not fit into memory together: a row group a batch."""
+        """write_table for rows that do not fit into memory together: a row group of each."""
         with self.writing(name, schema) as writer:
-            for batch in batches:
-                writer.write_batch(batch)
+            for rows in groups:
+                writer.write_table(pa.Table.from_pylist(rows, schema))
         return self.describe_table(name)
-
-    def write_rows(
-        self, name: str, schema: pa.Schema, rows: Iterable[dict[str, Any]], group_rows: int
-    ) -> FileRef:
-        """The same for rows that come one by one."""
-        rows = iter(rows)
-        groups = iter(lambda: list(islice(rows, group_rows)), [])
-        batches = (pa.RecordBatch.from_pylist(group, schema) for group in groups)
-        return self.write_batches(name, schema, batches)
 
     @contextmanager
     def writing(

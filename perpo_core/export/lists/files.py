@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 FILE_BYTES = 256 << 20  # of different images
-GROUP_BYTES, GROUP_ROWS = 16 << 20, 1024  # of images as a reader unpacks them
+GROUP_BYTES, GROUP_ROWS = 16 << 20, 1024  # of images and texts as a reader unpacks them
 Row = dict[str, Any]
 Write = Callable[[Row], None]
 
@@ -98,7 +98,7 @@ class _ParquetWriter:
 
     def write(self, row: Row) -> None:
         self._held.append(row)
-        self._group_bytes += sum(len(image["bytes"]) for image in row["images"])
+        self._group_bytes += _measure(row)
         if self._group_bytes >= GROUP_BYTES or len(self._held) == GROUP_ROWS:
             self._flush()
 
@@ -125,6 +125,15 @@ class _ParquetWriter:
         self._held, self._group_bytes = [], 0
         if self._file_bytes >= FILE_BYTES:
             self.close()
+
+
+def _measure(value: Any) -> int:
+    """Bytes, about."""
+    if isinstance(value, (bytes, str)):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_measure, value.values()))
+    return sum(map(_measure, value)) if isinstance(value, list) else 8
 
 
 def _write_json(row: Row) -> str:

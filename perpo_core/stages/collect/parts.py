@@ -97,7 +97,7 @@ class PartMaker:
         rows, first = self._pack(chunk.iterate()), len(self.files)
         for row in rows:  # the first of a part: none is made without
             part = chain([row], islice(rows, MOST_ROWS - 1))
-            file = self.workspace.write_rows(self._name, SAMPLES, part, GROUP_ROWS)
+            file = self.workspace.write_groups(self._name, SAMPLES, _group(part))
             self.files.append(file)
         identity = chunk.identify()
         if identity is not None and len(self.files) == first + 1:
@@ -117,3 +117,8 @@ class PartMaker:
                 for image in item.pop("row_images"):
                     self.packed.place(image.stored, image.file_hash, self.writer)
                 yield item
+
+
+def _group(rows: Iterator[SampleRow]) -> Iterator[list[SampleRow]]:
+    while group := list(islice(rows, GROUP_ROWS)):
+        yield group

@@ -20,7 +20,7 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.resolve import locate_policy
 from perpo_core.promotion.pointer import MODEL_FOLDER
-from perpo_core.stages.evaluate.metrics import compute_metrics, list_metrics
+from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics, list_metrics
 from perpo_core.stages.generate import (
     build_sampling_request,
     compute_candidates_key,
@@ -37,6 +37,7 @@ from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
+from perpo_core.store.row_reader import read_columns
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
 from schemas.base import JUDGING_SPLIT, Split
@@ -51,7 +52,6 @@ SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 PREDICTIONS_FILE = "predictions.parquet"
 NOT_MEASURED = ("text", "rewards", "error")
 MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASURED]
-GROUP_ROWS = 1 << 12
 
 
 def build_request(config: RefreshConfig) -> SamplingRequest:
@@ -86,13 +86,15 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     answered = {prompt: rows for prompt, rows in by_prompt.items() if prompt not in refusals}
     judge = build_judge_of_one(context.config, context.store.place, context.log)
     whole = SampleRows(list_sample_files(context.store, samples))
-    rows = (
-        row
+    groups = (
+        rows
         for name, candidates in (("base", base), ("trained", trained))
-        for row in _score_answers(context, judge, whole, answered, candidates, name)
+        for rows in _score_answers(context, judge, whole, answered, candidates, name)
     )
-    files = [workspace.write_rows(PREDICTIONS_FILE, PREDICTIONS, rows, GROUP_ROWS)]
-    predictions = pq.read_table(workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS)
+    files = [workspace.write_groups(PREDICTIONS_FILE, PREDICTIONS, groups)]
+    predictions = pq.read_table(
+        workspace.folder / PREDICTIONS_FILE, columns=MEASURED_COLUMNS, read_dictionary=ID_COLUMNS
+    )
     left_out = {
         sample["sample_id"]: refusal
         for prompt, refusal in refusals.items()
@@ -169,12 +171,12 @@ def _score_answers(
     by_prompt: dict[str, list[dict[str, Any]]],
     candidates: CandidateSet,
     policy_name: str,
-) -> Iterator[dict[str, Any]]:
-    """One row of PREDICTIONS for every answer and every sample of its prompt, of these prompts."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of PREDICTIONS by the shard: every answer to these prompts with every sample of its."""
     policy = context.config.policy
     build_frame = build_framer(policy.box_format, context.policy.folder, policy.pixel_limits)
     for path in context.store.paths(candidates):
-        answers = pq.read_table(path, columns=["prompt_id", "index", "text"]).to_pylist()
+        answers = read_columns(path, ["prompt_id", "index", "text"]).to_pylist()
         pairs = [(a, sample) for a in answers for sample in by_prompt.get(a["prompt_id"], [])]
         items = [
             Item(
@@ -185,8 +187,10 @@ def _score_answers(
         ]  # fmt: skip
         judgements = judge.judge_many(items, with_measure=True)
         require_judged(judgements)
-        for (answer, sample), judgement in zip(pairs, judgements, strict=True):
-            yield build_prediction(sample, policy_name, answer, judgement)
+        yield [
+            build_prediction(sample, policy_name, answer, judgement)
+            for (answer, sample), judgement in zip(pairs, judgements, strict=True)
+        ]
 
 
 def build_prediction(

@@ -21,7 +21,9 @@ from schemas.artifact import Metric
 from schemas.base import Split, TaskName
 
 Values = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 GREEDY_INDEX = -1
+ID_COLUMNS = ("sample_id", "image_id")
 
 REWARD_METRICS = ("greedy_reward", "sampled_reward", "best_of_n")
 SMALLEST_HEADROOM = 1e-9  # below it the ratio would be one of rounding errors
@@ -41,7 +43,7 @@ def compute_metrics(
     where the base's best of n is no better than its greedy answer. Raises ValueError, naming the
     sample, unless both policies have one greedy answer and equally many sampled ones everywhere.
     """
-    of_split = predictions.filter(pc.equal(predictions["split"], split))
+    of_split = _encode(predictions).filter(pc.equal(predictions["split"], split))
     metrics: dict[TaskName, dict[str, Metric]] = {}
     headroom_closed: dict[TaskName, float | None] = {}
     for task in TASKS:
@@ -71,23 +73,15 @@ def _build_values(
 ) -> tuple[list[str], dict[str, Values]]:
     """(sample_ids in order [P], metric name -> one value a sample [P]) of one policy."""
     of_policy = rows.filter(pc.equal(rows["policy"], policy))
-    ordered = of_policy.sort_by([("sample_id", "ascending"), ("index", "ascending")])
-    indices_of: dict[str, list[int]] = {}
-    pairs = zip(ordered["sample_id"].to_pylist(), ordered["index"].to_pylist(), strict=True)
-    for sample_id, index in pairs:
-        indices_of.setdefault(sample_id, []).append(index)
-    if not indices_of:
+    if not of_policy.num_rows:
         raise ValueError(f"the predictions hold no {task} answer of the {policy} policy")
-    width = max(len(indices) for indices in indices_of.values())  # answers a sample
-    expected = list(range(GREEDY_INDEX, max(width, 2) - 1))
-    for sample_id, indices in indices_of.items():
-        if indices != expected:
-            raise ValueError(
-                f"sample {sample_id} ({task}) must have one greedy answer of the {policy} policy "
-                "and as many sampled ones as every other sample; evaluate again"
-            )
-    measures_P = pc.fill_null(ordered["measure"], 0.0).to_numpy().reshape(-1, width)[:, 0]
-    rewards_P_N = ordered["reward"].to_numpy().reshape(-1, width)
+    sample_ids, numbers_A = _number(of_policy["sample_id"])
+    indices_A = of_policy["index"].to_numpy()
+    order_A = np.lexsort((indices_A, numbers_A))
+    _check_indices(sample_ids, numbers_A[order_A], indices_A[order_A], policy, task)
+    measures_A = pc.fill_null(of_policy["measure"], 0.0).to_numpy()
+    measures_P = measures_A[order_A].reshape(len(sample_ids), -1)[:, 0]
+    rewards_P_N = of_policy["reward"].to_numpy()[order_A].reshape(len(sample_ids), -1)
     greedy_P, sampled_P_N = rewards_P_N[:, 0], rewards_P_N[:, 1:]
     values = {name: metric.compute(measures_P) for name, metric in TASKS[task].metrics.items()}
     values |= {
@@ -95,13 +89,52 @@ def _build_values(
         "sampled_reward": sampled_P_N.mean(axis=1),
         "best_of_n": sampled_P_N.max(axis=1),
     }
-    return list(indices_of), values
+    return sample_ids, values
+
+
+def _encode(predictions: pa.Table) -> pa.Table:
+    """With ids as dictionaries: any row repeats its sample's, and a column of them may be large."""
+    for name in ID_COLUMNS:
+        encoded = predictions[name].dictionary_encode().unify_dictionaries()
+        predictions = predictions.set_column(predictions.column_names.index(name), name, encoded)
+    return predictions
+
+
+def _number(ids: pa.ChunkedArray) -> tuple[list[str], Numbers]:
+    """The ids there are, ascending, and the place of each row's among them.
+
+    Not by sorting rows: that would lay the ids of all of them into one array, and one holds 2 GiB
+    of text at most.
+    """
+    known = ids.chunk(0).dictionary.to_pylist()
+    codes_A = np.concatenate([chunk.indices.to_numpy() for chunk in ids.chunks])
+    found, codes_A = np.unique(codes_A, return_inverse=True)
+    ascending = sorted(range(len(found)), key=lambda code: known[found[code]])
+    return [known[found[code]] for code in ascending], np.argsort(ascending)[codes_A]
+
+
+def _check_indices(
+    sample_ids: list[str], numbers_A: Numbers, indices_A: Numbers, policy: str, task: TaskName
+) -> None:
+    """One greedy answer of every sample and as many sampled ones, at least one; rows in order."""
+    sizes_P = np.bincount(numbers_A)
+    width = max(int(sizes_P.max()), 2)  # answers a sample
+    starts_P = np.cumsum(sizes_P) - sizes_P
+    expected_A = GREEDY_INDEX + np.arange(len(numbers_A)) - starts_P[numbers_A]
+    wrong = [*numbers_A[indices_A != expected_A], *np.flatnonzero(sizes_P != width)]
+    if wrong:
+        raise ValueError(
+            f"sample {sample_ids[min(wrong)]} ({task}) must have one greedy answer of the {policy} "
+            "policy and as many sampled ones as every other sample; evaluate again"
+        )
 
 
 def _find_images(rows: pa.Table, sample_ids: list[str]) -> list[str]:
     """The image each sample asks about [P]."""
-    pairs = zip(rows["sample_id"].to_pylist(), rows["image_id"].to_pylist(), strict=True)
-    image_of = dict(pairs)
+    known, numbers_A = _number(rows["sample_id"])
+    image_ids, images_A = _number(rows["image_id"])
+    _, first_P = np.unique(numbers_A, return_index=True)
+    image_of = {known[number]: image_ids[images_A[first]] for number, first in enumerate(first_P)}
     return [image_of[sample_id] for sample_id in sample_ids]
 
 

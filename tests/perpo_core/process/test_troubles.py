@@ -41,7 +41,7 @@ def test_what_does_not_fit_leaves_nothing_and_is_written_when_there_is_room(disk
     with pytest.raises(DiskFull, match=f"the disk is full, {re.escape(str(path))} could not be"):
         workspace.write_part(path.name, TABLE, "made of")
     with pytest.raises(DiskFull, match=r"make room there .* or change store"):
-        workspace.write_batches(path.name, TABLE.schema, TABLE.to_batches())
+        workspace.write_groups(path.name, TABLE.schema, [TABLE.to_pylist()])
     with pytest.raises(DiskFull):
         write_atomic(disk / "runs" / "record.json", b"{}" * 5000)
     assert list(workspace.folder.iterdir()) == []

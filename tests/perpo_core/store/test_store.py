@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from schemas.artifact import Counts, FileRef, PreferenceSet
 
 KEY = "a" * 64
 TABLE = pa.table({"number": [1, 2, 3]})
+Row = dict[str, Any]
 MADE_OF = ["a", 1]
 
 
@@ -94,19 +96,19 @@ def test_a_forced_remake_lies_beside_what_was_committed(tmp_path: Path) -> None:
     assert store.open_workspace("preferences", KEY, force=True).folder == second.folder
 
 
-def test_batches_are_one_file_of_as_many_row_groups_and_whole_or_absent(tmp_path: Path) -> None:
+def test_groups_are_one_file_of_as_many_row_groups_and_whole_or_absent(tmp_path: Path) -> None:
     workspace = Store(tmp_path).open_workspace("samples", KEY)
-    batches = [*TABLE.to_batches(), *TABLE.to_batches()]
-    file = workspace.write_batches("samples.parquet", TABLE.schema, batches)
+    groups = [TABLE.to_pylist(), TABLE.to_pylist()]
+    file = workspace.write_groups("samples.parquet", TABLE.schema, groups)
     written = pq.ParquetFile(workspace.folder / file.path)
     assert (file.num_rows, written.num_row_groups) == (6, 2)
 
-    def broken() -> Iterator[pa.RecordBatch]:
-        yield from TABLE.to_batches()
+    def broken() -> Iterator[list[Row]]:
+        yield TABLE.to_pylist()
         raise ValueError("row 4 is bad")
 
     with pytest.raises(ValueError, match="row 4"):
-        workspace.write_batches("others.parquet", TABLE.schema, broken())
+        workspace.write_groups("others.parquet", TABLE.schema, broken())
     assert [path.name for path in workspace.folder.iterdir()] == ["samples.parquet"]
 
 
@@ -116,15 +118,15 @@ def test_half_written_files_of_killed_runs_are_removed_once_nobody_can_be_at_the
     folder = Store(tmp_path).open_workspace("samples", KEY).folder
     (folder / ".tmp-killed").write_bytes(b"half")
 
-    def look_around() -> Iterator[pa.RecordBatch]:
+    def look_around() -> Iterator[list[Row]]:
         for path in folder.iterdir():
             os.utime(path, (0, 0))  # as old as a clock that was set makes it
         Store(tmp_path).open_workspace("samples", KEY)
         assert [path.name for path in folder.iterdir()] != [".tmp-killed"]
         assert len(list(folder.iterdir())) == 1
-        yield from TABLE.to_batches()
+        yield TABLE.to_pylist()
 
-    Workspace("samples", KEY, 0, folder).write_batches("part", TABLE.schema, look_around())
+    Workspace("samples", KEY, 0, folder).write_groups("part", TABLE.schema, look_around())
     assert [path.name for path in folder.iterdir()] == ["part"]
 
 
