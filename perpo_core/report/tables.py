@@ -198,8 +198,8 @@ def _list_settings(values: dict[str, Any], defaults: dict[str, Any]) -> list[Set
     settings = []
     for name, value in values.items():
         if isinstance(value, dict):
-            default = defaults.get(name) or {}
-            nested = _list_settings(value, default)
+            default = defaults.get(name)  # may be a plain value: score.TASK is a name or a table
+            nested = _list_settings(value, default if isinstance(default, dict) else {})
             settings += [
                 Setting(f"{name}.{inner.name}", inner.value, inner.is_changed) for inner in nested
             ]

@@ -38,7 +38,7 @@ DETECTION = Task(
     metrics={
         "f1_at_50": GreedyMetric("F1 at IoU 0.5", lambda f1_P: f1_P),
         "all_found": GreedyMetric(
-            "share of images with every box and no other", lambda f1_P: as_values(f1_P == 1)
+            "share of fully right answers", lambda f1_P: as_values(f1_P == 1)
         ),
     },
     headline="f1_at_50",

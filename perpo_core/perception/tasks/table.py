@@ -41,5 +41,5 @@ TABLE = Task(
     parse_truth=parse_table_text,
     get_words=get_text,
     find_harm=find_harm,
-    look=Look("#3a6ea5", "#8fb8de", ":"),
+    look=Look("#4b5563", "#a6b0bd", ":"),
 )

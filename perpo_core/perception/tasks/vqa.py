@@ -53,5 +53,5 @@ VQA = Task(
     parse_truth=parse_answer,
     get_words=get_words,
     find_harm=find_harm,
-    look=Look("#a3325d", "#e889ae", "-"),
+    look=Look("#0e7f8f", "#5fc6d3", "-"),
 )
