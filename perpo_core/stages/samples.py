@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from perpo_core.perception.boxes import Frame
@@ -16,14 +17,13 @@ from perpo_core.perception.frames import build_framer
 from perpo_core.perception.rewards import Item, Row, Target
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.packs import PREFIX, Images
-from perpo_core.store.row_reader import RowReader
+from perpo_core.store.row_reader import RowReader, read_columns
 from perpo_core.store.store import Store
 from schemas.arrow import SAMPLES
 from schemas.artifact import SampleSet
 from schemas.base import Split, TaskName
 from schemas.run import SampleFiles
 
-ID_COLUMNS = ["sample_id", "prompt_id", "split"]
 SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
 SCORABLE_COLUMNS = ["sample_id", "task", "width", "height", "target"]
 
@@ -115,14 +115,21 @@ class SamplesByPrompt:
     def __init__(
         self, store: Store, samples: SampleSet, split: Split, columns: Sequence[str]
     ) -> None:
-        self._rows = RowReader(list_sample_files(store, samples).parts, columns)
+        parts = list_sample_files(store, samples).parts
+        self._rows = RowReader(parts, columns)
         self._numbers_of: dict[str, list[tuple[str, int]]] = {}
-        ids = zip(*map(self._rows.iterate_column, ID_COLUMNS), strict=True)
-        for number, (sample_id, prompt_id, found) in enumerate(ids):
-            if found == split:
-                self._numbers_of.setdefault(prompt_id, []).append((sample_id, number))
+        for part, span in zip(parts, self._rows.spans, strict=True):
+            table = read_columns(part, ["sample_id", "prompt_id", "split"])
+            chosen = pc.indices_nonzero(pc.equal(table["split"], split))
+            ids = table.select(["sample_id", "prompt_id"]).take(chosen).to_pydict().values()
+            for number, sample_id, prompt_id in zip(chosen.to_pylist(), *ids, strict=True):
+                self._numbers_of.setdefault(prompt_id, []).append((sample_id, span.start + number))
         for numbers in self._numbers_of.values():
             numbers.sort()
+
+    @property
+    def prompt_ids(self) -> Iterable[str]:
+        return self._numbers_of
 
     def __contains__(self, prompt_id: object) -> bool:
         return prompt_id in self._numbers_of

@@ -10,6 +10,7 @@ answer, judged the same way, is taken over.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from perpo_core.perception.judging import NOT_JUDGED, describe_judging, is_order
 from perpo_core.policy.reading import find_reading
 from perpo_core.stages.earlier import SharedParts, find_shared_parts
 from perpo_core.stages.samples import ScorableSamples
-from perpo_core.stages.score.check import check_candidates, list_shards
+from perpo_core.stages.score.check import check_candidates, list_prompts, list_shards
 from perpo_core.stages.score.earlier import EarlierScores
 from perpo_core.stages.score.pairs import build_table, pair_shard
 from perpo_core.stages.score.shard_judge import ShardJudge, build_shard_judge
@@ -75,13 +76,24 @@ def score_share(
     In steps, since neighbours are of one task and cost alike. Raises ValueError for a candidate
     whose prompt has no sample.
     """
-    workspace = context.open_workspace(KIND, key)
     scorer = build_scorer(context, key, samples, candidates)
     shards = list_shards(candidates)[start::step]
+    return _score_shards(context, scorer, candidates, shards, {})
+
+
+def _score_shards(
+    context: StageContext,
+    scorer: Scorer,
+    candidates: CandidateSet,
+    shards: Sequence[FileRef],
+    prompts_of: Mapping[str, Sequence[str]],
+) -> list[FileRef]:
+    """Their parts; `prompts_of`: shard -> its prompts, as far as they have been read."""
+    workspace = context.open_workspace(KIND, scorer.key)
     files: list[FileRef] = []
     for shard in shards:
         path = context.store.locate_file(candidates, shard)
-        made_of = scorer.identify_part(shard, path)
+        made_of = scorer.identify_part(shard, prompts_of.get(shard.path) or list_prompts(path))
         file = workspace.find_part(shard.path, made_of)
         if not scorer.is_outside:  # a shared part could hold answers that were not judged
             file = file or scorer.shared.find(shard.path, made_of)
@@ -94,6 +106,7 @@ def score_share(
 class Scorer:
     """What scoring a shard needs besides the shard."""
 
+    key: str
     judge: ShardJudge
     is_outside: bool
     """Whether any reward can fail to judge an answer."""
@@ -104,10 +117,8 @@ class Scorer:
     """Single scores of theirs."""
     scoring_digest: str
 
-    def identify_part(self, shard: FileRef, path: Path) -> list[object]:
+    def identify_part(self, shard: FileRef, prompt_ids: Sequence[str]) -> list[object]:
         """What the scores of a candidate shard are made of, in whatever set."""
-        column = read_columns(path, ["prompt_id"], encoded=["prompt_id"])["prompt_id"]
-        prompt_ids = column.unique().to_pylist()
         known = [prompt_id for prompt_id in prompt_ids if prompt_id in self.samples]
         return [self.scoring_digest, shard.sha256, self.samples.list_ids(known)]
 
@@ -125,7 +136,7 @@ def build_scorer(
     judge = build_shard_judge(context, samples)
     scorable = ScorableSamples(context, samples, SPLIT)
     shared = find_shared_parts(context, KIND, key)
-    return Scorer(judge, bool(outside), scorable, shared, earlier, scoring_digest)
+    return Scorer(key, judge, bool(outside), scorable, shared, earlier, scoring_digest)
 
 
 def list_policies(candidates: CandidateSet) -> list[str]:
@@ -157,8 +168,9 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
     candidate that is there twice.
     """
     started = time.monotonic()
-    check_candidates(context.store, samples, candidates, SPLIT)
-    files = score_share(context, key, samples, candidates)
+    scorer = build_scorer(context, key, samples, candidates)
+    prompts_of = check_candidates(context.store, scorer.samples, candidates)
+    files = _score_shards(context, scorer, candidates, list_shards(candidates), prompts_of)
     workspace = context.open_workspace(KIND, key)
     tally = Tally()
     for file in files:

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from perpo_core.policy.refusals import load_refusals
-from perpo_core.stages.samples import read_samples
+from perpo_core.stages.samples import ScorableSamples
 from perpo_core.store.row_reader import read_columns
 from perpo_core.store.store import Store
-from schemas.artifact import CandidateSet, FileRef, SampleSet
-from schemas.base import Split
+from schemas.artifact import CandidateSet, FileRef
 
 
 def list_shards(candidates: CandidateSet) -> list[FileRef]:
@@ -22,41 +21,52 @@ def list_shards(candidates: CandidateSet) -> list[FileRef]:
     return [file for file in candidates.files if file.path.startswith("part-")]
 
 
-def check_candidates(
-    store: Store, samples: SampleSet, candidates: CandidateSet, split: Split
-) -> None:
-    """Every sample of the split has candidates and no candidate is there twice, or ValueError.
+def list_prompts(path: Path) -> list[str]:
+    """The prompts of a shard, in its order."""
+    prompts = read_columns(path, ["prompt_id"], encoded=["prompt_id"])["prompt_id"]
+    found: list[str] = prompts.unique().to_pylist()
+    return found
 
-    Samples of prompts that the policy refused have none.
+
+def check_candidates(
+    store: Store, samples: ScorableSamples, candidates: CandidateSet
+) -> dict[str, list[str]]:
+    """Every sample has candidates and no candidate is there twice, or ValueError.
+
+    Samples of prompts that the policy refused have none. Shard -> what list_prompts says of it.
     """
     if not list_shards(candidates):
         raise ValueError("the candidate set has no shards; generate candidates first")
-    table = read_samples(store, samples, ["sample_id", "prompt_id"], [split])
-    twice = [i for i, n in Counter(table["sample_id"].to_pylist()).items() if n > 1]
-    if twice:
+    sample_ids = samples.list_ids()
+    if len(set(sample_ids)) < len(sample_ids):
+        twice = [sample_id for sample_id, num in Counter(sample_ids).items() if num > 1]
         raise ValueError(f"the samples hold {min(twice)} twice; collect them once")
-    settled = set(load_refusals(store, candidates))
-    for path in store.paths(candidates):
-        settled |= _check_shard(path, settled, candidates.key)
-    without = [r["sample_id"] for r in table.to_pylist() if r["prompt_id"] not in settled]
+    settled, prompts_of = set(load_refusals(store, candidates)), {}
+    for shard, path in zip(list_shards(candidates), store.paths(candidates), strict=True):
+        prompts_of[shard.path] = _check_shard(path, settled, candidates.key)
+        settled.update(prompts_of[shard.path])
+    without = samples.list_ids(each for each in samples.prompt_ids if each not in settled)
     if without:
         raise ValueError(
-            f"{len(without)} of {table.num_rows} {split} samples have no candidates, the first "
-            f"is {min(without)}; generate the candidates again"
+            f"{len(without)} of {len(sample_ids)} {samples.split} samples have no candidates, the "
+            f"first is {min(without)}; generate the candidates again"
         )
+    return prompts_of
 
 
-def _check_shard(path: Path, settled: set[str], key: str) -> set[str]:
+def _check_shard(path: Path, settled: set[str], key: str) -> list[str]:
     """The prompts of a shard, none of which may be in an earlier one."""
     rows = read_columns(path, ["prompt_id", "index"], encoded=["prompt_id"]).combine_chunks()
     prompts = rows["prompt_id"].combine_chunks()
-    prompt_ids = set(prompts.unique().to_pylist())
-    if _are_distinct(prompts.indices, rows["index"]) and prompt_ids.isdisjoint(settled):
+    prompt_ids: list[str] = prompts.unique().to_pylist()
+    if _are_distinct(prompts.indices, rows["index"]) and settled.isdisjoint(prompt_ids):
         return prompt_ids
     rows = rows.set_column(0, "prompt_id", prompts.cast(pa.string()))
     counted = rows.group_by(["prompt_id", "index"]).aggregate([([], "count_all")])
     repeated = counted.filter(pc.greater(counted["count_all"], 1)).to_pylist()
-    repeated += [{"prompt_id": each, "index": 0, "count_all": 2} for each in prompt_ids & settled]
+    repeated += [
+        {"prompt_id": each, "index": 0, "count_all": 2} for each in settled.intersection(prompt_ids)
+    ]
     first = min(repeated, key=lambda row: (row["prompt_id"], row["index"]))
     raise ValueError(
         f"candidate {first['index']} of prompt {first['prompt_id']} is in the candidate shards "
