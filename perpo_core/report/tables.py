@@ -209,7 +209,7 @@ def _list_settings(values: dict[str, Any], defaults: dict[str, Any]) -> list[Set
 
 
 def _build_setting(name: str, value: Any, defaults: dict[str, Any]) -> Setting:
-    is_changed = name not in defaults or defaults[name] != value
+    is_changed = defaults.get(name) != value
     if value is None:
         return Setting(name, "none", is_changed)
     values = value if isinstance(value, list) else [value]
