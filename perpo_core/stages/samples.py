@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from schemas.base import Split, TaskName
 from schemas.run import SampleFiles
 
 SAMPLE_COLUMNS = ["sample_id", "prompt_id", "task", "split", "width", "height", "target"]
+KEPT_FRAMES = 1024  # images of a night have few sizes
 SCORABLE_COLUMNS = ["sample_id", "task", "width", "height", "target"]
 
 
@@ -153,9 +154,8 @@ class ScorableSamples(SamplesByPrompt):
         super().__init__(context.store, samples, split, SCORABLE_COLUMNS)
         self.split = split
         policy = context.config.policy
-        self._build_frame = build_framer(
-            policy.box_format, context.policy.folder, policy.pixel_limits
-        )
+        build_frame = build_framer(policy.box_format, context.policy.folder, policy.pixel_limits)
+        self._build_frame = lru_cache(KEPT_FRAMES)(build_frame)
 
     def build(self, prompt_ids: Iterable[str]) -> dict[str, list[ScorableSample]]:
         """prompt_id -> its samples, in order of sample_id.

@@ -42,6 +42,7 @@ KIND = "scores"
 VERSION = 1
 SPLIT: Split = "train"  # of the candidates
 UNREADABLE = "unreadable answer"
+REPEATING = ["sample_id", "prompt_id", "task", "rewards.key_value.key", "error"]
 GROUP_ROWS = 1 << 16  # who reads scores reads a shard of them, and one group is written sooner
 
 
@@ -153,12 +154,12 @@ def _score_shard(
     known, place_N = scorer.earlier.find(*ids)
     wanting = np.flatnonzero(place_N < 0)
     made = scorer.judge(pairs, wanting)
-    place_N[wanting] = known.num_rows + np.arange(len(wanting))
-    told = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
-    table = build_table(pairs, told.take(pa.array(place_N)))
-    num_reused = len(place_N) - len(wanting)
-    digest = scorer.scoring_digest
-    return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS)
+    if num_reused := len(place_N) - len(wanting):
+        place_N[wanting] = known.num_rows + np.arange(len(wanting))
+        made = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
+        made = made.take(pa.array(place_N))
+    table, digest = build_table(pairs, made), scorer.scoring_digest
+    return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS, REPEATING)
 
 
 def run(context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet) -> ScoredSet:
