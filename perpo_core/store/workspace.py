@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,6 @@ class Workspace:
         num_reused: int = 0,
         rows_made_of: Digest | None = None,
         group_rows: int = ROW_GROUP_ROWS,
-        repeating: Sequence[str] | None = None,
     ) -> FileRef:
         """Write a Parquet part and its sidecar; `made_of` is JSON that identifies its input.
 
@@ -76,7 +75,7 @@ class Workspace:
         stage still counts them. With `rows_made_of` the rows can be taken over where the part as a
         whole is not asked for any more (perpo_core/stages/earlier.py).
         """
-        file = self.write_table(name, table, group_rows, repeating)
+        file = self.write_table(name, table, group_rows)
         file = file.model_copy(update={"num_reused": num_reused})
         return self.finish_part(file, made_of, rows_made_of)
 
@@ -89,21 +88,11 @@ class Workspace:
         write_atomic(path, sidecar.model_dump_json().encode())
         return sidecar.as_file()
 
-    def write_table(
-        self,
-        name: str,
-        table: pa.Table,
-        group_rows: int = ROW_GROUP_ROWS,
-        repeating: Sequence[str] | None = None,
-    ) -> FileRef:
-        """Write one Parquet file atomically; values of columns that are `repeating` (None: of all,
-        as it is tried) stand in it once a row group."""
+    def write_table(self, name: str, table: pa.Table, group_rows: int = ROW_GROUP_ROWS) -> FileRef:
+        """Write one Parquet file atomically."""
         path = self.folder / name
         with temporary_beside(path) as temporary:
-            pq.write_table(
-                table, temporary, compression="zstd", row_group_size=group_rows,
-                use_dictionary=True if repeating is None else list(repeating),
-            )  # fmt: skip
+            pq.write_table(table, temporary, compression="zstd", row_group_size=group_rows)
         return describe_file(path, name, num_rows=table.num_rows)
 
     def write_groups(

@@ -42,7 +42,6 @@ KIND = "scores"
 VERSION = 1
 SPLIT: Split = "train"  # of the candidates
 UNREADABLE = "unreadable answer"
-REPEATING = ["sample_id", "prompt_id", "task", "rewards.key_value.key", "error"]
 GROUP_ROWS = 1 << 16  # who reads scores reads a shard of them, and one group is written sooner
 
 
@@ -159,7 +158,7 @@ def _score_shard(
         made = pa.concat_tables([known.select(made.column_names), made]).combine_chunks()
         made = made.take(pa.array(place_N))
     table, digest = build_table(pairs, made), scorer.scoring_digest
-    return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS, REPEATING)
+    return workspace.write_part(name, table, made_of, num_reused, digest, GROUP_ROWS)
 
 
 def run(context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet) -> ScoredSet:
