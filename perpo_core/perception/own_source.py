@@ -95,7 +95,7 @@ def _list_imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _list_names(tree: ast.Module) -> Iterator[str]:
-    """What stands at the top of a module, "*" for what another one brings."""
+    """Names that a module gives to anything, in whatever block; "*" for what another one brings."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name

@@ -29,6 +29,7 @@ class StatedBoxes:
 
     @property
     def num(self) -> int:
+        """How many the answer states."""
         return len(self.boxes) + self.num_empty
 
 

@@ -15,15 +15,11 @@ tags around them: reading those would be a guess.
 
 from __future__ import annotations
 
-from perpo_core.perception.coordinates.corners import (
-    HAS_COMMA,
-    find_corners,
-    list_corner_boxes,
-)
+from perpo_core.perception.coordinates.corners import find_corners, list_corner_boxes
 from perpo_core.perception.coordinates.lists import find_list, list_rows
 from perpo_core.perception.coordinates.named import find_named, list_named
 from perpo_core.perception.coordinates.order import Order, keep_order
-from perpo_core.perception.coordinates.plain import NOTHING, Found, Numbers, has_digits
+from perpo_core.perception.coordinates.plain import NOTHING, Found, Numbers, has_comma, has_digits
 from perpo_core.perception.coordinates.tagged import find_tagged, list_tagged
 from perpo_core.perception.coordinates.tokens import find_bins, list_bins
 from perpo_core.perception.numerals import write_plainly
@@ -45,11 +41,11 @@ def find_four_numbers(text: str, order: Order = keep_order) -> tuple[Numbers | N
     plain = write_plainly(text)
     if not has_digits(plain):  # as every way would find in its turn
         return None, NOTHING
-    has_comma = HAS_COMMA.search(plain) is not None  # neither list nor corner without one
-    row = _bring(find_list(plain), order) if has_comma else None
+    may_be_listed = has_comma(plain)  # neither list nor corner without one
+    row = _bring(find_list(plain), order) if may_be_listed else None
     if row and not has_digits(plain[: row.position]):  # then nothing was found before it
         return row.numbers, row.problem
-    ordered = ORDERED if has_comma else WITHOUT_COMMAS
+    ordered = ORDERED if may_be_listed else WITHOUT_COMMAS
     ways = [row, *(_bring(find(plain), order) for find in ordered), find_named(plain)]
     found = [way for way in ways if way]
     if not found:

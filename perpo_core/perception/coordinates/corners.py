@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from perpo_core.perception.coordinates.plain import COMMA, PLAIN, Found, has_digits, take_first
+from perpo_core.perception.coordinates.plain import (
+    COMMA,
+    PLAIN,
+    Found,
+    has_comma,
+    has_digits,
+    take_first,
+)
 from perpo_core.perception.numerals import compile_pattern
 
 BRACKET = compile_pattern(r"[\[(](?P<inside>[^\[\](){}]*+)[\])]")
 CORNER = compile_pattern(rf"\s*+(?P<x>{PLAIN})\s*+{COMMA}\s*+(?P<y>{PLAIN})\s*+")
-HAS_COMMA = compile_pattern(COMMA)
 BETWEEN = compile_pattern(rf"(?:\s|{COMMA}|[\[\](){{}}])*+")
 
 
@@ -66,7 +72,7 @@ def _list_corners(text: str) -> Iterator[Corner]:
         corner = CORNER.fullmatch(bracket["inside"])
         if corner:
             yield Corner(start, end, float(corner["x"]), float(corner["y"]))
-        elif has_digits(bracket["inside"]) and HAS_COMMA.search(bracket["inside"]):
+        elif has_digits(bracket["inside"]) and has_comma(bracket["inside"]):
             yield Corner(start, end, None, None)
 
 

@@ -33,6 +33,7 @@ RUN: Final = (
 _IS_PLAIN = compile_pattern(PLAIN)
 _DIGIT = compile_pattern(r"\p{N}")
 _LETTER = compile_pattern(r"\p{L}")
+_COMMA = compile_pattern(COMMA)
 
 
 class Numeral(NamedTuple):
@@ -56,6 +57,11 @@ class Found(NamedTuple):
 def has_digits(text: str) -> bool:
     """Whether anything in a text could be a number."""
     return _DIGIT.search(text) is not None
+
+
+def has_comma(text: str) -> bool:
+    """Whether there is a comma of any script in it."""
+    return _COMMA.search(text) is not None
 
 
 def read_numeral(run: str) -> Numeral | None:

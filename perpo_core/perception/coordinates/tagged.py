@@ -10,12 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from perpo_core.perception.coordinates.plain import COMMA, Found, judge, read_numeral, take_first
+from perpo_core.perception.coordinates.plain import (
+    Found,
+    has_comma,
+    judge,
+    read_numeral,
+    take_first,
+)
 from perpo_core.perception.numerals import compile_pattern
 
 TAGGED = compile_pattern(r"<\|?b?box(?:_start)?\|?>(?P<inside>[^<]*+)")
 BRACKETS = re.compile(r"[\[\](){}]")
-HAS_COMMA = compile_pattern(COMMA)
 
 
 def find_tagged(text: str) -> Found | None:
@@ -26,7 +31,7 @@ def find_tagged(text: str) -> Found | None:
 def list_tagged(text: str) -> Iterator[Found]:
     """All of them, in the text's order."""
     for match in TAGGED.finditer(text):
-        if HAS_COMMA.search(match["inside"]):
+        if has_comma(match["inside"]):
             continue
         row = [read_numeral(item) for item in BRACKETS.sub(" ", match["inside"]).split()]
         numerals = [numeral for numeral in row if numeral is not None]

@@ -8,11 +8,11 @@ PerPO, use nltk's unsmoothed one, which is nearly 0 of any text without four rig
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
-from perpo_core.perception.rewards.texts import compare_texts
+from perpo_core.perception.rewards.texts import compare_texts, compute_sentence_score
 from schemas.base import Section
 
 
@@ -30,22 +30,14 @@ class BleuOptions(Section):
 def compute_bleu(text: str, target: Target, reading: Reading, options: BleuOptions) -> RewardResult:
     """BLEU / 100 in [0, 1]; of blank texts: compare_texts."""
     scorer = _build_scorer(options.tokenize, options.lowercase)
-    return compare_texts(
-        text, target, reading, lambda answer, truth: _compute_score(scorer, answer, truth)
-    )
+    return compare_texts(text, target, reading, partial(compute_sentence_score, scorer))
 
 
 @cache
 def _build_scorer(tokenize: str, lowercase: bool) -> Any:
-    from sacrebleu.metrics.bleu import (
-        BLEU as Scorer,
-    )  # slow to import, and of use to this reward only
+    from sacrebleu.metrics.bleu import BLEU as Scorer  # slow to import, and for this reward only
 
     return Scorer(tokenize=tokenize, lowercase=lowercase, effective_order=True)
-
-
-def _compute_score(scorer: Any, answer: str, truth: str) -> float:
-    return float(scorer.sentence_score(answer, [truth]).score) / 100
 
 
 BLEU = Reward("bleu", compute_bleu, options=BleuOptions)

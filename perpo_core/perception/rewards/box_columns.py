@@ -47,10 +47,8 @@ def map_boxes(measure: Callable[[Box, Box], float]) -> Callable[[Columns, Column
     """A measure of two boxes as one of columns."""
 
     def measure_columns(stated: Columns, true: Columns) -> Column:
-        rows = (
-            zip(*(column.tolist() for column in boxes), strict=True) for boxes in (stated, true)
-        )
-        return np.array([measure(a, b) for a, b in zip(*rows, strict=True)], np.float64)
+        pairs = zip(_list_rows(stated), _list_rows(true), strict=True)
+        return np.array([measure(a, b) for a, b in pairs], np.float64)
 
     return measure_columns
 

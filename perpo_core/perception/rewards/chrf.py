@@ -6,13 +6,13 @@ precision. With `word_order = 2` it is chrF++ (Popovic, WMT 2017).
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pydantic import Field
 
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
-from perpo_core.perception.rewards.texts import compare_texts
+from perpo_core.perception.rewards.texts import compare_texts, compute_sentence_score
 from schemas.base import Section
 
 
@@ -30,22 +30,14 @@ class ChrfOptions(Section):
 def compute_chrf(text: str, target: Target, reading: Reading, options: ChrfOptions) -> RewardResult:
     """chrF / 100 in [0, 1]; of blank texts: compare_texts."""
     scorer = _build_scorer(options.char_order, options.word_order, options.lowercase)
-    return compare_texts(
-        text, target, reading, lambda answer, truth: _compute_score(scorer, answer, truth)
-    )
+    return compare_texts(text, target, reading, partial(compute_sentence_score, scorer))
 
 
 @cache
 def _build_scorer(char_order: int, word_order: int, lowercase: bool) -> Any:
-    from sacrebleu.metrics.chrf import (
-        CHRF as Scorer,
-    )  # slow to import, and of use to this reward only
+    from sacrebleu.metrics.chrf import CHRF as Scorer  # slow to import, and for this reward only
 
     return Scorer(char_order=char_order, word_order=word_order, lowercase=lowercase)
-
-
-def _compute_score(scorer: Any, answer: str, truth: str) -> float:
-    return float(scorer.sentence_score(answer, [truth]).score) / 100
 
 
 CHRF = Reward("chrf", compute_chrf, options=ChrfOptions)

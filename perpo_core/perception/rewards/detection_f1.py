@@ -18,7 +18,7 @@ from schemas.base import Section
 
 
 class DetectionF1Options(Section):
-    """Of detection_f1."""
+    """Of the reward detection_f1."""
 
     threshold: float = Field(default=0.5, gt=0, le=1)
     """The least IoU of a stated and a true box that are the same."""

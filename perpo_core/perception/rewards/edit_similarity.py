@@ -10,8 +10,6 @@ accent is encoded (NFC) do not count. By default runs of white space count as on
 looks alike but is another character (ligatures, full-width letters) differs.
 
 Thoughts are no part of the answer (perpo_core.perception.find_answer).
-
-Left out: word-level F1, BLEU and METEOR, which the paper reports but does not train on.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ TIMEOUT_S = 1.0  # an expression may take time exponential in the text
 
 
 class FormatOptions(Section):
-    """Of format."""
+    """Of the reward format."""
 
     pattern: str = Field(
         default=r"<think>.*?</think>\s*<answer>.*?</answer>", min_length=1, max_length=2000

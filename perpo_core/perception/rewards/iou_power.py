@@ -23,7 +23,7 @@ from schemas.base import Section
 
 
 class IouPowerOptions(Section):
-    """Of iou_power."""
+    """Of the reward iou_power."""
 
     power: float = Field(default=2.0, gt=0, le=16)
     """What IoU is raised to; 1 is IoU."""

@@ -23,7 +23,7 @@ from schemas.base import Section
 
 
 class IouThresholdOptions(Section):
-    """Of iou_threshold."""
+    """Of the reward iou_threshold."""
 
     threshold: float = Field(default=0.5, gt=0, le=1)
     """The least IoU that counts as right."""

@@ -14,7 +14,7 @@ from schemas.base import Section
 
 
 class LengthPenaltyOptions(Section):
-    """Of length_penalty."""
+    """Of the reward length_penalty."""
 
     free: int = Field(default=1000, ge=0, le=1_000_000)
     """Characters that cost nothing."""

@@ -14,7 +14,7 @@ from schemas.base import Section
 
 
 class ToleranceOptions(Section):
-    """Of number_within_tolerance."""
+    """Of the reward number_within_tolerance."""
 
     absolute: int = Field(default=1, ge=0, le=1_000_000)
     """How much the count may be off."""

@@ -1,9 +1,9 @@
-"""What rewards of texts share: which two texts are compared, and what their words are."""
+"""What rewards of texts share: which two texts are compared and how, and what their words are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import regex
 
@@ -37,6 +37,11 @@ def compare_texts(
         return RewardResult(float(answer == truth), parsed=answer)
     # Floating point may reach a hair beyond 1.
     return RewardResult(min(1.0, max(0.0, measure(answer, truth))), parsed=answer)
+
+
+def compute_sentence_score(scorer: Any, answer: str, truth: str) -> float:
+    """In 0-1 by one of sacrebleu's metrics, whose scores go to 100."""
+    return float(scorer.sentence_score(answer, [truth]).score) / 100
 
 
 def split_words(text: str) -> list[str]:

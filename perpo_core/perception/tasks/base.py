@@ -102,6 +102,12 @@ class Task:
         return self.rewards[0]
 
 
+def get_text(target: Target) -> str:
+    """The true text of a task that has one: a page, an object as canonical JSON, a table."""
+    assert target["text"] is not None
+    return target["text"]
+
+
 def as_values(is_true_P: NDArray[np.bool_]) -> Values:
     """1 where it is true, else 0."""
     return is_true_P.astype("float64")

@@ -9,16 +9,10 @@ from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.json_objects import parse_json_object, write_object
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
 from perpo_core.perception.truths.objects import parse_object
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES
-
-
-def get_text(target: Target) -> str:
-    """The true object, as canonical JSON."""
-    assert target["text"] is not None
-    return target["text"]
 
 
 def read_words(text: str, target: Target) -> str | None:

@@ -5,15 +5,9 @@ from __future__ import annotations
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.edit_similarity import find_text
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
-
-
-def get_text(target: Target) -> str:
-    """The true text."""
-    assert target["text"] is not None
-    return target["text"]
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:

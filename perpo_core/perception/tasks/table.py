@@ -6,18 +6,12 @@ import re
 
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.tables import parse_table_text
 from perpo_core.perception.truths.texts import OTHER_NAMES
 
 NO_TEXT = re.compile(r"<[^>]*>|[|:\s-]")  # tags, and what Markdown draws lines with
-
-
-def get_text(target: Target) -> str:
-    """The true table."""
-    assert target["text"] is not None
-    return target["text"]
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
