@@ -49,6 +49,16 @@ def test_embedded_images_become_files_once_each(tmp_path: Path) -> None:
     assert list_ids(JsonlSource(files=[to])) == list_ids(source)
 
 
+def test_a_data_url_cannot_say_where_its_file_goes(tmp_path: Path) -> None:
+    row = {"image": "data:image/a/../../b;base64,aaaa", "task": "ocr", "prompt": "?", "answer": "a"}
+    lines = [json.dumps(row), json.dumps(row | {"image": "data:image/png;base64,aaaa"})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    source = JsonlSource(files=[tmp_path / "rows.jsonl"], on_bad_row="drop")
+    done = write_rows(source, tmp_path / "new" / "data.jsonl")
+    assert (done.num_rows, done.reasons) == (1, {"image missing": 1})
+    assert len(list((tmp_path / "new" / "data-images").iterdir())) == 1
+
+
 def test_images_beside_the_new_file_are_named_from_there(tmp_path: Path) -> None:
     source = build_coco(tmp_path)
     done = write_rows(source, tmp_path / "data.jsonl")

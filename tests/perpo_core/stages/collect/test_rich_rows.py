@@ -179,6 +179,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an address": (make_row(image="https://a.b/c.png"), "is an address, and nothing is fetched"),
     "no data": (make_row(image="data:image/png;base64,%%"), "is a data URL that holds none"),
     "no image": (make_row(image="data:text/plain,abc"), "does not begin with data:image/"),
+    "no format": (make_row(image="data:image/a/../b;base64,aaaa"), "does not begin with data:"),
     "number": (two(image_number=3), "image_number 3 is not a whole number from 1 to the 2 images"),
     "both": (make_row(messages=[of_user(text("Where?"))]), "prompt beside messages"),
     "no messages": (make_row(prompt=None, messages="Where?"), 'messages "Where?" is not a list'),
