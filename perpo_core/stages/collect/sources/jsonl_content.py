@@ -1,7 +1,7 @@
 """What a source of files held when its key was computed, and whether that is what is read now.
 
-Files and images are hashed as they are read, so that nothing else is ever collected under a key:
-somebody may be writing them. What a row says is perpo_core/stages/collect/sources/jsonl_row.py.
+Files are hashed as they are read, so that nothing else is ever collected under a key: somebody may
+be writing them. Images are held against it in jsonl_loading.py; what a row says is jsonl_row.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,29 +20,10 @@ from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.formats import FORMATS
 from perpo_core.stages.collect.sources.formats.line import Line
 from perpo_core.stages.collect.sources.jsonl_keys import parse_json
-from perpo_core.stages.collect.sources.jsonl_names import (
-    ImageFolder,
-    decode_data_url,
-    is_data_url,
-    list_names,
-)
+from perpo_core.stages.collect.sources.jsonl_names import ImageFolder, is_data_url, list_names
 from perpo_core.stages.collect.sources.jsonl_truths import list_variants
-from perpo_core.stages.collect.sources.rows import KnownImages
 from perpo_core.store.known_digests import hash_untouched
-from perpo_core.vision.brightness import Brightness
-from perpo_core.vision.images import ImageError, StoredImage
 from schemas.sources import RowsSource
-
-
-@dataclass(frozen=True)
-class LoadedImage:
-    """One image file, ready for the store or only looked at, and the sha256 of its bytes."""
-
-    stored: StoredImage
-    file_hash: str
-    brightness: Brightness | None = None
-    """Where the image is only looked at."""
-
 
 UNNAMED = ""  # the split of a row that names none
 Content = tuple[str, dict[str, str | None], list[str]]
@@ -97,8 +78,8 @@ def find_folder(file: Path, config: RowsSource) -> ImageFolder:
     return ImageFolder(config.images or file.parent)
 
 
-def _hash_image(path: str | Path) -> str | None:
-    """None where there is no such file."""
+def hash_image(path: str | Path) -> str | None:
+    """sha256 of a file; None where there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -118,7 +99,7 @@ def hash_content(file: Path, config: RowsSource) -> Content:
             said.add(say_split(raw))
             for name in list_names(raw, line.label):
                 if not is_data_url(name) and name not in images:
-                    images[name] = _hash_image(folder.find(name, line.label))
+                    images[name] = hash_image(folder.find(name, line.label))
     return digest.hexdigest(), images, sorted(said)
 
 
@@ -161,57 +142,3 @@ def require_same_lines(place: Place, config: RowsSource) -> None:
     """A bad row may be half of what somebody is writing."""
     if place.content and _hash_lines(place.file, config) != place.content[0]:
         raise InputChanged(place.file)
-
-
-def find_known(name: str, place: Place) -> Path:
-    """Where an image file of the row lies; raises InputChanged if the identity says otherwise."""
-    file, content = place.file, place.content
-    try:
-        path = Path(place.folder.find(name, str(place)))
-    except RowError as error:
-        if content and name in content[1]:  # a link that leads elsewhere
-            raise InputChanged(file.parent / name) from error
-        raise
-    if content and name not in content[1]:
-        raise InputChanged(file)
-    return path
-
-
-@dataclass(frozen=True)
-class Loading:
-    """Gets an image by its content: from a file that is what the identity says, or not at all."""
-
-    load_one: Callable[[Path | bytes, str], LoadedImage]
-    known: KnownImages
-
-    def load(self, name: str, place: Place) -> LoadedImage:
-        """The image that a row calls `name`; raises InputChanged for a file that is another now.
-
-        Raises ImageError for one that cannot be used, RowError for a name that is none.
-        """
-        if is_data_url(name):
-            return self._load_inside(name, place)
-        path = find_known(name, place)
-        expected = place.content[1][name] if place.content else None
-        if expected is not None and expected in self.known:
-            return LoadedImage(self.known[expected], expected)
-        try:
-            image = self.load_one(path, str(place))
-        except (ImageError, OSError):
-            _require_same(place, path, expected, _hash_image(path))
-            raise
-        _require_same(place, path, expected, image.file_hash)
-        return image
-
-    def _load_inside(self, name: str, place: Place) -> LoadedImage:
-        """An image that the row itself holds."""
-        data = decode_data_url(name, str(place))
-        file_hash = hashlib.sha256(data).hexdigest()
-        if file_hash in self.known:
-            return LoadedImage(self.known[file_hash], file_hash)
-        return self.load_one(data, str(place))
-
-
-def _require_same(place: Place, path: Path, expected: str | None, found: str | None) -> None:
-    if place.content and found != expected:
-        raise InputChanged(path)

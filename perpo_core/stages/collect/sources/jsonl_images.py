@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from perpo_core.stages.collect.sources.jsonl_content import LoadedImage
+from perpo_core.stages.collect.sources.jsonl_loading import LoadedImage
 from perpo_core.vision.images import (
     build_stored,
     encode_for_store,

@@ -19,7 +19,6 @@ from perpo_core.perception.truths.row import RowError
 from perpo_core.stages.collect.sources.formats.line import Line, PassedOver
 from perpo_core.stages.collect.sources.jsonl_content import (
     UNNAMED,
-    Loading,
     Place,
     iterate_rows,
     require_same_lines,
@@ -27,6 +26,7 @@ from perpo_core.stages.collect.sources.jsonl_content import (
 )
 from perpo_core.stages.collect.sources.jsonl_images import Loader, load_to_check, remember_images
 from perpo_core.stages.collect.sources.jsonl_keys import check_keys, hinting
+from perpo_core.stages.collect.sources.jsonl_loading import Loading
 from perpo_core.stages.collect.sources.jsonl_names import is_data_url, list_names
 from perpo_core.stages.collect.sources.jsonl_row import parse_image_number, parse_row
 from perpo_core.stages.collect.sources.jsonl_truths import list_variants
