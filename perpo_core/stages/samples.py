@@ -16,6 +16,7 @@ from perpo_core.perception.boxes import Frame
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.rewards import Item, Row, Target
 from perpo_core.stages.stage import StageContext
+from perpo_core.store.id_index import IdIndex, read_ids
 from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.row_reader import RowReader, read_columns
 from perpo_core.store.store import Store
@@ -56,7 +57,8 @@ class SampleRows:
         return SampleRow(self, sample_id)
 
     def read(self, sample_id: str) -> dict[str, Any]:
-        return self._rows.read(self._numbers[sample_id])
+        """A row of schemas.arrow.SAMPLES."""
+        return self._rows.read(self._index.find(sample_id)[0])
 
     @cached_property
     def images(self) -> Images:
@@ -67,8 +69,8 @@ class SampleRows:
         return RowReader(self.files.parts, SAMPLES.names)
 
     @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {name: n for n, name in enumerate(self._rows.iterate_column("sample_id"))}
+    def _index(self) -> IdIndex:
+        return IdIndex(read_ids(self.files.parts, "sample_id"))
 
 
 @dataclass(frozen=True)

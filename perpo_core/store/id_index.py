@@ -7,9 +7,12 @@ more, in two arrays that a forked process shares.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from perpo_core.store.row_reader import read_columns
 
 ID_BYTES = 64  # sha256 in hexadecimal digits
 Rows = NDArray[np.int64]
@@ -45,6 +48,11 @@ class IdIndex:
         is_there = self._ids[np.minimum(at, len(self) - 1)] == ids
         found = self._rows[np.minimum(at, len(self) - 1)].astype(np.int64)
         return np.where(is_there & (at < len(self)), found, -1)
+
+
+def read_ids(paths: Sequence[Path], column: str, width: int = ID_BYTES) -> list[NDArray[np.bytes_]]:
+    """A column of ids, a part each, as encode_ids has them."""
+    return [encode_ids(read_columns(path, [column])[column].to_pylist(), width) for path in paths]
 
 
 def encode_ids(ids: Iterable[str], width: int = ID_BYTES) -> NDArray[np.bytes_]:

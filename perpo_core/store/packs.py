@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from perpo_core.store.id_index import IdIndex, encode_ids
+from perpo_core.store.id_index import IdIndex, read_ids
 from perpo_core.store.keys import compute_hash
 from perpo_core.store.row_reader import RowReader, read_columns
 from perpo_core.store.workspace import Workspace
@@ -62,8 +62,7 @@ class Images:
 
     @cached_property
     def _index(self) -> IdIndex:
-        tables = (read_columns(pack, ["image_hash"]) for pack in self._packs)
-        return IdIndex([encode_ids(table["image_hash"].to_pylist()) for table in tables])
+        return IdIndex(read_ids(self._packs, "image_hash"))
 
     @cached_property
     def _sizes(self) -> NDArray[np.int32]:

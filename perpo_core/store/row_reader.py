@@ -57,6 +57,10 @@ class RowReader:
         ends = list(accumulate(footer.num_rows for footer in self._footers))
         return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
+    def find_file(self, number: int) -> int:
+        """Which file a row lies in, from 0; raises IndexError where there is no such row."""
+        return self._groups[self._find(number)[0]][0]
+
     def read(self, number: int) -> dict[str, Any]:
         """The row of that number, from 0; raises IndexError where there is none."""
         group, row = self._find(number)

@@ -22,7 +22,7 @@ from perpo_core.view.numbers import (
     Numbers,
     build_index,
     read_codes,
-    read_ids,
+    read_prefixes,
 )
 from perpo_core.view.query import Query
 from perpo_core.view.samples import SamplesTab
@@ -61,7 +61,7 @@ class DroppedTab:
         self._rows = RowReader(paths, COLUMNS)
         self.num_rows = len(self._rows)
         self._stages, self._reasons = (read_codes(paths, name) for name in ("stage", "reason"))
-        self._ids = read_ids(paths, "id")
+        self._ids = read_prefixes(paths, "id")
         rows = samples.index.find_first(
             np.concatenate([np.zeros(0, f"S{PREFIX_BYTES}"), *self._ids])
         )
@@ -146,8 +146,7 @@ class DroppedTab:
 
     def _find_part(self, number: int) -> str | None:
         """The part of the candidates whose answers a row is about."""
-        spans = zip(self._parts, self._rows.spans, strict=True)
-        return next((part for (_, part), span in spans if number in span), None)
+        return self._parts[self._rows.find_file(number)][1]
 
 
 def _open_all(files: RunFiles) -> tuple[list[tuple[Path, str | None]], list[str]]:

@@ -21,7 +21,7 @@ from perpo_core.view.numbers import (
     build_index,
     read_codes,
     read_floats,
-    read_ids,
+    read_prefixes,
     within,
 )
 from perpo_core.view.query import Query
@@ -65,7 +65,7 @@ class ListsTab:
     @cached_property
     def index(self) -> IdIndex:
         """Rows by sample_id."""
-        return build_index(read_ids(self._paths, "sample_id"))
+        return build_index(read_prefixes(self._paths, "sample_id"))
 
     @cached_property
     def _are_unreadable(self) -> Mask:
@@ -91,8 +91,7 @@ class ListsTab:
 
     def find_part(self, number: int) -> str:
         """The name of the part that a row lies in."""
-        spans = zip(self._parts, self._rows.spans, strict=True)
-        return next(name for name, span in spans if number in span)
+        return list(self._parts)[self._rows.find_file(number)]
 
     def build_cards(self, numbers: Numbers) -> list[ListCard]:
         rows = self._rows.read_many(numbers.tolist())

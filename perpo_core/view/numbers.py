@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from perpo_core.store.id_index import IdIndex, encode_ids
+from perpo_core.store.id_index import IdIndex, read_ids
 from perpo_core.store.row_reader import read_columns
 
 PREFIX_BYTES = 24  # of an id; 96 bits tell a billion apart
@@ -73,11 +73,9 @@ def read_are_null(paths: Sequence[Path], column: str) -> Mask:
     return np.concatenate([np.zeros(0, np.bool_), *parts])
 
 
-def read_ids(paths: Sequence[Path], column: str) -> list[NDArray[np.bytes_]]:
+def read_prefixes(paths: Sequence[Path], column: str) -> list[NDArray[np.bytes_]]:
     """A column of ids, a part each, by their first PREFIX_BYTES."""
-    return [
-        encode_ids(read_columns(path, [column])[column].to_pylist(), PREFIX_BYTES) for path in paths
-    ]
+    return read_ids(paths, column, PREFIX_BYTES)
 
 
 def build_index(ids: Sequence[NDArray[np.bytes_]]) -> IdIndex:

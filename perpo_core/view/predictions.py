@@ -20,7 +20,7 @@ from perpo_core.view.numbers import (
     read_are_null,
     read_codes,
     read_floats,
-    read_ids,
+    read_prefixes,
     within,
 )
 from perpo_core.view.query import Query
@@ -60,7 +60,7 @@ class PredictionsTab:
             raise Absent(f"The evaluation holds no {FILE}.")
         self._showing, self._samples = showing, samples
         self._rows = RowReader(self._paths, COLUMNS)
-        self._ids = np.concatenate(read_ids(self._paths, "sample_id"))
+        self._ids = np.concatenate(read_prefixes(self._paths, "sample_id"))
         self._pair_rows()
         self.num_rows = len(self._base)
         known = samples.index.find_first(self._ids[self._base])

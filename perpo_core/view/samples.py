@@ -14,14 +14,14 @@ from perpo_core.store.id_index import IdIndex
 from perpo_core.store.row_reader import RowReader
 from perpo_core.view.choosing import build_filter, join_texts
 from perpo_core.view.files import Absent, RunFiles
-from perpo_core.view.numbers import Mask, Numbers, build_index, read_codes, read_ids
+from perpo_core.view.numbers import Mask, Numbers, build_index, read_codes, read_prefixes
 from perpo_core.view.query import Query
 from perpo_core.view.showing import SHORT_LIMIT, Question, Showing
 
 COLUMNS = ("sample_id", "prompt_id", "task", "split", "images", "prompt", "target", "source",
            "licence", "row")  # fmt: skip
 TEXTS = ("prompt", "target.text")
-FACTS = (("row", "row"), ("source", "source"), ("licence", "licence"))
+FACTS = ("row", "source", "licence")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class SamplesTab:
     @cached_property
     def index(self) -> IdIndex:
         """Rows by sample_id."""
-        return build_index(read_ids(self._paths, "sample_id"))
+        return build_index(read_prefixes(self._paths, "sample_id"))
 
     def match(self, query: Query) -> Mask:
         mask = np.ones(self.num_rows, np.bool_)
@@ -89,5 +89,5 @@ class SamplesTab:
 
     def build_card(self, row: Mapping[str, Any]) -> SampleCard:
         """A row of schemas.arrow.SAMPLES."""
-        facts = [(label, show_lines(row[name], SHORT_LIMIT)) for name, label in FACTS if row[name]]
+        facts = [(name, show_lines(row[name], SHORT_LIMIT)) for name in FACTS if row[name]]
         return SampleCard(self._showing.build_question(row, row["split"]), facts)

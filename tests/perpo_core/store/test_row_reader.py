@@ -54,6 +54,12 @@ def test_each_file_spans_its_rows(parts: list[Path]) -> None:
     assert spans == [range(0, 11), range(11, 11), range(11, 12), range(12, 40)]
 
 
+def test_a_row_lies_in_the_file_that_spans_it(parts: list[Path]) -> None:
+    reader = RowReader(parts, ["number"])
+    found = [next(n for n, span in enumerate(reader.spans) if row in span) for row in range(40)]
+    assert [reader.find_file(row) for row in range(40)] == found
+
+
 @pytest.mark.parametrize("number", [-1, 40])
 def test_there_is_no_row_beyond_the_last(parts: list[Path], number: int) -> None:
     with pytest.raises(IndexError, match="there are 40 rows"):
