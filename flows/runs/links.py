@@ -12,8 +12,8 @@ from perpo_core.store.place import find_folder
 from perpo_core.store.store import PROFILES, Store
 from schemas.run import RunRecord
 
-REPORTS_PATH = "/perpo/reports"  # of the UI's address; Prefect's own pages have no such path
-
+# Of the UI's address; Prefect's own pages have no such paths.
+REPORTS_PATH = "/perpo/reports"
 VIEW_PATH = "/perpo/view"
 
 

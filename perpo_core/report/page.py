@@ -14,8 +14,9 @@ from perpo_core.report.cards import Album, Card
 from perpo_core.report.changes import Changes, count_changes, load_greedy_pairs
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.gallery import load_change_cards, load_list_cards
-from perpo_core.report.histograms import load_histograms, load_part_means
+from perpo_core.report.histograms import load_histograms
 from perpo_core.report.load import RunArtifacts
+from perpo_core.report.part_means import load_part_means
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
 from perpo_core.report.style import build_environment, load_style
 from perpo_core.report.summary import TASK_LABELS
