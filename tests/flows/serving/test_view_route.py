@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import webbrowser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from flows.runs.links import VIEW_PATH, find_view_url
 from flows.serving.gate import guard
 from flows.serving.password import load_or_write_auth
 from flows.serving.view_route import build_view_app
+from flows.serving.view_server import open_browser
 from perpo_core.store.locks import lock_file
 from perpo_core.store.store import Store
 from perpo_core.view import TABS
@@ -231,3 +233,19 @@ def test_the_command_serves_on_this_machine_alone_until_it_is_told_to_stop(built
         assert client.get(without_key).status_code == 404
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+
+
+def test_the_arguments_of_the_browser_do_not_tell_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$@" > {seen}\n')
+    browser.chmod(0o700)
+    monkeypatch.setattr(webbrowser, "_tryorder", None)  # as at its start: BROWSER is asked again
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    open_browser(f"{ORIGIN}/{KEY}/run/lists", tmp_path)
+    said = seen.read_text()
+    assert KEY not in said
+    page = Path(unquote(urlsplit(said.strip()).path)).read_text()
+    assert f"url={ORIGIN}/{KEY}/run/lists" in page
