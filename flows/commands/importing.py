@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -76,11 +75,10 @@ def import_rows(
 
 def _set(key: str, value: object) -> Iterator[str]:
     """An override, as TOML writes it; none where nothing was said."""
-    if isinstance(value, dict) and value:
-        pairs = ", ".join(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in value.items())
-        yield f"source.{key}={{ {pairs} }}"
-    elif value:
-        yield f"source.{key}={json.dumps(value, ensure_ascii=False)}"
+    from perpo_core.configuration.words import write_toml_value
+
+    if value:
+        yield f"source.{key}={write_toml_value(value)}"
 
 
 def _read_pairs(option: str, given: list[str] | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ Read from the pydantic models, so that the words cannot drift from what is enfor
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ LENGTH_WORDS = {"min_length": "or more", "max_length": "or fewer"}
 BOUND_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 PLAIN_TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 LIST_MEMBERS = {Path: "paths", str: "texts"}
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # TOML wants any other in quotes
 
 
 def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
@@ -63,13 +65,17 @@ def write_toml_value(value: Any) -> str:
     if value is None:
         return "left out"
     if isinstance(value, dict):
-        items = ", ".join(f"{key} = {write_toml_value(item)}" for key, item in value.items())
+        items = ", ".join(f"{_write_key(k)} = {write_toml_value(v)}" for k, v in value.items())
         return f"{{{items}}}"
     if isinstance(value, Path):
-        return json.dumps(value.as_posix())
+        return write_toml_value(value.as_posix())
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _write_key(key: str) -> str:
+    return key if BARE_KEY.fullmatch(key) else write_toml_value(key)
 
 
 def _describe_bounds(metadata: Sequence[Any]) -> str:

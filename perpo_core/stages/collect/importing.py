@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perpo_core.configuration.words import write_toml_value
 from perpo_core.perception.truths.row import RowError
 from perpo_core.stages.collect.sources.formats.line import Line, PassedOver
 from perpo_core.stages.collect.sources.jsonl_content import find_folder, iterate_lines
@@ -137,5 +138,5 @@ class _Writer:
 
 def describe_source(done: Imported, to: Path) -> str:
     """The section of a configuration beside the new file."""
-    images = f"\nimages = {json.dumps(str(done.images))}" if done.images else ""
-    return f'[source]\nkind = "jsonl"\nfiles = [{json.dumps(to.name)}]{images}'
+    images = f"\nimages = {write_toml_value(done.images)}" if done.images else ""
+    return f'[source]\nkind = "jsonl"\nfiles = {write_toml_value([to.name])}{images}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def test_the_command_says_what_it_did_and_what_to_write(tmp_path: Path) -> None:
     )
     rows = [json.loads(line) for line in (tmp_path / "new" / "data.jsonl").open()]
     assert {(row["prompt"], row["split"]) for row in rows} == {("Find the cat.", "test")}
+
+
+def test_names_of_any_letters_are_taken_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "\U0001f600"
+    build_coco(folder)
+    words = ["import", "coco", str(folder / "ann" / "instances_val.json")]
+    words += ["--to", str(tmp_path / "new" / "data.jsonl"), "--images", str(folder / "images")]
+    result = CliRunner().invoke(app, [*words, "--split", "\U0001f600*=train", "--split", "*=test"])
+    assert result.exit_code == 0, result.output
+    said = tomllib.loads(result.output[result.output.index("[source]") :])
+    assert said["source"]["images"] == str(folder / "images")
 
 
 @pytest.mark.parametrize(
