@@ -86,49 +86,62 @@ class Views:
             return self._kept[record.run_id]
 
 
-def build_view_app(
-    open_store: Callable[[], Store], key: str | None, auth: str | None = None
-) -> ASGIApp:
-    """The pages, for who has the key in the address or `auth`, "user:password"."""
-    views = Views(open_store)
+class Pages:
+    """What each address answers; raises Absent and QueryError."""
 
-    def start(request: Request) -> Response:
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def start(self, request: Request) -> Response:
+        """On to the first tab."""
         return RedirectResponse(f"{quote(request.path_params['run'], safe='')}/{TABS[0]}")
 
-    def show_page(request: Request) -> Response:
+    def show_page(self, request: Request) -> Response:
+        """A tab, or what its page loads."""
         name = request.path_params["page"]
         if name in MEDIA_TYPES:
             return Response(load_asset(name), headers={"Content-Type": MEDIA_TYPES[name]})
         tab = next((each for each in TABS if each == name), None)
         if tab is None:
             raise Absent("There is no such page.")
-        view, query = views.open(request.path_params["run"]), parse_query(request.query_params)
+        view, query = self._open(request), parse_query(request.query_params)
         try:
             return HTMLResponse(render_tab(view, tab, query))
         except Absent as absent:
             return HTMLResponse(render_absent(view, tab, str(absent)))
 
-    def show_sample(request: Request) -> Response:
-        view = views.open(request.path_params["run"])
+    def show_sample(self, request: Request) -> Response:
+        """All of one sample."""
+        view = self._open(request)
         try:
             return HTMLResponse(render_sample(view, request.path_params["sample"]))
         except Absent as absent:
             return HTMLResponse(render_absent(view, "samples", str(absent), "../"), 404)
 
-    def show_image(request: Request) -> Response:
+    def show_image(self, request: Request) -> Response:
+        """The bytes of an image."""
         image_hash = request.path_params["image"]
-        data, media_type = views.keep(request.path_params["run"]).read_image(image_hash)
+        data, media_type = self._views.keep(request.path_params["run"]).read_image(image_hash)
         headers = {"ETag": f'"{image_hash}"', **FOR_EVER}
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return Response(None, 304, headers)
         return Response(data, headers=headers, media_type=media_type)
 
+    def _open(self, request: Request) -> RunView:
+        return self._views.open(request.path_params["run"])
+
+
+def build_view_app(
+    open_store: Callable[[], Store], key: str | None, auth: str | None = None
+) -> ASGIApp:
+    """The pages, for who has the key in the address or `auth`, "user:password"."""
+    pages = Pages(Views(open_store))
     app = Starlette(
         routes=[
-            Route("/{run}", start),
-            Route("/{run}/sample/{sample}", show_sample),
-            Route("/{run}/image/{image}", show_image),
-            Route("/{run}/{page}", show_page),
+            Route("/{run}", pages.start),
+            Route("/{run}/sample/{sample}", pages.show_sample),
+            Route("/{run}/image/{image}", pages.show_image),
+            Route("/{run}/{page}", pages.show_page),
         ],
         exception_handlers={
             Absent: lambda request, absent: _refuse(404, str(absent)),

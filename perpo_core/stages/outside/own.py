@@ -121,6 +121,7 @@ class Work:
         return list(self._calls)
 
     def count_in_hand(self) -> int:
+        """Answers of the call that is being made, or 1 where none is left."""
         return len(self._calls[0]) if self._calls else 1
 
     def note(self, numbers: list[int], results: list[list[Any]]) -> None:

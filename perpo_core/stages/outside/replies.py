@@ -29,6 +29,7 @@ class Replies:
         return {digest: reply for digest, reply in found.items() if reply is not None}
 
     def keep(self, digest: str, reply: str) -> None:
+        """Beside those that there are."""
         self._store.write(_name(digest), json.dumps({"reply": reply}).encode())
 
 

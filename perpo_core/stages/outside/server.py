@@ -123,6 +123,7 @@ class Caller:
     key: str | None
 
     def ask(self, question: Question, keep: Callable[[str, str], None]) -> Reply:
+        """The final reply, which `keep` gets where there is one."""
         reply = self._call(question.build_body())
         if reply.text is not None:
             keep(question.digest, reply.text)

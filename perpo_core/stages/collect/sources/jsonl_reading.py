@@ -69,6 +69,7 @@ class Reading:
         return self.settle(self.draft(place, line))
 
     def draft(self, place: Place, line: Line) -> Draft | SetAside:
+        """A row by itself; bad ones as `read` has them."""
         noted = Noted()
         try:
             sample = self._build(place, line, noted)
