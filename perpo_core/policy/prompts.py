@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from perpo_core.store.packs import Images
-from perpo_core.vision.images import open_stored
+from perpo_core.vision.stored import open_stored
 from schemas.run import SampleFiles
 
 COLUMNS = ["prompt_id", "split", "images", "prompt"]

@@ -77,8 +77,7 @@ def decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
 def _decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
     image = _open(data, where)
     _check_size(image, where, max_megapixels)
-    # MPO, a JPEG with more behind it, is a name that Pillow gives and does not open by.
-    source_format = "JPEG" if image.format == "MPO" else image.format or ""
+    source_format = name_format(image)
     if not isinstance(image.info.get("xmp", b""), bytes):
         del image.info["xmp"]  # of any type in a TIFF, and Pillow looks for bytes in it
     tile = str(image.tile)
@@ -109,6 +108,12 @@ def _decode(data: bytes, where: str, max_megapixels: float) -> Decoded:
     rgb.info = {}  # Pillow would write profiles and comments of other pixels into whatever is saved
     num_bits = count_bits(image, tile)
     return Decoded(rgb, data, is_as_is, is_readable, source_format, num_bits)
+
+
+def name_format(image: Image.Image) -> str:
+    """Of an open file, one of FORMATS."""
+    # MPO, a JPEG with more behind it, is a name that Pillow gives and does not open by.
+    return "JPEG" if image.format == "MPO" else image.format or ""
 
 
 def _open(data: bytes, where: str) -> ImageFile.ImageFile:

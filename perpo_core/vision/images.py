@@ -18,11 +18,11 @@ from pathlib import Path
 from PIL import Image
 
 from perpo_core.vision.brightness import Brightness, measure_brightness
-from perpo_core.vision.decoding import STORED_FORMATS, ImageError, decode, strict_pillow
+from perpo_core.vision.decoding import ImageError, decode
 
 __all__ = [
     "ImageError", "StoredImage", "build_stored", "compute_scaled_size", "encode_for_store",
-    "hash_pixels", "load_bytes", "measure_image", "open_stored", "read_image", "scale_down",
+    "hash_pixels", "load_bytes", "measure_image", "read_image", "scale_down",
 ]  # fmt: skip
 
 JPEG_QUALITY = 95
@@ -103,12 +103,6 @@ def hash_pixels(image: Image.Image) -> str:
     for top in range(0, height, rows):
         digest.update(image.crop((0, top, width, min(top + rows, height))).tobytes())
     return digest.hexdigest()
-
-
-def open_stored(data: bytes) -> Image.Image:
-    """An image of the store as RGB; its size was settled when it was collected."""
-    with strict_pillow(None):
-        return Image.open(io.BytesIO(data), formats=STORED_FORMATS).convert("RGB")
 
 
 def scale_down(image: Image.Image, max_side: int) -> Image.Image:

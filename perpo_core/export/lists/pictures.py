@@ -8,17 +8,13 @@ of a million images within what the Hub allows (10,000 in a folder).
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from perpo_core.store.packs import Images
-from perpo_core.vision.decoding import STORED_FORMATS
+from perpo_core.vision.stored import find_stored_format, write_data_url
 
 FOLDER = "images"
 KEPT = 8  # images of one list and the next
@@ -31,7 +27,7 @@ class Pictures:
         self._folder = folder
         self.read = lru_cache(KEPT)(images.read)
         """The encoded bytes; raises KeyError for an image that is in none of the packs."""
-        self._find_format = lru_cache(KEPT)(self._look)
+        self._find_format = lru_cache(KEPT)(lambda name: find_stored_format(self.read(name)))
 
     def place(self, image_hash: str) -> str:
         """Its file's path relative to the folder; the file is there."""
@@ -48,11 +44,4 @@ class Pictures:
 
     def write_url(self, image_hash: str) -> str:
         """The image itself as a data URL."""
-        encoded = base64.b64encode(self.read(image_hash)).decode()
-        return f"data:image/{self._find_format(image_hash)};base64,{encoded}"
-
-    def _look(self, image_hash: str) -> str:
-        """Such as png or jpeg: the suffix of a file's name and the end of a media type."""
-        with Image.open(io.BytesIO(self.read(image_hash)), formats=STORED_FORMATS) as image:
-            assert image.format is not None
-            return image.format.lower()
+        return write_data_url(self.read(image_hash))

@@ -19,7 +19,7 @@ from typing import Any
 from perpo_core.policy.prompts import clean_messages
 from perpo_core.process.child import emit, load_job
 from perpo_core.store.packs import Images
-from perpo_core.vision.images import open_stored
+from perpo_core.vision.stored import open_stored
 from schemas.arrow import SAMPLES
 from schemas.run import OwnRewardJob
 

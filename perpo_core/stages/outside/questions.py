@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from perpo_core.perception.judging import Item
 from perpo_core.perception.rewards import Target
 from perpo_core.perception.rewards.outside import JudgeOptions
 from perpo_core.store.keys import compute_hash
+from perpo_core.vision.stored import write_data_url
 
 VERSION = 1  # raised when what is asked is put in other words
 SCORE = """\
@@ -87,19 +84,13 @@ def _build(item: Item, said: str, instruction: str, options: JudgeOptions) -> Qu
     digest = compute_hash([VERSION, request, instruction, shown, said])
 
     def build_body() -> dict[str, Any]:
-        images = map(_write_image, row.read_images() if options.images else [])
+        urls = map(write_data_url, row.read_images() if options.images else [])
+        images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         content = [*images, {"type": "text", "text": said}]
         told = {"role": "system", "content": instruction}
         return {**request, "messages": [told, {"role": "user", "content": content}]}
 
     return Question(digest, build_body)
-
-
-def _write_image(data: bytes) -> dict[str, Any]:
-    with Image.open(io.BytesIO(data)) as image:
-        kind = image.get_format_mimetype()
-    url = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def _describe_prompt(item: Item) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from perpo_core.vision.images import ImageError, encode_for_store, open_stored, read_image
+from perpo_core.vision.images import ImageError, encode_for_store, read_image
+from perpo_core.vision.stored import find_stored_format, open_stored, write_data_url
 
 WHERE = "cases.jsonl row 3"
 RNG = np.random.default_rng(0)
@@ -159,6 +160,8 @@ def test_a_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
     assert Image.open(io.BytesIO(data)).format == "MPO"
     assert encode_for_store(data, WHERE, 1, 40).data == data
     assert open_stored(data).size == (40, 20)
+    assert find_stored_format(data) == "jpeg"
+    assert write_data_url(data).startswith("data:image/jpeg;base64,/9j/")
     assert Image.open(io.BytesIO(encode_for_store(data, WHERE, 1, 20).data)).format == "JPEG"
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perpo_core.vision.images import encode_for_store, open_stored, read_image
+from perpo_core.vision.images import encode_for_store, read_image
+from perpo_core.vision.stored import open_stored
 
 WHERE = "cases.jsonl row 3"
 NOISE = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
