@@ -19,13 +19,12 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from perpo_core.configuration.fields import ConfigField, describe_config, find_models, get_kind
+from perpo_core.configuration.paths import resolve_paths
 from perpo_core.configuration.rewards import describe_rewards
 from perpo_core.configuration.tasks import find_task_problems
 from perpo_core.configuration.words import describe_allowed
-from perpo_core.perception.rewards.outside import JUDGE, is_own
 from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
-from schemas.sources import HUB, PATH_KEYS
 from schemas.task_reward import TABLE, TEXT, TaskReward
 
 __all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
@@ -45,15 +44,15 @@ class ConfigError(ValueError):
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RefreshConfig:
     """The checked configuration; `path` None means the defaults.
 
-    Relative `source.files` are relative to the configuration file; in an override, as anywhere on
-    a command line, to the working directory.
+    Relative paths of data and rewards are relative to the configuration file; in an override, as
+    anywhere on a command line, to the working directory.
 
     Raises ConfigError, with one sentence a problem.
     """
     data = {} if path is None else _load_toml(path)
-    _resolve_files(data, Path.cwd() if path is None else path.absolute().parent)
+    resolve_paths(data, Path.cwd() if path is None else path.absolute().parent)
     keys = [_apply_override(data, override) for override in overrides]
-    _resolve_files(data, Path.cwd())
+    resolve_paths(data, Path.cwd())
     labels = dict(zip(keys, overrides, strict=True))
     try:
         config = RefreshConfig.model_validate(data)
@@ -77,49 +76,6 @@ def _load_toml(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: not UTF-8 text ({error}); save it as UTF-8"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{path}: not valid TOML: {error}; correct that line"]) from error
-
-
-def _resolve_files(data: dict[str, Any], folder: Path) -> None:
-    _resolve_rewards(data, folder)
-    source = data.get("source")
-    if not isinstance(source, dict):
-        return
-    resolved: dict[str, Any] = {}
-    for key, value in source.items():  # anything else is left for the validation to refuse
-        if key in PATH_KEYS and isinstance(value, str):
-            resolved[key] = str(folder / value)
-        elif key == "files" and isinstance(value, list):
-            resolved[key] = [_resolve_file(file, folder) for file in value]
-    data["source"] = source | resolved
-
-
-def _resolve_file(file: Any, folder: Path) -> Any:
-    is_path = isinstance(file, str) and not file.startswith(HUB)
-    return str(folder / file) if is_path else file
-
-
-def _resolve_rewards(data: dict[str, Any], folder: Path) -> None:
-    """A judge's instruction and the folder of one's own rewards; the latter where there are any."""
-    score = data.get("score")
-    if not isinstance(score, dict):
-        return
-    score = copy.deepcopy(score)
-    tables = [table for table in score.values() if isinstance(table, dict)]
-    options = [o for t in tables if isinstance(o := t.get("options"), dict)]
-    for judge in [j for o in options if isinstance(j := o.get(JUDGE.name), dict)]:
-        if isinstance(judge.get("instruction"), str):
-            judge["instruction"] = str(folder / judge["instruction"])
-    rewards = [table.get("reward") for table in tables] + list(score.values())
-    if isinstance(score.get("reward_folder"), str):
-        score["reward_folder"] = str(folder / score["reward_folder"])
-    elif any(_names_own(reward) for reward in rewards):
-        score["reward_folder"] = str(folder)
-    data["score"] = score
-
-
-def _names_own(reward: object) -> bool:
-    names = [reward] if isinstance(reward, str) else reward if isinstance(reward, dict) else []
-    return any(is_own(name) for name in names)
 
 
 def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from perpo_core.configuration.problems import TaskProblem, find_unknown
 from perpo_core.configuration.words import describe_allowed, write_toml_value
@@ -147,13 +148,18 @@ def _find_unfit_options(
             if not option:  # of several together
                 yield TaskProblem(where, given, f"{'.'.join(where)}: {why}")
             elif option in given and option in model.model_fields:
-                key = (*where, option)
-                field = model.model_fields[option]
-                allowed = describe_allowed(field.annotation, field.metadata)
-                # What may be a secret in the wrong place is not repeated.
-                shown = write_toml_value(given[option]) if field.repr else "(not shown)"
-                said = f"{'.'.join(key)} = {shown} is not allowed; "
-                yield TaskProblem(key, given[option], said + str(why or f"allowed: {allowed}"))
+                yield _explain_option((*where, option), model.model_fields[option], given, why)
+
+
+def _explain_option(
+    key: Location, field: FieldInfo, given: Mapping[str, Any], why: Exception | None
+) -> TaskProblem:
+    value = given[key[-1]]
+    allowed = describe_allowed(field.annotation, field.metadata)
+    # What may be a secret in the wrong place is not repeated.
+    shown = write_toml_value(value) if field.repr else "(not shown)"
+    said = f"{'.'.join(key)} = {shown} is not allowed; "
+    return TaskProblem(key, value, said + str(why or f"allowed: {allowed}"))
 
 
 def _find_totals(where: Location, choice: TaskReward) -> Iterator[TaskProblem]:
