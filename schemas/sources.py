@@ -118,8 +118,7 @@ class RefcocoSource(ConvertedSource):
 
     @model_validator(mode="after")
     def _check_prompt(self) -> RefcocoSource:
-        if self.prompt is not None and "{expression}" not in self.prompt:
-            raise ValueError(f'prompt = "{self.prompt}" lacks {{expression}}; put it where it goes')
+        _require_slot(self.prompt, "{expression}")
         return self
 
 
@@ -133,6 +132,15 @@ class ChatSource(ConvertedSource):
     turns: Literal["last", "each"] = "last"
     """Of a conversation with several answers. last: the last one is the truth, and what precedes it
     is shown; each: every answer is, of a row of its own."""
+
+    @model_validator(mode="after")
+    def _check_prompt(self) -> ChatSource:
+        if self.prompt is not None:
+            raise ValueError(
+                f'prompt = "{self.prompt}" is not read: a conversation has its own question; '
+                "remove it"
+            )
+        return self
 
 
 class LlavaSource(ChatSource):
@@ -167,6 +175,25 @@ class FolderSource(ConvertedSource):
     kind: Literal["folder"] = "folder"
 
 
+class PerpoJsonSource(ConvertedSource):
+    """Lists of the official PerPO code: their prompts and truths, without their answers."""
+
+    kind: Literal["perpo-json"] = "perpo-json"
+    task: TaskName | None = None
+    """The task of records that name none; left out: grounding where answer is four numbers, else
+    ocr."""
+
+    @model_validator(mode="after")
+    def _check_prompt(self) -> PerpoJsonSource:
+        _require_slot(self.prompt, "{question}")
+        return self
+
+
+def _require_slot(prompt: str | None, slot: str) -> None:
+    if prompt is not None and slot not in prompt:
+        raise ValueError(f'prompt = "{prompt}" lacks {slot}; put it where it goes')
+
+
 Source = (
     DigitsSource
     | JsonlSource
@@ -176,6 +203,7 @@ Source = (
     | MessagesSource
     | ParquetSource
     | FolderSource
+    | PerpoJsonSource
 )
 PATH_KEYS = ("images", "instances")
 """Keys of a source that hold one path, beside files."""

@@ -17,7 +17,10 @@ PAIR = "KEY=VALUE"
 @app.command("import")
 def import_rows(
     kind: Annotated[
-        str, typer.Argument(help="coco, refcoco, llava, messages, parquet, folder or jsonl.")
+        str,
+        typer.Argument(
+            help="coco, refcoco, llava, messages, parquet, folder, perpo-json or jsonl."
+        ),
     ],
     paths: Annotated[
         list[str], typer.Argument(help="Files or folders; hub:OWNER/NAME is in the local cache.")
@@ -68,6 +71,11 @@ def import_rows(
             raise ValueError(f"kind {kind}: there are no files to import")
         done = write_rows(source, to)
         print(f"{done.num_rows} rows are in {to}, {done.num_images} images were taken out")
+        if done.num_answers:
+            print(
+                f"{done.num_answers} answers with their rewards were left out: the policy that is "
+                "trained samples its own"
+            )
         for reason, number in done.reasons.most_common():
             print(f"{number} x {reason}, first {done.firsts[reason]}")
         print(f"\n{describe_source(done, to)}")

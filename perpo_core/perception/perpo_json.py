@@ -6,7 +6,7 @@ One array of records (github.com/ningerhhh/PerPO at e39a24a, assets/data.json):
 
 `answers_gen` stands best first, and `iou_scores` beside it, whatever the reward is. Boxes are
 written "[x1, y1, x2, y2]" in 0-1 of the image with two decimals. `answer` is the truth, which the
-official loader does not read.
+official loader does not read. As a source of prompts: formats/perpo_json.py of collect's sources.
 """
 
 from __future__ import annotations
@@ -14,15 +14,25 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ijson
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.truths.row import Raw
+from perpo_core.perception.truths.row import Raw, RowError, show_value
 from schemas.base import Frozen, TaskName
 
 BOX_DECIMALS = 2
+SHAPE = "a record has image_id, image_path, question, answer, answers_gen and iou_scores"
+SHAPES = {"grounding": "[x1, y1, x2, y2]", "detection": "[[x1, y1, x2, y2], ...]",
+          "pointing": "[x, y] or [x1, y1, x2, y2]"}  # fmt: skip
+"""Task -> how its truths are written, of those that lie somewhere in the image."""
+WORDS = {"string_type": "is no text", "list_type": "is no list", "model_type": "is no record"}
+"""pydantic's type of an error -> what is wrong with the value."""
+UNIONS = {"image_id": "is neither a whole number nor a text", "iou_scores": "is no finite number"}
+UNION_MEMBERS = ("int", "float", "str")
+"""What pydantic puts into the place of an error where a value may be of several types."""
 
 
 class PerpoRecord(Frozen):
@@ -37,7 +47,8 @@ class PerpoRecord(Frozen):
     """Without a mark for the image."""
     answer: str
     answers_gen: list[str]
-    iou_scores: list[float]
+    iou_scores: list[int | float]
+    """As they are written, so that a record is the same when it is written again."""
 
     @model_validator(mode="after")
     def _check_lengths(self) -> PerpoRecord:
@@ -63,7 +74,7 @@ def iterate_records(path: Path) -> Iterator[PerpoRecord]:
         try:
             for record in ijson.items(file, "item", use_float=True):
                 num_read += 1
-                yield _build_record(record, f"{path}, record {num_read}")
+                yield _parse_record_of(path, num_read, record)
         except ijson.JSONError as error:
             raise ValueError(
                 f"{path}: what follows record {num_read} is no JSON ({_say(error)}); restore the "
@@ -73,27 +84,29 @@ def iterate_records(path: Path) -> Iterator[PerpoRecord]:
         raise ValueError(f"{path} holds no record; it has to be one JSON array of them")
 
 
+def parse_record(value: object) -> PerpoRecord:
+    """A record, checked. Raises RowError."""
+    try:
+        return PerpoRecord.model_validate(value)
+    except ValidationError as error:
+        raise RowError("malformed row", f"{_explain(error)}; {SHAPE}") from error
+
+
 def build_row(record: PerpoRecord, task: TaskName | None = None) -> Raw:
-    """The prompt as a row of JSON Lines (docs/data.md), without its answers.
+    """The prompt as a row of JSON Lines (docs/data.md), without its answers. Raises RowError.
 
     Where no task is named, an answer of four numbers is the box of a grounding row and any other
     the text of an OCR row: the official data hold no third.
     """
-    box = parse_box(record.answer)
-    task = task or ("grounding" if box else "ocr")
-    truth = {"box_norm": box} if task == "grounding" else {"answer": record.answer}
+    task = task or ("grounding" if parse_box(record.answer) else "ocr")
+    truth = _build_truth(record.answer, task) if task in SHAPES else {"answer": record.answer}
     return {"task": task, "image": record.image_path, "prompt": record.question, **truth}
 
 
 def parse_box(answer: str) -> list[float] | None:
     """The four numbers that an answer is; None where it is something else."""
-    try:
-        numbers = ast.literal_eval(answer.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):  # any text, however odd
-        return None
-    if not isinstance(numbers, list) or len(numbers) != 4:
-        return None
-    return numbers if all(type(n) in (int, float) for n in numbers) else None
+    found = _parse_list(answer)
+    return found if found is not None and _is_shape(found, 4) else None
 
 
 def write_truth(target: Target) -> str:
@@ -108,16 +121,54 @@ def write_truth(target: Target) -> str:
     return str(_round(shape))
 
 
-def _build_record(record: object, where: str) -> PerpoRecord:
+def _build_truth(answer: str, task: str) -> Raw:
+    found = _parse_list(answer)
+    if found is not None:
+        if task == "detection" and all(_is_shape(box, 4) for box in found):
+            return {"boxes_norm": found}
+        if task != "detection" and _is_shape(found, 4):
+            return {"box_norm": found}
+        if task == "pointing" and _is_shape(found, 2):
+            return {"point_norm": found}
+    raise RowError(
+        "bad box",
+        f"answer {show_value(answer)} is no truth of task {task}, which is written "
+        f"{SHAPES[task]} in 0-1 of the image; correct it, or name another task",
+    )
+
+
+def _parse_list(answer: str) -> list[Any] | None:
     try:
-        return PerpoRecord.model_validate(record)
-    except ValidationError as error:
-        [first, *_] = error.errors()
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(
-            f"{where}: {key}{': ' if key else ''}{first['msg']}; a record has image_id, "
-            "image_path, question, answer, answers_gen and iou_scores"
-        ) from error
+        found = ast.literal_eval(answer.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # any text, however odd
+        return None
+    return found if isinstance(found, list) else None
+
+
+def _is_shape(value: object, length: int) -> bool:
+    if not isinstance(value, list) or len(value) != length:
+        return False
+    return all(type(n) in (int, float) for n in value)
+
+
+def _parse_record_of(path: Path, number: int, value: object) -> PerpoRecord:
+    try:
+        return parse_record(value)
+    except RowError as error:
+        raise ValueError(f"{path}, record {number}: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    """The first of what is wrong: which key, its value, why."""
+    [first, *_] = error.errors()
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    parts = [part for part in first["loc"] if part not in UNION_MEMBERS]
+    key = ".".join(map(str, parts))
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    what = UNIONS[str(parts[0])] if len(parts) < len(first["loc"]) else WORDS[first["type"]]
+    return f"{key} {show_value(first['input'])} {what}".strip()
 
 
 def _round(shape: list[float] | list[list[float]]) -> list[object]:

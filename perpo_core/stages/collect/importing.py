@@ -37,6 +37,8 @@ class Imported:
     """What source.images has to be, where the images lie outside of the new file's folder."""
     num_images: int = 0
     """Image files that were written."""
+    num_answers: int = 0
+    """Answers of a policy beside the rows' truths, which were left out."""
 
 
 def write_rows(source: RowsSource, to: Path) -> Imported:
@@ -84,6 +86,7 @@ class _Writer:
             self._count(file, line.label, error)
             return None
         self.done.num_rows += 1
+        self.done.num_answers += line.num_answers
         return row
 
     def _count(self, file: Path, label: str, error: RowError) -> None:

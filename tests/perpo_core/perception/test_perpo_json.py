@@ -24,7 +24,7 @@ RECORD: dict[str, Any] = {
     "glass behind burger",
     "answer": "[0.61, 0.1, 0.77, 0.54]",
     "answers_gen": ["[0.62, 0.11, 0.77, 0.53]", "[0.6, 0.0, 0.8, 0.5]", "[0.0, 0.0, 0.1, 0.1]"],
-    "iou_scores": [0.8003, 0.7, 0.0],
+    "iou_scores": [0.8003, 0.7, 0],
 }
 
 
@@ -50,6 +50,35 @@ def test_a_record_becomes_a_row() -> None:
     page = PerpoRecord(**{**RECORD, "answer": "Chapter 3"})
     assert build_row(page)["task"] == "ocr" and build_row(page)["answer"] == "Chapter 3"
     assert build_row(page, task="counting")["task"] == "counting"
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "truth"),
+    [
+        ("grounding", "[0.61, 0.1, 0.77, 0.54]", {"box_norm": [0.61, 0.1, 0.77, 0.54]}),
+        ("detection", "[[0, 0.26, 1, 1]]", {"boxes_norm": [[0, 0.26, 1, 1]]}),
+        ("detection", "[]", {"boxes_norm": []}),
+        ("pointing", "[0.61, 0.1]", {"point_norm": [0.61, 0.1]}),
+        ("pointing", "[0, 0.26, 1, 1]", {"box_norm": [0, 0.26, 1, 1]}),
+        ("ocr", "[0, 0.26, 1, 1]", {"answer": "[0, 0.26, 1, 1]"}),
+    ],
+)
+def test_a_named_task_reads_its_own_truth(task: Any, answer: str, truth: Any) -> None:
+    row = build_row(PerpoRecord(**{**RECORD, "answer": answer}), task=task)
+    assert {key: value for key, value in row.items() if key not in ("image", "prompt")} == {
+        "task": task, **truth,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("task", "answer"),
+    [("grounding", "the cat"), ("grounding", "[0.1, 0.2]"), ("detection", "[0, 0, 1, 1]"),
+     ("detection", "[[0, 0, 1]]"), ("pointing", "[1]"), ("pointing", "3")],
+)  # fmt: skip
+def test_a_truth_of_another_task_is_refused(task: Any, answer: str) -> None:
+    with pytest.raises(ValueError, match="is no truth of task") as refusal:
+        build_row(PerpoRecord(**{**RECORD, "answer": answer}), task=task)
+    assert str(refusal.value).startswith(f'answer "{answer}" is no truth of task {task}, which')
 
 
 @pytest.mark.parametrize("answer", ["[1, 2, 3]", "(1, 2, 3, 4)", "a", "[1, 2, 3, 'x']", "[" * 999])
@@ -80,11 +109,16 @@ def test_truths_are_written_in_the_official_words(truth: Any, written: str) -> N
         ("[]", "holds no record"),
         (json.dumps([RECORD])[:-20], "what follows record 0 is no JSON"),
         (json.dumps([RECORD]) + "x", "what follows record 1 is no JSON"),
-        ([3], "record 1: Input should be"),
-        ([RECORD, {**RECORD, "iou_scores": [1.0]}], "record 2: Value error, 3 answers_gen and 1"),
-        ([{**RECORD, "answers_gen": [1, 2, 3]}], "record 1: answers_gen.0: Input should be"),
-        ([{**RECORD, "iou_scores": ["0.8", 0, 0]}], "record 1: iou_scores.0"),
-        ([{k: v for k, v in RECORD.items() if k != "question"}], "record 1: question: Field req"),
+        ([3], "record 1: 3 is no record; a record has"),
+        ([RECORD, {**RECORD, "iou_scores": [1.0]}], "record 2: 3 answers_gen and 1 iou_scores; "),
+        ([{**RECORD, "answers_gen": [1, 2, 3]}], "record 1: answers_gen.0 1 is no text; a rec"),
+        (
+            [{**RECORD, "iou_scores": ["0.8", 0, 0]}],
+            'record 1: iou_scores.0 "0.8" is no finite number; ',
+        ),
+        ([{k: v for k, v in RECORD.items() if k != "question"}], "record 1: question is missing; "),
+        ([{**RECORD, "answers_gen": "x"}], 'record 1: answers_gen "x" is no list; a record has'),
+        ([{**RECORD, "image_id": None}], "record 1: image_id null is neither a whole number nor"),
         ('[{"iou_scores": [NaN]}]', "what follows record 0 is no JSON"),
     ],
 )

@@ -18,6 +18,7 @@ from perpo_core.stages.collect.sources.formats import (
     llava,
     messages,
     parquet,
+    perpo_json,
     refcoco,
 )
 from perpo_core.stages.collect.sources.formats.line import Line
@@ -30,5 +31,6 @@ FORMATS: dict[str, Callable[[Path, Any], Iterator[Line]]] = {
     "messages": messages.iterate_lines,
     "parquet": parquet.iterate_lines,
     "folder": folder.iterate_lines,
+    "perpo-json": perpo_json.iterate_lines,
 }
 """source.kind -> (file, the source's section) -> its rows in a fixed order, streamed."""

@@ -22,6 +22,8 @@ class Line:
     """Finds the record again in its file, in error sentences too: "row 3", "annotation 17"."""
     content: bytes | RowError
     """JSON; an error's sentence is without the place, which is put before it."""
+    num_answers: int = 0
+    """Answers of a policy that its record holds besides, which no row takes."""
 
     @property
     def raw(self) -> bytes:
