@@ -150,6 +150,8 @@ def _explain(
     if kind == "value_error":  # a section's own check; its sentence names the keys
         return f"{where}: {key}: {problem['ctx']['error']}"
     allowed = _find_allowed(location, data) or problem["msg"]
+    if kind == "finite_number" and "options" in location:
+        allowed = "a finite number"
     return f"{where}: {key} = {value} is not allowed; allowed: {allowed}"
 
 
@@ -161,6 +163,8 @@ def _strip_tags(location: Location, data: dict[str, Any]) -> Location:
     source = data.get("source")
     if parts[0] == "source" and isinstance(source, dict) and parts[1:2] == [source.get("kind")]:
         del parts[1]
+    if parts[0] == "score" and parts[2:3] == ["options"]:
+        del parts[5:]  # behind an option stands which kind of JSON its value is
     return tuple(parts)
 
 

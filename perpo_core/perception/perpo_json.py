@@ -99,7 +99,8 @@ def build_row(record: PerpoRecord, task: TaskName | None = None) -> Raw:
     the text of an OCR row: the official data hold no third.
     """
     task = task or ("grounding" if parse_box(record.answer) else "ocr")
-    truth = _build_truth(record.answer, task) if task in SHAPES else {"answer": record.answer}
+    is_placed = isinstance(task, str) and task in SHAPES  # a row's task is checked with the row
+    truth = _build_truth(record.answer, task) if is_placed else {"answer": record.answer}
     return {"task": task, "image": record.image_path, "prompt": record.question, **truth}
 
 

@@ -127,7 +127,8 @@ def load_bytes(data: bytes | Path, where: str, max_megapixels: float) -> bytes:
     if isinstance(data, bytes):
         return data
     if not os.path.isfile(data):  # unlike Path.is_file, False also for a name too long to exist
-        raise ImageError("image missing", f"{where}: there is no image file {data}")
+        shown = data if str(data).isprintable() else ascii(str(data))
+        raise ImageError("image missing", f"{where}: there is no image file {shown}")
     limit = int(max_megapixels * 1e6 * MAX_BYTES_PER_PIXEL) + FREE_BYTES
     if data.stat().st_size > limit:
         raise ImageError(

@@ -21,6 +21,7 @@ from typing import Final
 
 from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
+from perpo_core.perception.truths.row import show_value
 from perpo_core.perception.visible import has_visible, remove_invisible
 
 DECORATION: Final = str.maketrans("", "", "*`\"'$")  # Markdown, quotes, formulas
@@ -43,7 +44,8 @@ def compute_choice_letter(text: str, target: Target, reading: Reading) -> Reward
     assert target["text"] is not None
     truth = WHOLE.match(simplify(target["text"]))
     if truth is None:
-        return RewardResult(None, error="the truth is no letter of a choice, such as B")
+        said = f"the truth {show_value(target['text'])} is no letter of a choice, such as B"
+        return RewardResult(None, error=said)
     stated, problem = find_answer(text)
     if stated is None:
         return RewardResult(None, error=problem)

@@ -25,6 +25,7 @@ from perpo_core.perception.json_objects import parse_json_object
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.rewards.edit_similarity import normalize_text
 from perpo_core.perception.rewards.relaxed_number import parse_number
+from perpo_core.perception.truths.row import show_value
 from schemas.base import Section
 
 Leaf = tuple[str, Any]
@@ -52,7 +53,7 @@ def compute_json_f1(
     """
     truth, _ = parse_json_object(target["text"] or "")
     if truth is None:
-        return RewardResult(None, error="the truth is no JSON object")
+        return RewardResult(None, error=f"the truth {show_value(target['text'])} is no JSON object")
     stated, problem = find_answer(text)
     answer, problem = parse_json_object(stated) if stated is not None else (None, problem)
     if answer is None:

@@ -17,6 +17,7 @@ from typing import Literal
 from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.rewards.base import Reading, Reward, RewardResult, Target
 from perpo_core.perception.rewards.edit_similarity import normalize_text
+from perpo_core.perception.truths.row import show_value
 from schemas.base import Section
 
 
@@ -43,7 +44,8 @@ def compare_tables(
     keep = options.sections == "compared"
     truth, problem = parse_table(target["text"] or "", normalize, keep)
     if truth is None:
-        return RewardResult(None, error=f"the truth: {problem}")
+        why = str(problem).replace(" in the answer", "")
+        return RewardResult(None, error=f"the truth {show_value(target['text'])}: {why}")
     stated, problem = find_answer(text)
     table, problem = parse_table(stated, normalize, keep) if stated is not None else (None, problem)
     if table is None:

@@ -57,5 +57,8 @@ def is_finite_number(value: object) -> bool:
 
 def show_value(value: object) -> str:
     """A value for an error sentence: JSON, one line, ASCII, not too long."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # of a pickle: it holds itself, odd keys
+        text = ascii(value)
     return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "..."

@@ -126,7 +126,12 @@ def iterate_rows(config: RowsSource, identity: Any = None) -> Iterator[tuple[Pla
         if content and digest.hexdigest() != content[0]:
             raise InputChanged(file)
         if not num_lines:
-            raise ValueError(f"{file}: the file has no rows; write one JSON object a line")
+            todo = (
+                "write one JSON object a line"
+                if config.kind == "jsonl"
+                else f"correct source.files, or source.kind, which is {config.kind}"
+            )
+            raise ValueError(f"{file}: the file has no rows; {todo}")
 
 
 def _part(place: Place, line: Line) -> list[Place]:

@@ -83,7 +83,9 @@ def parse_json(line: bytes, where: str) -> dict[str, Any]:
             "doubled key", f"{where}: key {key} twice, {values[0]} and {values[1]}; keep one"
         ) from None
     except UnicodeDecodeError as error:
-        raise RowError("malformed row", f"{where}: not UTF-8 text ({error})") from error
+        raise RowError(
+            "malformed row", f"{where}: not UTF-8 text ({error}); save it as UTF-8"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise RowError(
             "malformed row", f"{where}: not a JSON object ({error}): {show_value(line.decode())}"

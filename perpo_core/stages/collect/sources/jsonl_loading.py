@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from perpo_core.perception.truths.row import RowError
+from perpo_core.perception.truths.row import RowError, show_value
 from perpo_core.policy.stamps import InputChanged
 from perpo_core.stages.collect.sources.jsonl_content import Place, hash_image
 from perpo_core.stages.collect.sources.jsonl_names import decode_data_url, is_data_url
@@ -49,7 +49,7 @@ class Loading:
         if expected is not None and expected in self.known:
             return LoadedImage(self.known[expected], expected)
         try:
-            image = self.load_one(path, str(place))
+            image = self.load_one(path, _say_image(place, name))
         except (ImageError, OSError):
             _require_same(place, path, expected, hash_image(path))
             raise
@@ -62,7 +62,7 @@ class Loading:
         file_hash = hashlib.sha256(data).hexdigest()
         if file_hash in self.known:
             return LoadedImage(self.known[file_hash], file_hash)
-        return self.load_one(data, str(place))
+        return self.load_one(data, _say_image(place, name))
 
 
 def _find_known(name: str, place: Place) -> Path:
@@ -77,6 +77,10 @@ def _find_known(name: str, place: Place) -> Path:
     if content and name not in content[1]:
         raise InputChanged(file)
     return path
+
+
+def _say_image(place: Place, name: str) -> str:
+    return f"{place}: image {show_value(name)}"
 
 
 def _require_same(place: Place, path: Path, expected: str | None, found: str | None) -> None:

@@ -113,6 +113,6 @@ def test_range_and_symmetry(a: Any, b: Any) -> None:
 
 
 def test_errors() -> None:
-    assert compute(JSON_F1, "{}", "no object").error == "the truth is no JSON object"
+    assert compute(JSON_F1, "{}", "no object").error == 'the truth "no object" is no JSON object'
     assert compute(JSON_F1, "a tea", "{}").error == "no JSON object in the answer"
     assert "thoughts" in str(compute(JSON_F1, "<think>{}", "{}").error)

@@ -175,7 +175,7 @@ def test_answers_without_one_letter(answer: str, reason: str) -> None:
 def test_a_truth_that_is_no_letter_is_named() -> None:
     assert (
         compute(CHOICE_LETTER, "B", "a dog").error
-        == "the truth is no letter of a choice, such as B"
+        == 'the truth "a dog" is no letter of a choice, such as B'
     )
 
 

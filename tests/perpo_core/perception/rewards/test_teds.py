@@ -140,7 +140,9 @@ def test_answers_without_one_table(reward: Reward, answer: str, reason: str) -> 
 
 
 def test_a_truth_without_a_table_is_named() -> None:
-    assert str(compute(TEDS, HTML, "item price").error).startswith("the truth: no tables")
+    assert str(compute(TEDS, HTML, "item price").error).startswith(
+        'the truth "item price": no tables'
+    )
 
 
 PIECES = [

@@ -201,9 +201,9 @@ def test_damaged_images_are_refused(tmp_path: Path) -> None:
     source = write_source(tmp_path, [make_row()])
     image = tmp_path / "images" / "0.png"
     image.write_bytes(encode_noise(0)[:-300])
-    assert "row 1: the image is truncated" in _refuse(source)
+    assert 'row 1: image "images/0.png": the image is truncated' in _refuse(source)
     image.write_bytes(b"")
-    assert "row 1: the image file is empty" in _refuse(source)
+    assert 'row 1: image "images/0.png": the image file is empty' in _refuse(source)
     image.write_bytes(b"GIF89a, or not")
     assert "row 1: " in _refuse(source)
 

@@ -82,9 +82,10 @@ class _Image:
         """Raises RowError."""
         given = annotation.get("category_id")
         name = self.index.categories.get(name_id(given))
-        if not name:
+        if not isinstance(name, str) or not name.strip():
+            said = f" with a name: it is {show_value(name)}" if name is not None else ""
             raise RowError(
-                "unknown category", f"category_id {show_value(given)} is none of the file's"
+                "unknown category", f"category_id {show_value(given)} is none of the file's{said}"
             )
         return name
 
@@ -110,7 +111,8 @@ def parse_bbox(annotation: dict[str, Any]) -> list[float]:
     """x1, y1, x2, y2 in pixels. Raises RowError."""
     bbox = annotation.get("bbox")
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_finite_number, bbox)):
-        raise RowError("bad box", f"bbox {show_value(bbox)} is not four numbers")
+        said = "; give x, y, width, height in pixels, of a mask too"
+        raise RowError("bad box", f"bbox {show_value(bbox)} is not four numbers{said}")
     x, y, width, height = bbox
     if width <= 0 or height <= 0:
         raise RowError("empty box", f"bbox {show_value(bbox)} (x, y, width, height) has no area")

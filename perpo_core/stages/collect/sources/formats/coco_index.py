@@ -36,7 +36,8 @@ STRAYS = (
     "SELECT number, record FROM annotations WHERE image IS NULL"
     " OR image NOT IN (SELECT id FROM images WHERE id IS NOT NULL) ORDER BY number"
 )
-TWICE = "SELECT id FROM images WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT 1"
+TWICE = "SELECT id FROM {} WHERE id IS NOT NULL GROUP BY id HAVING COUNT(*) > 1 LIMIT 1"
+KEYED = ("images", "annotations")
 PAIR = (
     "SELECT annotations.record, images.record FROM annotations"
     " LEFT JOIN images ON images.id = annotations.image WHERE annotations.id = ?"
@@ -71,8 +72,9 @@ class CocoIndex:
     """A COCO file: images in its order, each with its annotations, and what they refer to."""
 
     def __init__(self, file: Path) -> None:
-        self.categories: dict[str | None, str] = {}
+        self.categories: dict[str | None, Any] = {}
         self.licences: dict[str | None, str] = {}
+        self._file = file
         self._folder = tempfile.TemporaryDirectory(prefix="perpo-coco-")
         self._path = os.path.join(self._folder.name, "index.sqlite")
         self._fill(file)
@@ -109,15 +111,16 @@ class CocoIndex:
                 self._take(database, item)
             database.commit()
             database.executescript(INDICES)
-            twice = database.execute(TWICE).fetchone()
-        if not {"images", "annotations"} <= keys:
+            twice = {name: database.execute(TWICE.format(name)).fetchone() for name in KEYED}
+        if not {*KEYED} <= keys:
             has = ", ".join(sorted(key for key in keys if key)) or "none"
             raise ValueError(
                 f"{file}: a COCO file has the arrays images and annotations with entries, and this "
                 f"one has {has}"
             )
-        if twice:
-            raise ValueError(f"{file}: two images have the id {twice[0]}; give each its own")
+        for name, found in twice.items():
+            if found:
+                raise ValueError(f"{file}: two {name} have the id {found[0]}; give each its own")
 
     def _take(self, database: sqlite3.Connection, item: Item) -> None:
         entry = check_object(item.value)
@@ -132,7 +135,9 @@ class CocoIndex:
             annotation = (item.number, own_id, image, _write(kept))
             database.execute("INSERT INTO annotations VALUES (?, ?, ?, ?)", annotation)
         elif item.key == "categories":
-            self.categories[own_id] = str(value.get("name") or "")
+            if own_id in self.categories:
+                raise ValueError(f"{self._file}: two categories have the id {own_id}; keep one")
+            self.categories[own_id] = value.get("name")
         elif item.key == "licenses":
             self.licences[own_id] = str(value.get("name") or "")
 

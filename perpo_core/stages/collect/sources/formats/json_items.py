@@ -17,7 +17,7 @@ from typing import IO, Any
 from perpo_core.perception.truths.row import RowError, show_value
 
 WINDOW_CHARACTERS = 1 << 20
-SPLIT_TOKEN_CHARACTERS = 16  # what the end of the window may cut: true, -Infinity, \\u00e9
+SPLIT_TOKEN_CHARACTERS = 16  # what the end of the window may cut: true, -Infinity, 0.5e-7, \\u00e9
 BLANKS = re.compile(r"[ \t\n\r]*")
 
 
@@ -102,7 +102,8 @@ class _Scanner:
                 if not self._may_be_cut(error) or not self._read_on():
                     raise self._fail(error.msg, error.pos) from None
                 continue
-            if end < len(self._text) or not self._read_on():
+            is_whole = end <= len(self._text) - SPLIT_TOKEN_CHARACTERS  # 0 of 0.5 is a number too
+            if is_whole or not self._read_on():
                 self._at = end
                 return self._doubled[0] if self._doubled else value
 

@@ -51,4 +51,9 @@ def _parse_turn(number: int, turn: Any) -> Turn:
             f"turn {number}: {show_value(turn)} is from nobody known; from is one of "
             f"{', '.join(ROLES)}",
         )
+    unread = [key for key, said in turn.items() if key not in ("from", "value") and said]
+    if unread:
+        raise RowError(
+            "bad messages", f"turn {number}: {show_value(unread[0])} is not read; remove it"
+        )
     return Turn(role, turn.get("value"))

@@ -49,11 +49,12 @@ class Objects:
     def fill_answer(self, text: str) -> str:
         """The answer with names in it; its boxes are the truth. Raises RowError."""
         num_boxes = text.count(BOX)
-        if num_boxes > len(self.boxes):
+        if num_boxes and num_boxes != len(self.boxes):
             raise RowError(
-                "bad objects", f"{num_boxes} {BOX} and the {len(self.boxes)} boxes of objects.bbox"
+                "bad objects",
+                f"{num_boxes} {BOX} and the {len(self.boxes)} boxes of objects.bbox in the answer "
+                f"{show_value(text)}; give each its own",
             )
-        self.boxes = self.boxes[:num_boxes] if num_boxes else self.boxes
         return self._fill_names(text)
 
     def _fill_names(self, text: str) -> str:
@@ -85,8 +86,13 @@ class Objects:
         return {**part, "text": self.fill(part["text"])} if is_text else part
 
     def _find_image(self) -> dict[str, Any]:
+        if not all(type(number) is int and number >= 0 for number in self.image_ids):
+            raise RowError(
+                "bad objects",
+                f"objects.image_id {show_value(self.image_ids)} is no list of whole numbers from 0",
+            )
         numbers = set(self.image_ids) or {0}
-        if len(numbers) > 1 or not all(isinstance(n, int) and n >= 0 for n in numbers):
+        if len(numbers) > 1:
             raise RowError(
                 "bad objects",
                 f"objects.image_id {show_value(self.image_ids)} names several images; the truth of "
@@ -108,7 +114,7 @@ def read_objects(record: dict[str, Any]) -> Objects:
     if not isinstance(found, dict):
         raise RowError("bad objects", f"objects {show_value(given)} is no object with ref and bbox")
     bbox_type = found.get("bbox_type") or "real"
-    if bbox_type not in TYPES:
+    if not isinstance(bbox_type, str) or bbox_type not in TYPES:
         raise RowError(
             "bad objects", f"objects.bbox_type {show_value(bbox_type)} is neither real nor norm1"
         )
@@ -121,7 +127,12 @@ def read_objects(record: dict[str, Any]) -> Objects:
             f"objects.bbox {show_value(boxes)} is no list of two or four numbers each",
         )
     image_ids = found.get("image_id") or []
-    refs = [str(ref) for ref in found.get("ref") or []]
-    return Objects(
-        refs, boxes, TYPES[bbox_type], image_ids if isinstance(image_ids, list) else [image_ids]
-    )
+    image_ids = image_ids if isinstance(image_ids, list) else [image_ids]
+    return Objects(_read_refs(found), boxes, TYPES[bbox_type], image_ids)
+
+
+def _read_refs(found: dict[str, Any]) -> list[str]:
+    refs = found.get("ref") or []
+    if not isinstance(refs, list) or not all(isinstance(ref, str) for ref in refs):
+        raise RowError("bad objects", f"objects.ref {show_value(refs)} is no list of names")
+    return refs

@@ -48,6 +48,9 @@ def read_page(text: str) -> str:
         raise RowError(
             "no text", f"root {show_value(_name(root))} is not PAGE XML's PcGts with Page"
         )
+    names = {_name(each) for each in page.iter()}
+    if "TextRegion" in names and "TextEquiv" not in names:
+        raise RowError("no text", "no region of it has a text (TextEquiv); is it a layout alone?")
     return _join(list(_iterate_regions(page)))
 
 
@@ -66,7 +69,9 @@ def read_text(path: Path) -> str:
         text = path.read_text(encoding="utf-8-sig")
         return READERS[path.suffix.lower()](text)
     except UnicodeDecodeError as error:
-        raise RowError("no text", f"{path.name}: not UTF-8 text ({error})") from error
+        raise RowError(
+            "no text", f"{path.name}: not UTF-8 text ({error}); save it as UTF-8"
+        ) from error
     except RowError as error:
         raise RowError(error.reason, f"{path.name}: {error}") from None
 

@@ -19,6 +19,7 @@ from perpo_core.stages.collect.sources.formats.line import Line, build_line
 from perpo_core.stages.collect.sources.formats.passing import pass_on
 from perpo_core.stages.collect.sources.formats.records import Record, iterate_records
 from perpo_core.stages.collect.sources.formats.splits import find_split
+from perpo_core.stages.collect.sources.jsonl_keys import KNOWN
 from schemas.sources import ParquetSource
 
 BOXES = ("box", "box_norm", "boxes", "boxes_norm")
@@ -35,6 +36,11 @@ def iterate_lines(file: Path, config: ParquetSource) -> Iterator[Line]:
 
 def _require_columns(first: dict[str, Any], file: Path, config: ParquetSource) -> None:
     """Columns are the same in all rows; a slip of the pen would otherwise be found in each."""
+    for key in config.columns.keys() - KNOWN:
+        raise ValueError(
+            f"{file}: source.columns gives {show_value(key)} a column, and no row has such a key; "
+            f"it is one of {', '.join(sorted(KNOWN))}"
+        )
     named = [*config.columns.values(), *SLOT.findall(config.prompt or "")]
     for path in named:
         column = path.split(".")[0]

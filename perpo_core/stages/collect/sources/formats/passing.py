@@ -30,5 +30,10 @@ def pass_on(
                 f"{key} {show_value(others[key])} beside {show_value(said[key])} of the same "
                 f"record; keep one, or name {key} in source.ignore",
             )
+    for key in others.keys() & KNOWN:
+        if holds_bytes(others[key]):
+            raise RowError(
+                "malformed row", f"{key} {show_value(others[key])} is bytes; store it as a text"
+            )
     kept = {key: value for key, value in others.items() if not holds_bytes(value)}
     return {**kept, **said}

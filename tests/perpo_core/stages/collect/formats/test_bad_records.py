@@ -20,6 +20,7 @@ from schemas.sources import (
     RowsSource,
 )
 from tests.perpo_core.records import collect, write_json, write_lines, write_noise, write_table
+from tests.perpo_core.sentences import check_sentence
 
 Build = Callable[[Path], RowsSource]
 BOX = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
@@ -121,7 +122,7 @@ CASES: dict[str, tuple[Build, str]] = {
     ),
     "coco: an image that is not there": (
         coco(BOX, images=[IMAGE | {"file_name": "none.png"}]),
-        "coco.json annotation 9: there is no image file",
+        'coco.json annotation 9: image "none.png": there is no image file',
     ),
     "coco: an image of another size": (
         coco(BOX, images=[IMAGE | {"width": 80}]),
@@ -295,7 +296,7 @@ def test_it_is_said_in_one_sentence(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError) as caught:
         collect(build(tmp_path))
     sentence = str(caught.value)
-    assert said in sentence and "\n" not in sentence
+    check_sentence(sentence, said)
     assert sentence.startswith(str(tmp_path)), "the file comes first"
 
 

@@ -36,6 +36,14 @@ def test_an_array_is_read_as_json_reads_it(
     assert [item.number for item in found] == list(range(1, len(values) + 1))
 
 
+def test_a_number_that_the_window_cuts_is_whole(tmp_path: Path) -> None:
+    """0 of 0.5 is a number too, which no decoder minds."""
+    file = tmp_path / "numbers.json"
+    file.write_text("[0.5, 1e-7, -2.25E+3, 0.0]")
+    for window in range(1, 30):
+        assert [item.value for item in iterate_items(file, window)] == [0.5, 1e-7, -2250.0, 0.0]
+
+
 def test_an_object_gives_the_entries_of_its_arrays_in_one_pass(tmp_path: Path) -> None:
     file = tmp_path / "object.json"
     file.write_text('\n{"info": {"year": 1}, "images": [{"id": 1}, 2], "empty": [], "n": 12.5}\n')
