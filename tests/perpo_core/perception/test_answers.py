@@ -177,6 +177,8 @@ def check(text: str) -> None:
     assert time.process_time() - started < 10
 
 
+# `check` bounds its own CPU time; a deadline counts what others take of a shared machine as well.
+@settings(deadline=None)
 @given(answers.mutated_answers())
 def test_no_mutated_answer_breaks_a_reader(text: str) -> None:
     check(text)
