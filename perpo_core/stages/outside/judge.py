@@ -6,12 +6,12 @@ one answer or two. A reply is kept by the content of all that, so that a repetit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from perpo_core.perception.judging import Item, read_instruction
 from perpo_core.perception.rewards import RewardResult
 from perpo_core.perception.rewards.outside import JudgeOptions
-from perpo_core.stages.outside.order import Comparison, choose_pairs, compute_wins
+from perpo_core.stages.outside.order import Comparison, Pair, choose_pairs, compute_wins
 from perpo_core.stages.outside.questions import Question, ask_better, ask_score
 from perpo_core.stages.outside.replies import Replies
 from perpo_core.stages.outside.server import Reply, Server
@@ -42,35 +42,24 @@ class ServerJudge:
     def _order(self, items: Sequence[Item]) -> list[RewardResult]:
         by_sample: dict[str, dict[str, Item]] = {}
         for item in items:
-            assert item.row is not None
-            by_sample.setdefault(item.row.columns["sample_id"], {}).setdefault(item.text, item)
-        results: dict[tuple[str, str], RewardResult] = {}
-        pairs = {
-            sample_id: choose_pairs(list(by_text), self._options.comparisons)
-            for sample_id, by_text in by_sample.items()
-        }
-        asked = {
-            (sample_id, *pair): ask_better(
-                by_sample[sample_id][pair[0]], pair, self._instruction, self._options
-            )
-            for sample_id, found in pairs.items()
-            for one, other in found
-            for pair in ((one, other), (other, one))
-        }
-        replies = self._ask(list(asked.values()))
-        for sample_id, found in pairs.items():
+            by_sample.setdefault(_name(item), {}).setdefault(item.text, item)
+        asked = {name: list(self._compare(by_text)) for name, by_text in by_sample.items()}
+        replies = self._ask([question for found in asked.values() for _, question in found])
+        results = {}
+        for name, found in asked.items():
             comparisons = [
-                Comparison(pair, read_better(replies[asked[sample_id, *pair].digest]))
-                for one, other in found
-                for pair in ((one, other), (other, one))
+                Comparison(pair, read_better(replies[question.digest])) for pair, question in found
             ]
-            for text in by_sample[sample_id]:
-                results[sample_id, text] = compute_wins(text, comparisons)
-        return [
-            results[item.row.columns["sample_id"], item.text]
-            for item in items
-            if item.row is not None
-        ]
+            for text in by_sample[name]:
+                results[name, text] = compute_wins(text, comparisons)
+        return [results[_name(item), item.text] for item in items]
+
+    def _compare(self, by_text: Mapping[str, Item]) -> Iterator[tuple[Pair, Question]]:
+        """Pairs of the answers to a sample, each both ways round."""
+        for one, other in choose_pairs(list(by_text), self._options.comparisons):
+            for pair in ((one, other), (other, one)):
+                item = by_text[pair[0]]
+                yield pair, ask_better(item, pair, self._instruction, self._options)
 
     def _ask(self, asked: Sequence[Question]) -> dict[str, Reply]:
         """Digest of a question -> its reply, asked of the server where the store has none."""
@@ -87,3 +76,10 @@ class ServerJudge:
                 f"replied to before, {len(made) - num_failed} now, {num_failed} not"
             )
         return replies
+
+
+def _name(item: Item) -> str:
+    """The id of its sample."""
+    assert item.row is not None, "who builds items for an outside gives them their rows"
+    sample_id: str = item.row.columns["sample_id"]
+    return sample_id
