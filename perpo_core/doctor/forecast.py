@@ -19,7 +19,7 @@ from perpo_core.stages.generate.identity import list_policies
 from perpo_core.stages.generate.reuse import find_reusable_files, index_candidates
 from perpo_core.stages.samples import read_samples
 from perpo_core.stages.score import SPLIT, compute_scoring_digest
-from perpo_core.stages.score.earlier import EarlierScores
+from perpo_core.stages.score.earlier import find_earlier_scores
 from perpo_core.stages.stage import StageContext
 from schemas.artifact import SampleSet
 
@@ -56,7 +56,7 @@ def compute_forecast(context: StageContext, samples: SampleSet | None) -> Foreca
     open_ids = [i for prompt_id in answered for i in prompts[prompt_id]]
     policies = list_policies(build_own_request(context.config, context.policy), context.policy)
     digest = compute_scoring_digest(context.config, context.policy)
-    scored = EarlierScores(context, "", digest, policies).find_samples(open_ids)
+    scored = find_earlier_scores(context, "", digest, policies).find_samples(open_ids)
     return Forecast(len(prompts), len(prompts) - len(answered), len(open_ids) - len(scored))
 
 

@@ -70,7 +70,7 @@ class SamplesTab:
 
     def read_texts(self, numbers: Numbers) -> list[str]:
         rows = self._texts.read_many(numbers.tolist())
-        return [f"{join_texts(row)}\n{(row.get('target') or {}).get('text') or ''}" for row in rows]
+        return [f"{join_texts(row)}\n{_join_truths(row.get('target') or {})}" for row in rows]
 
     def read_rows(self, numbers: Numbers) -> list[dict[str, Any]]:
         """Rows of schemas.arrow.SAMPLES."""
@@ -91,3 +91,8 @@ class SamplesTab:
         """A row of schemas.arrow.SAMPLES."""
         facts = [(name, show_lines(row[name], SHORT_LIMIT)) for name in FACTS if row[name]]
         return SampleCard(self._showing.build_question(row, row["split"]), facts)
+
+
+def _join_truths(target: Mapping[str, Any]) -> str:
+    truths = [target, *(target.get("others") or [])]
+    return "\n".join(truth.get("text") or "" for truth in truths)

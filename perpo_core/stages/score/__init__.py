@@ -3,30 +3,30 @@
 Candidates belong to a prompt and meet its samples by prompt_id: samples that share a prompt and
 differ in their truth each get their own score rows. One score part a candidate shard, under the
 same name, so that workers can score shards side by side and `run` collects what they made. Images
-are never read: rewards compare texts. A score that an earlier set holds of the same sample and
-answer, judged the same way, is taken over.
+are read for a judge, and for a reward of one's own that asks for them; all others compare texts. A
+score that an earlier set holds of the same sample and answer, judged the same way, is taken over.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from perpo_core.perception.frames import needs_policy
-from perpo_core.perception.judging import NOT_JUDGED, describe_judging, is_order, list_outside
+from perpo_core.perception.judging import describe_judging, is_order, list_outside
 from perpo_core.policy.reading import find_reading
 from perpo_core.stages.earlier import SharedParts, find_shared_parts
 from perpo_core.stages.samples import ScorableSamples
 from perpo_core.stages.score.check import check_candidates, list_prompts, list_shards
-from perpo_core.stages.score.earlier import EarlierScores
+from perpo_core.stages.score.earlier import EarlierScores, find_earlier_scores
 from perpo_core.stages.score.pairs import build_table, pair_shard
 from perpo_core.stages.score.shard_judge import ShardJudge, build_shard_judge
+from perpo_core.stages.score.tally import UNREADABLE, Tally
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest, compute_hash
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -34,14 +34,13 @@ from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.row_reader import read_columns
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import CandidateSet, Counts, FileRef, SampleSet, ScoredSet
-from schemas.base import Split, TaskName
+from schemas.base import Split
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 
 KIND = "scores"
 VERSION = 1
 SPLIT: Split = "train"  # of the candidates
-UNREADABLE = "unreadable answer"
 GROUP_ROWS = 1 << 16  # who reads scores reads a shard of them, and one group is written sooner
 
 
@@ -130,9 +129,9 @@ def build_scorer(
     scoring_digest = compute_scoring_digest(context.config, context.policy)
     outside = list_outside(context.config.score)
     if any(is_order(part.options) for _, part in outside):
-        earlier = EarlierScores.without(context)  # each answer's reward rests on all the others
+        earlier = EarlierScores()  # each answer's reward rests on all the others
     else:
-        earlier = EarlierScores(context, key, scoring_digest, list_policies(candidates))
+        earlier = find_earlier_scores(context, key, scoring_digest, list_policies(candidates))
     judge = build_shard_judge(context, samples)
     scorable = ScorableSamples(context, samples, SPLIT)
     shared = find_shared_parts(context, KIND, key)
@@ -201,51 +200,3 @@ def run(context: StageContext, key: str, samples: SampleSet, candidates: Candida
         scoring_digest=compute_scoring_digest(context.config, context.policy),
         policy_digests=list_policies(candidates),
     )
-
-
-@dataclass
-class Tally:
-    """What is counted over all parts."""
-
-    num_rows: int = 0
-    num_without: int = 0
-    """Rows without a reward."""
-    num_unreadable: int = 0
-    num_not_judged: int = 0
-    """Rows whose reward failed."""
-    first_failure: str = ""
-    rewards: dict[TaskName, tuple[float, int]] = field(default_factory=dict)
-    """Task -> sum and number of rewards."""
-
-    def add(self, scores: pa.Table) -> None:
-        self.num_rows += scores.num_rows
-        self.num_without += scores["reward"].null_count
-        errors = scores["error"].drop_null()
-        failed = errors.filter(pc.starts_with(errors, NOT_JUDGED))
-        if len(failed):
-            self.first_failure = self.first_failure or failed[0].as_py()
-        self.num_not_judged += len(failed)
-        self.num_unreadable += len(errors) - len(failed)
-        sums = scores.group_by("task").aggregate([("reward", "sum"), ("reward", "count")])
-        for row in sums.to_pylist():
-            total, num = self.rewards.get(row["task"], (0.0, 0))
-            added = row["reward_sum"] or 0.0
-            self.rewards[row["task"]] = total + added, num + row["reward_count"]
-
-    @property
-    def dropped(self) -> dict[str, int]:
-        """Rows without a reward, by reason."""
-        found = {
-            UNREADABLE: self.num_without - self.num_not_judged,
-            NOT_JUDGED: self.num_not_judged,
-        }
-        return {reason: num for reason, num in found.items() if num}
-
-    def describe_not_judged(self) -> str:
-        if not self.num_not_judged:
-            return ""
-        return f", {self.num_not_judged} {NOT_JUDGED} (the first: {self.first_failure})"
-
-    def compute_mean_reward(self) -> dict[TaskName, float]:
-        """Task -> mean over the answers that have a reward; a task without any is left out."""
-        return {task: total / num for task, (total, num) in sorted(self.rewards.items()) if num}

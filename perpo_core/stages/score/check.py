@@ -17,7 +17,7 @@ from schemas.artifact import CandidateSet, FileRef
 
 
 def list_shards(candidates: CandidateSet) -> list[FileRef]:
-    """The candidate shards in order; `start` and `stop` of a range count in this list."""
+    """The candidate shards in order; `start` and `step` of a share count in this list."""
     return [file for file in candidates.files if file.path.startswith("part-")]
 
 

@@ -55,19 +55,10 @@ class EarlierSet:
 
 
 class EarlierScores:
-    """What earlier sets say of answers; nothing under force."""
+    """What some sets say of answers, the newest first."""
 
-    def __init__(
-        self, context: StageContext, key: str, scoring_digest: str, policies: Sequence[str]
-    ) -> None:
-        self._sets = (
-            [] if context.force else list(_list_sets(context, key, scoring_digest, policies))
-        )
-
-    @classmethod
-    def without(cls, context: StageContext) -> EarlierScores:
-        """Nothing of any."""
-        return cls(replace(context, force=True), "", "", ())
+    def __init__(self, sets: Sequence[EarlierSet] = ()) -> None:
+        self._sets = sets
 
     def find(
         self, sample_ids_N: pa.StringArray, hashes_N: pa.StringArray
@@ -97,6 +88,14 @@ class EarlierScores:
                 break
             wanting -= earlier.find_samples(wanting)
         return set(sample_ids) - wanting
+
+
+def find_earlier_scores(
+    context: StageContext, key: str, scoring_digest: str, policies: Sequence[str]
+) -> EarlierScores:
+    """All that are of use to a scoring; none under force."""
+    sets = [] if context.force else list(_list_sets(context, key, scoring_digest, policies))
+    return EarlierScores(sets)
 
 
 def _drop_not_judged(rows: pa.Table) -> pa.Table:

@@ -22,6 +22,7 @@ from perpo_core.stages.collect.sources.splits import NamedSplits, settle_split
 from perpo_core.store.keys import compute_hash
 from perpo_core.vision.images import StoredImage
 from schemas.base import Split
+from schemas.sources import PATH_KEYS
 
 MOST_ROWS, LEAST_ROWS = 1 << 13, 1 << 10
 MOST_BYTES = 1 << 24  # of lines that hold their images, which a chunk holds too
@@ -95,7 +96,7 @@ class LineChunk:
         if not self._outcomes:
             self._foresee()
         lines = [[place.row, _identify_line(line)] for place, line in self.lines]
-        settings = self.reading.config.model_dump(mode="json", exclude={"files", "instances"})
+        settings = self.reading.config.model_dump(mode="json", exclude={"files", *PATH_KEYS})
         return [settings, compute_hash(lines), compute_hash(self._outcomes)]
 
     def adopt(self, rows: Sequence[str], sample_ids: Sequence[str]) -> list[SetAside] | None:

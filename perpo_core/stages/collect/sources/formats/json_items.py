@@ -102,9 +102,14 @@ class _Scanner:
                 if not self._may_be_cut(error) or not self._read_on():
                     raise self._fail(error.msg, error.pos) from None
                 continue
-            if end < len(self._text) or not self._read_on():
+            if not self._may_go_on(end) or not self._read_on():
                 self._at = end
                 return self._doubled[0] if self._doubled else value
+
+    def _may_go_on(self, end: int) -> bool:
+        """Whether the value may be longer than the window shows: of 0.5 it may show 0 or 0."""
+        rest = self._text[end:]
+        return len(rest) < SPLIT_TOKEN_CHARACTERS and rest[:1] in ("", ".", "e", "E")
 
     def _may_be_cut(self, error: json.JSONDecodeError) -> bool:
         near_end = error.pos >= len(self._text) - SPLIT_TOKEN_CHARACTERS

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from perpo_core.perception.truths.row import RowError
@@ -23,6 +23,7 @@ VALUES = st.recursive(
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
+@example(values=[0.5], window=1, is_ascii=False)
 @given(values=st.lists(VALUES, max_size=6), window=st.integers(1, 40), is_ascii=st.booleans())
 def test_an_array_is_read_as_json_reads_it(
     values: list[Any], window: int, is_ascii: bool, tmp_path: Path
