@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.source import check_source
-from perpo_core.doctor.truths import NUM_ROWS, choose_rows
-from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame
+from perpo_core.doctor.truths import NUM_ROWS, check_truths, choose_rows
+from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame, parse_box
 from perpo_core.perception.judging import Item, Judge
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages import collect
-from perpo_core.stages.collect.sources.rows import build_target
+from perpo_core.stages.collect.sources.rows import SetAside, build_target
+from perpo_core.stages.collect.sources.rows_source import check_samples
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.store import Store
 from schemas.config import PolicyConfig, RefreshConfig, ScoreConfig
@@ -116,6 +117,21 @@ def test_pixels_that_the_policy_sees_need_the_policy(tmp_path: Path) -> None:
     said = _find(_doctor(tmp_path, rows, "pixels_resized"), "ok")
     assert said[0] == "grounding: what truths are worth needs a sound policy"
     assert said[1].startswith("counting: truths as answers are worth 1.00")
+
+
+def test_the_policy_says_which_pixels_it_sees(tmp_path: Path) -> None:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    Qwen2VLImageProcessorPil(min_pixels=280 * 280, max_pixels=560 * 560).save_pretrained(tmp_path)
+    source = write_source(tmp_path / "data", _make_rows("grounding", BOXES))
+    rows = [row for row in check_samples(source) if not isinstance(row, SetAside)]
+    policy = PolicyConfig(model="builtin", box_format="pixels_resized")
+    config = RefreshConfig(store=tmp_path / "store", source=source, policy=policy)
+    [found] = check_truths(config, tmp_path, rows)
+    assert found.level == "ok" and "worth 0.99 (0.99 at worst), no answer 0.00" in found.what
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "Clip"}')
+    [found] = check_truths(config, tmp_path, rows)
+    assert found.level == "error" and "only that of Qwen2-VL resizes" in found.what
 
 
 def test_boxes_are_written_for_the_image_as_it_will_be(tmp_path: Path) -> None:
@@ -320,3 +336,18 @@ def test_rounding_is_not_let_pass_twice() -> None:
         (1 - 0.001 / 0.5) ** 2
     )
     assert BOX_FORMATS["norm100"].compute_least_iou((0.5, 0.5, 0.505, 0.9), frame) == 0
+
+
+@pytest.mark.parametrize("box_format", BOX_FORMATS)
+def test_writing_moves_no_edge_further_than_is_said(box_format: str) -> None:
+    frame = Frame(1000, 700, 1008, 700)
+    convention = BOX_FORMATS[box_format]
+    furthest = [0.0, 0.0]
+    for k in range(400):
+        box: Box = (0.1 + 0.00013 * k, 0.2 + 0.00011 * k, 0.5 + 0.00017 * k, 1 - 0.00019 * k)
+        read, _ = parse_box(convention.write(box, frame), box_format, frame)
+        assert read is not None
+        moves = [abs(a - b) for a, b in zip(box, read, strict=True)]
+        furthest = [max(furthest[0], *moves[::2]), max(furthest[1], *moves[1::2])]
+    for moved, most in zip(furthest, convention.compute_shift(frame), strict=True):
+        assert 0.45 * most < moved <= most + 1e-9  # nor is far more said than is so
