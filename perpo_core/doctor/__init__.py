@@ -1,9 +1,10 @@
 """`perpo doctor`: everything that can be found wrong before any work, without loading a model.
 
 Runs at the start of every refresh: settings that contradict each other, every row and image of the
-source, free disk, the policy's folder, and whether prompts with their images and answers fit the
-model. No torch and no vLLM in this process: the policy's processor is asked in a child. Left out:
-whether the model can do the task (`perpo doctor --probe` samples it).
+source, what truths are worth as answers, free disk, the policy's folder, and whether prompts with
+their images and answers fit the model. No torch and no vLLM in this process: the policy's processor
+is asked in a child; only the box format pixels_resized needs transformers' own rule of sizes here.
+Left out: whether the model can do the task (`perpo doctor --probe` samples it).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from perpo_core.doctor.near_duplicates import Looks, report_near_duplicates
 from perpo_core.doctor.prompts import check_collected, check_prompts
 from perpo_core.doctor.scaling import check_scaling
 from perpo_core.doctor.splits import NumImages, check_splits, count_images, count_scenes
+from perpo_core.doctor.truths import check_collected_truths, check_truths
 from perpo_core.process.troubles import explain
 from perpo_core.stages.collect import compute_samples_key
 from perpo_core.stages.collect.sources import rows_source
@@ -50,6 +51,10 @@ def check_source(
         yield from check_splits(config, _count_collected(config, collected))
     else:
         yield from _check_rows(config, source, rows, looks)
+    if collected:
+        yield from check_collected_truths(config, collected, policy_folder)
+    else:
+        yield from check_truths(config, policy_folder, good)
     if policy_folder is not None and collected:
         yield from check_collected(config, collected, policy_folder, policy_digest)
     elif policy_folder is not None:

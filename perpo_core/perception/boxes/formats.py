@@ -56,6 +56,22 @@ class BoxFormat:
         x1, y1, x2, y2 = numbers
         return ((x1 - left) / width, (y1 - top) / height, (x2 - left) / width, (y2 - top) / height)
 
+    def compute_shift(self, frame: Frame) -> tuple[float, float]:
+        """How far writing moves an edge of a box at most: along x and y, in 0-1 of the image."""
+        left, top, right, bottom = self.compute_window(frame)
+        shift = self.notation.max_steps * 10.0**-self.notation.num_decimals
+        return shift / (right - left), shift / (bottom - top)
+
+    def compute_least_iou(self, box: Box, frame: Frame) -> float:
+        """What a box and the one that is read of its text have in common at least.
+
+        The least is left where all four edges move inwards: the box that shrinks has less in common
+        with the true one than the box that grows or slides by as much.
+        """
+        x1, y1, x2, y2 = box
+        dx, dy = self.compute_shift(frame)
+        return max(0.0, 1 - 2 * dx / (x2 - x1)) * max(0.0, 1 - 2 * dy / (y2 - y1))
+
     def compute_canvas(self, frame: Frame) -> tuple[float, float]:
         """Largest x and y that lie on the picture; padding is centred, so it counts twice."""
         left, top, right, bottom = self.compute_window(frame)

@@ -51,6 +51,10 @@ class Notation:
     """Whether it writes y before x."""
     plain: Plain | None = None
     """How its answers are written nearly always, if many can be read at once."""
+    num_decimals: int = 0
+    """Of the numbers that it writes."""
+    max_steps: float = 0.5
+    """How far writing moves an edge of a box at most, in steps of the last decimal."""
 
 
 def write_list(
@@ -70,7 +74,12 @@ def write_list(
     find = partial(find_four_numbers, order=read_order or order)
     find_all = partial(list_four_numbers, order=read_order or order)
     plain = Plain(PLAIN_LIST, read_order or order)
-    return Notation(find, find_all, write, is_y_first=order is swap_axes, plain=plain)
+    # An edge is the centre and half the side: both are rounded.
+    max_steps = 0.75 if order is to_centre else 0.5
+    return Notation(
+        find, find_all, write, is_y_first=order is swap_axes, plain=plain,
+        num_decimals=num_decimals, max_steps=max_steps,
+    )  # fmt: skip
 
 
 def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_order) -> Notation:
@@ -98,7 +107,8 @@ def write_tokens(token: str, template: str, num_bins: int, order: Order = keep_o
         return "".join(map(template.format, bins))
 
     plain = Plain(write_plain_tokens(token), order)
-    return Notation(find, find_all, write, has_tokens=True, plain=plain)
+    # The right edge of an image may lie one bin beyond the last.
+    return Notation(find, find_all, write, has_tokens=True, plain=plain, max_steps=1)
 
 
 def _write_points(numbers: Numbers) -> str:
@@ -111,5 +121,5 @@ BOX_2D = write_list(0, swap_axes, '{{"box_2d": [{}, {}, {}, {}]}}')
 BRACES = write_list(0, template="{{<{}><{}><{}><{}>}}")
 LOC_YX = write_tokens(LOC, "<loc{:04d}>", 1024, swap_axes)
 LOC_XY = write_tokens(LOC_, "<loc_{}>", 1000)
-PATCHES = Notation(find_patches, list_patches, write_patches, has_tokens=True)
-POINTS = Notation(find_points, list_point_boxes, _write_points)
+PATCHES = Notation(find_patches, list_patches, write_patches, has_tokens=True, max_steps=1)
+POINTS = Notation(find_points, list_point_boxes, _write_points, num_decimals=1)

@@ -57,6 +57,23 @@ def parse_point(text: str, box_format: str, frame: Frame) -> tuple[Point | None,
     return (x, y), None
 
 
+def write_point(point: Point, box_format: str, frame: Frame) -> str:
+    """[x, y] in the units of the box format; of tokens, which write no points, a small box of which
+    it is the centre."""
+    convention = BOX_FORMATS[box_format]
+    if convention.notation.has_tokens:
+        # Two bins wide and inside the image, so that no side of it is rounded away.
+        dx, dy = convention.compute_shift(frame)
+        x, y = min(max(point[0], dx), 1 - dx), min(max(point[1], dy), 1 - dy)
+        return convention.write((x - dx, y - dy, x + dx, y + dy), frame)
+    left, top, right, bottom = convention.compute_window(frame)
+    numbers = [left + point[0] * (right - left), top + point[1] * (bottom - top)]
+    if convention.notation.is_y_first:
+        numbers.reverse()
+    first, second = (f"{number:.{convention.notation.num_decimals}f}" for number in numbers)
+    return f"[{first}, {second}]"
+
+
 def compute_pointing_reward(text: str, target: Target, reading: Reading) -> RewardResult:
     """1 inside the truth, else 1 - distance / half a diagonal, floored at 0."""
     point, error = parse_point(text, reading.box_format, reading.frame)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Shape,
+    Task,
+    Truth,
+    WrittenTruth,
+)
 from perpo_core.perception.tasks.counting import COUNTING
 from perpo_core.perception.tasks.detection import DETECTION
 from perpo_core.perception.tasks.extraction import EXTRACTION
@@ -33,4 +40,5 @@ __all__ = [
     "Shape",
     "Task",
     "Truth",
+    "WrittenTruth",
 ]

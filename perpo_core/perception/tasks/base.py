@@ -47,6 +47,16 @@ class Look:
 
 
 @dataclass(frozen=True)
+class WrittenTruth:
+    """The truth as the policy would have to answer."""
+
+    text: str
+    """An answer; of several that are accepted, one that the measure gives most."""
+    least: float = 1.0
+    """What the measure has to give it: 1, or less by what the box format rounds, or by votes."""
+
+
+@dataclass(frozen=True)
 class Task:
     """A kind of question, and all that is particular to it."""
 
@@ -64,6 +74,8 @@ class Task:
     """Keys of a JSON Lines row that hold its truth; rows of other tasks may not have them."""
     parse_truth: Callable[[Raw, str, Size], Truth]
     """The truth of a row that lies at `where`, about an image of this size; raises RowError."""
+    write_truth: Callable[[Target, str, Frame], WrittenTruth]
+    """(truth, box format, frame) -> the answer that is right, for a look at conventions."""
     several_keys: tuple[str, ...] = ()
     """The truth keys that may hold a list of truths, any of which is right: parsed one by one."""
     detail_keys: tuple[str, ...] = ()
@@ -106,6 +118,12 @@ def get_text(target: Target) -> str:
     """The true text of a task that has one: a page, an object as canonical JSON, a table."""
     assert target["text"] is not None
     return target["text"]
+
+
+def write_text(target: Target, box_format: str, frame: Frame) -> WrittenTruth:
+    """The true text as an answer: as it is."""
+    del box_format, frame
+    return WrittenTruth(get_text(target))
 
 
 def as_values(is_true_P: NDArray[np.bool_]) -> Values:

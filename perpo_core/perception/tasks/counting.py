@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from perpo_core.perception.boxes import Frame
 from perpo_core.perception.legibility import Harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Task,
+    WrittenTruth,
+    as_values,
+)
 from perpo_core.perception.truths.counts import parse_count
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES
+
+
+def write_truth(target: Target, box_format: str, frame: Frame) -> WrittenTruth:
+    """The count in digits, which every reading takes."""
+    del box_format, frame
+    return WrittenTruth(str(target["count"]))
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -27,6 +40,7 @@ COUNTING = Task(
     several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_count,
+    write_truth=write_truth,
     get_words=lambda target: str(target["count"]),
     find_harm=find_harm,
     look=Look("#2e7d5b", "#5cc49a", ":"),

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.boxes import Box, Frame, parse_boxes
+from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame, parse_boxes
 from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, as_values
+from perpo_core.perception.rewards.detection_f1 import DetectionF1Options
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Shape,
+    Task,
+    WrittenTruth,
+    as_values,
+)
 from perpo_core.perception.truths.detections import find_first_given_box
 from perpo_core.perception.truths.detections import parse_boxes as parse_true_boxes
 from perpo_core.perception.truths.row import Size
@@ -22,6 +30,15 @@ def read_boxes(text: str, box_format: str, frame: Frame) -> list[Shape]:
     """The boxes that an answer states, inside the image."""
     stated = parse_boxes(text, box_format, frame)[0]
     return [*stated.boxes] if stated else []
+
+
+def write_truth(target: Target, box_format: str, frame: Frame) -> WrittenTruth:
+    """A box a line, [] where none is; one that the format rounds too far away is none of them."""
+    boxes, convention = get_boxes(target), BOX_FORMATS[box_format]
+    threshold = DetectionF1Options().threshold
+    kept = [convention.compute_least_iou(box, frame) >= threshold for box in boxes]
+    text = "\n".join(convention.write(box, frame) for box in boxes)
+    return WrittenTruth(text or "[]", sum(kept) / len(kept) if kept else 1.0)
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -47,6 +64,7 @@ DETECTION = Task(
     beside_others="give the one box as box, or ",
     other_names={"boxes": ("bboxes", "bbox", "objects", "detections", "annotations", "box")},
     parse_truth=parse_true_boxes,
+    write_truth=write_truth,
     find_given_box=find_first_given_box,
     get_shapes=lambda target: [*get_boxes(target)],
     read_shapes=read_boxes,

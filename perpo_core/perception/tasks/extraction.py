@@ -9,7 +9,14 @@ from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.json_objects import parse_json_object, write_object
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Task,
+    as_values,
+    get_text,
+    write_text,
+)
 from perpo_core.perception.truths.objects import parse_object
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES
@@ -49,6 +56,7 @@ EXTRACTION = Task(
     several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_object,
+    write_truth=write_text,
     get_words=get_text,
     read_words=read_words,
     marks_differences=True,

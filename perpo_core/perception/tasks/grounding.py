@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from perpo_core.perception.boxes import Box, Frame, parse_box
+from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame, parse_box
 from perpo_core.perception.legibility import Harm, find_box_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, as_values
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Shape,
+    Task,
+    WrittenTruth,
+    as_values,
+)
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
 from perpo_core.perception.truths.row import Size
@@ -22,6 +29,12 @@ def read_shapes(text: str, box_format: str, frame: Frame) -> list[Shape]:
     """The box that an answer states, if it does."""
     box = parse_box(text, box_format, frame)[0]
     return [] if box is None else [box]
+
+
+def write_truth(target: Target, box_format: str, frame: Frame) -> WrittenTruth:
+    """The box, whose numbers the format rounds."""
+    box, convention = get_box(target), BOX_FORMATS[box_format]
+    return WrittenTruth(convention.write(box, frame), convention.compute_least_iou(box, frame))
 
 
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
@@ -54,6 +67,7 @@ GROUNDING = Task(
     beside_others="cut the image to the box, or ",
     other_names={"box": ("bbox", "bbox_2d", "bounding_box", "answer")},
     parse_truth=parse_true_box,
+    write_truth=write_truth,
     find_given_box=find_given_box,
     get_shapes=lambda target: [get_box(target)],
     read_shapes=read_shapes,

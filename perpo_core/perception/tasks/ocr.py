@@ -5,7 +5,14 @@ from __future__ import annotations
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.edit_similarity import find_text
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Task,
+    as_values,
+    get_text,
+    write_text,
+)
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.texts import OTHER_NAMES, parse_text
 
@@ -38,6 +45,7 @@ OCR = Task(
     several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_text,
+    write_truth=write_text,
     get_words=get_text,
     read_words=lambda text, target: find_text(text, get_text(target))[0],
     marks_differences=True,

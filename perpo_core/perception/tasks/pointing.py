@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from perpo_core.perception.boxes import Frame
+from perpo_core.perception.boxes import BOX_FORMATS, Frame
 from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.rewards.pointing import FAR, Point, parse_point
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Shape, Task, Truth, as_values
+from perpo_core.perception.rewards.pointing import FAR, Point, parse_point, write_point
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Shape,
+    Task,
+    Truth,
+    WrittenTruth,
+    as_values,
+)
 from perpo_core.perception.truths.agreement import check_same_shape, check_same_size
 from perpo_core.perception.truths.boxes import find_given_box
 from perpo_core.perception.truths.boxes import parse_box as parse_true_box
@@ -78,6 +87,16 @@ def read_shapes(text: str, box_format: str, frame: Frame) -> list[Shape]:
     return [] if point is None else [point]
 
 
+def write_truth(target: Target, box_format: str, frame: Frame) -> WrittenTruth:
+    """The point, of a box its centre; what the format rounds is a distance."""
+    shape = get_shape(target)
+    x1, y1, x2, y2 = shape if len(shape) == 4 else (*shape, *shape)
+    dx, dy = BOX_FORMATS[box_format].compute_shift(frame)
+    shift = math.hypot(dx * frame.width, dy * frame.height)
+    text = write_point(((x1 + x2) / 2, (y1 + y2) / 2), box_format, frame)
+    return WrittenTruth(text, max(0.0, 1 - shift / math.hypot(frame.width, frame.height) / FAR))
+
+
 def find_harm(target: Target, size: Size, small: Size) -> Harm | None:
     """What scaling down does to what is pointed at."""
     shape = get_shape(target)
@@ -104,6 +123,7 @@ POINTING = Task(
     detail_keys=DETAIL_KEYS,
     other_names={"point": ("point_2d", "points", "click", "coordinate", "xy")},
     parse_truth=parse_truth,
+    write_truth=write_truth,
     find_given_box=find_given_box,
     get_shapes=lambda target: [get_shape(target)],
     read_shapes=read_shapes,

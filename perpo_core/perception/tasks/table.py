@@ -6,7 +6,14 @@ import re
 
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
-from perpo_core.perception.tasks.base import GreedyMetric, Look, Task, as_values, get_text
+from perpo_core.perception.tasks.base import (
+    GreedyMetric,
+    Look,
+    Task,
+    as_values,
+    get_text,
+    write_text,
+)
 from perpo_core.perception.truths.row import Size
 from perpo_core.perception.truths.tables import parse_table_text
 from perpo_core.perception.truths.texts import OTHER_NAMES
@@ -33,6 +40,7 @@ TABLE = Task(
     several_keys=("answer",),
     other_names={"answer": OTHER_NAMES},
     parse_truth=parse_table_text,
+    write_truth=write_text,
     get_words=get_text,
     find_harm=find_harm,
     look=Look("#4b5563", "#a6b0bd", ":"),
