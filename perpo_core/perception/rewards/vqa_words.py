@@ -4,7 +4,8 @@ In its order: line ends and tabs are spaces; punctuation goes, leaving a space w
 between two letters and the text has no number with a comma in it; full stops go that are not before
 a digit; all in lower case; number words up to ten are digits and "none" is 0; articles go;
 contractions get their apostrophe. Besides, typographic apostrophes are plain ones and what cannot
-be seen goes; the list of contractions is the official one but for a slip in it (somebody'd).
+be seen goes; an answer that is nothing but an article, such as the choice A, stays; the list of
+contractions is the official one but for a slip in it (somebody'd).
 """
 
 from __future__ import annotations
@@ -55,14 +56,15 @@ WHOLE: Final = {short: word for word in CONTRACTIONS for short in _leave_one_out
 def normalize_answer(text: str) -> str:
     """The answer as it is compared.
 
-    >>> normalize_answer("The  two dogs."), normalize_answer("dont know!")
-    ('2 dogs', "don't know")
+    >>> normalize_answer("The  two dogs."), normalize_answer("dont know!"), normalize_answer("A.")
+    ('2 dogs', "don't know", 'a')
     """
     plain = remove_invisible(text).replace("\u2019", "'")
     plain = plain.replace("\n", " ").replace("\t", " ").strip()
     words = _remove_punctuation(plain).lower().split()
     words = [NUMBERS.get(word, word) for word in words]
-    return " ".join(WHOLE.get(word, word) for word in words if word not in ARTICLES)
+    words = [word for word in words if word not in ARTICLES] or words
+    return " ".join(WHOLE.get(word, word) for word in words)
 
 
 def _remove_punctuation(text: str) -> str:

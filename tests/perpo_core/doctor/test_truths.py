@@ -180,13 +180,14 @@ WRONG: dict[str, tuple[list[dict[str, Any]], Any, dict[str, Any], str]] = {
     ),
     "a choice without its letter": (
         _make_rows("vqa", [["B"], ["a dog"]]), "pixels", {"vqa": "choice_letter"},
-        'row 2 has a truth that as an answer, "a dog", is worth 0.00 by score.vqa (the truth is no '
-        "letter of a choice, such as B); choose a reward for score.vqa that reads such truths",
+        'row 2 has a truth that as an answer, "a dog", is worth 0.00 by score.vqa (the truth '
+        '"a dog" is no letter of a choice, such as B); choose a reward for score.vqa that reads '
+        "such truths",
     ),
     "a part of a mixture that cannot read the truth": (
         _make_rows("vqa", [["B"], ["a dog"]]), "pixels",
         {"vqa": {"reward": {"anls": 1.0, "choice_letter": 0.5}}},
-        "by score.vqa (choice_letter: the truth is no letter of a choice, such as B)",
+        'by score.vqa (choice_letter: the truth "a dog" is no letter of a choice, such as B)',
     ),
     "a short answer that is taken for a thought": (
         _make_rows("vqa", [["<think>"]]), "pixels", {}, "is worth 0.00 by measure vqa_accuracy",
@@ -228,9 +229,9 @@ def test_truths_that_are_all_the_same(tmp_path: Path) -> None:
 
 
 def test_a_truth_that_is_read_as_nothing(tmp_path: Path) -> None:
-    rows = _make_rows("vqa", [["B"], ["A"], ["C"], ["D"]])  # VQA leaves articles out
+    rows = _make_rows("vqa", [["B"], ["?"], ["C"], ["D"]])  # VQA leaves such marks out
     [warning] = _find(_doctor(tmp_path, rows), "warning")
-    assert 'row 2 gives no answer as much as its truth "A" by measure vqa_accuracy' in warning
+    assert 'row 2 gives no answer as much as its truth "?" by measure vqa_accuracy' in warning
 
 
 def test_a_reward_that_does_not_look_at_the_image(tmp_path: Path) -> None:
