@@ -32,6 +32,7 @@ from schemas.config import RefreshConfig
 from tests.benchmarks import scale_engine
 from tests.benchmarks.memory import watch_memory
 from tests.benchmarks.photos import SIDE_OF, write_photos
+from tests.perpo_core.children import CHILDREN_PATH
 
 ANSWERS, STEPS, BATCH_LISTS = 8, 50, 4
 MORE = 0.01
@@ -57,6 +58,7 @@ class Night:
 def main() -> None:
     arguments = parse_arguments()
     sampling.CHILD = scale_engine.MODULE
+    os.environ |= CHILDREN_PATH  # children look for no module where they are started
     with tempfile.TemporaryDirectory(prefix="perpo-scale-", dir=arguments.folder) as folder:
         result = measure(Path(folder), arguments.photos, arguments.image_bytes)
     print(json.dumps(result))
