@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ijson
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from perpo_core.perception.rewards.base import Target
@@ -69,6 +68,8 @@ def iterate_records(path: Path) -> Iterator[PerpoRecord]:
 
     Raises ValueError, one sentence with file and record, for what is no such file.
     """
+    import ijson  # of use to whoever reads such a file back, and to no stage
+
     num_read = 0
     with path.open("rb") as file:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 from perpo_core.perception.judging import (
     Item,
@@ -18,12 +19,14 @@ from perpo_core.perception.judging import (
 )
 from perpo_core.perception.rewards import RewardResult
 from perpo_core.perception.rewards.outside import JudgeOptions, OwnOptions
-from perpo_core.stages.outside.judge import ServerJudge
 from perpo_core.stages.outside.own import OwnReward
 from perpo_core.store.open import open_store
 from perpo_core.store.place import Place
 from schemas.base import Section
 from schemas.config import RefreshConfig, ScoreConfig
+
+if TYPE_CHECKING:
+    from perpo_core.stages.outside.judge import ServerJudge
 
 __all__ = ["build_judge", "build_judge_of_one", "require_judged"]
 
@@ -48,6 +51,8 @@ class Outsiders:
         return self._build_own(name).compute_many(items, options)
 
     def _build_judge(self, options: JudgeOptions) -> ServerJudge:
+        from perpo_core.stages.outside.judge import ServerJudge  # a client that nobody else needs
+
         said = options.model_dump_json()
         if said not in self._judges:
             self._judges[said] = ServerJudge(options, open_store(self._place), self._log)
