@@ -127,14 +127,19 @@ WITH_IMAGES = {
     )
 }
 
+# Of every row that leaves the house.
+EXPORTED_PROMPT = [
+    ("sample_id", pa.string()),
+    ("task", pa.string()),
+    ("images", pa.list_(IMAGE)),
+    ("prompt", pa.list_(MESSAGE)),
+]
+
 # A list as it leaves the house. prompt, chosen, rejected and images are TRL's names and types, so
 # that datasets.load_dataset("parquet") gives what DPOTrainer takes.
 EXPORTED_LISTS = pa.schema(
     [
-        ("sample_id", pa.string()),
-        ("task", pa.string()),
-        ("images", pa.list_(IMAGE)),
-        ("prompt", pa.list_(MESSAGE)),
+        *EXPORTED_PROMPT,
         ("chosen", pa.list_(MESSAGE)),
         ("rejected", pa.list_(MESSAGE)),
         ("responses", pa.list_(RESPONSE)),
@@ -146,10 +151,7 @@ EXPORTED_LISTS = pa.schema(
 # One row a pair of answers, by TRL's names.
 EXPORTED_PAIRS = pa.schema(
     [
-        ("sample_id", pa.string()),
-        ("task", pa.string()),
-        ("images", pa.list_(IMAGE)),
-        ("prompt", pa.list_(MESSAGE)),
+        *EXPORTED_PROMPT,
         ("chosen", pa.list_(MESSAGE)),
         ("rejected", pa.list_(MESSAGE)),
         ("chosen_reward", pa.float64()),
@@ -160,10 +162,7 @@ EXPORTED_PAIRS = pa.schema(
 # One row an answer, by TRL's names. KTOTrainer refuses images beside chosen and rejected.
 EXPORTED_ANSWERS = pa.schema(
     [
-        ("sample_id", pa.string()),
-        ("task", pa.string()),
-        ("images", pa.list_(IMAGE)),
-        ("prompt", pa.list_(MESSAGE)),
+        *EXPORTED_PROMPT,
         ("completion", pa.list_(MESSAGE)),
         ("label", pa.bool_()),
         ("reward", pa.float64()),

@@ -13,6 +13,8 @@ from perpo_core.export.lists.pairs import Pair
 from perpo_core.export.lists.ranked import Ranked, Row
 
 MARK = "<image>"
+IN_WORDS = f"`{MARK}` in the words of a message, one for each of `images` in their order"
+"""What a card says of marks in rows that have messages and images."""
 NAMES = {"user": "human", "assistant": "gpt"}
 """ShareGPT's and LLaVA's names of who speaks."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from perpo_core.export.lists.files import JsonLines
 from perpo_core.export.lists.format import PAIRS, Format
-from perpo_core.export.lists.messages import write_answers, write_content
+from perpo_core.export.lists.messages import IN_WORDS, write_answers, write_content
 from perpo_core.export.lists.pairs import Pair
 from perpo_core.export.lists.pictures import Pictures
 from perpo_core.export.lists.ranked import Ranked, Row
@@ -46,7 +46,7 @@ FORMAT = Format(
     build_rows=build_rows,
     choices=PAIRS,
     loads=LOADS,
-    placeholders="`<image>` in the words of a message, one for each of `images` in their order",
+    placeholders=IN_WORDS,
     lost="the images, where the loader reads text alone; token ids, log-probabilities, the truth",
     warning=WARNING,
 )

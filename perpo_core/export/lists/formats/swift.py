@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from perpo_core.export.lists.files import JsonLines
 from perpo_core.export.lists.format import PAIRS, CannotSay, Format
-from perpo_core.export.lists.messages import split_prompt, write_answers, write_content
+from perpo_core.export.lists.messages import IN_WORDS, split_prompt, write_answers, write_content
 from perpo_core.export.lists.pairs import Pair
 from perpo_core.export.lists.pictures import Pictures
 from perpo_core.export.lists.ranked import Ranked, Row
@@ -50,6 +50,6 @@ FORMAT = Format(
     build_rows=build_rows,
     choices=PAIRS,
     loads=LOADS,
-    placeholders="`<image>` in the words of a message, one for each of `images` in their order",
+    placeholders=IN_WORDS,
     lost="token ids, log-probabilities, the truth; rewards are in the file and read by nothing",
 )

@@ -7,7 +7,7 @@ record's task wants it: as a text, or for grounding, detection and pointing as t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from perpo_core.stages.collect.sources.formats.embedded import name_image
 from perpo_core.stages.collect.sources.formats.line import Line, build_line
 from perpo_core.stages.collect.sources.formats.objects import Objects, read_objects
 from perpo_core.stages.collect.sources.formats.passing import pass_on
-from perpo_core.stages.collect.sources.formats.records import Record
+from perpo_core.stages.collect.sources.formats.records import Record, iterate_records
 from perpo_core.stages.collect.sources.formats.splits import find_split
 from schemas.sources import ChatSource
 
@@ -40,7 +40,30 @@ class Turn:
     """A text, or OpenAI's list of parts."""
 
 
-def convert_record(
+def iterate_conversations(
+    file: Path, config: ChatSource, key: str, parse_turns: Callable[[Row], list[Turn]]
+) -> Iterator[Line]:
+    """A row for each conversation, or for each answer of it; `key` is where its turns stand.
+
+    `parse_turns` may raise RowError.
+    """
+    for record in iterate_records(file):
+        try:
+            turns = parse_turns(record.get())
+        except RowError as error:
+            yield Line(record.label, error)
+            continue
+        yield from _convert_record(record, turns, [key], config, file)
+
+
+def refuse_unread(where: str, turn: Row, read: Container[str]) -> None:
+    """Raise RowError for what a turn says under another key than those that are read."""
+    unread = [key for key, said in turn.items() if key not in read and said]
+    if unread:
+        raise RowError("bad messages", f"{where}: {show_value(unread[0])} is not read; remove it")
+
+
+def _convert_record(
     record: Record, turns: Sequence[Turn], used: Sequence[str], config: ChatSource, file: Path
 ) -> Iterator[Line]:
     """The row of a conversation, or one for each answer; `used`: the keys that it is made of."""

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.truths.row import RowError, show_value
-from perpo_core.stages.collect.sources.formats.chat import Turn, convert_record
+from perpo_core.stages.collect.sources.formats.chat import (
+    Turn,
+    iterate_conversations,
+    refuse_unread,
+)
 from perpo_core.stages.collect.sources.formats.line import Line
-from perpo_core.stages.collect.sources.formats.records import iterate_records
 from schemas.sources import LlavaSource
 
 ROLES = {
@@ -23,13 +26,7 @@ ROLES = {
 
 def iterate_lines(file: Path, config: LlavaSource) -> Iterator[Line]:
     """A row for each conversation, or for each answer of it."""
-    for record in iterate_records(file):
-        try:
-            turns = parse_turns(record.get())
-        except RowError as error:
-            yield Line(record.label, error)
-            continue
-        yield from convert_record(record, turns, ["conversations"], config, file)
+    return iterate_conversations(file, config, "conversations", parse_turns)
 
 
 def parse_turns(value: dict[str, Any]) -> list[Turn]:
@@ -51,9 +48,5 @@ def _parse_turn(number: int, turn: Any) -> Turn:
             f"turn {number}: {show_value(turn)} is from nobody known; from is one of "
             f"{', '.join(ROLES)}",
         )
-    unread = [key for key, said in turn.items() if key not in ("from", "value") and said]
-    if unread:
-        raise RowError(
-            "bad messages", f"turn {number}: {show_value(unread[0])} is not read; remove it"
-        )
+    refuse_unread(f"turn {number}", turn, ("from", "value"))
     return Turn(role, turn.get("value"))

@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.perception.truths.row import RowError, show_value
-from perpo_core.stages.collect.sources.formats.chat import Turn, convert_record
+from perpo_core.stages.collect.sources.formats.chat import (
+    Turn,
+    iterate_conversations,
+    refuse_unread,
+)
 from perpo_core.stages.collect.sources.formats.line import Line
-from perpo_core.stages.collect.sources.formats.records import iterate_records
 from perpo_core.stages.collect.sources.jsonl_prompt import ROLES
 from schemas.sources import MessagesSource
 
 
 def iterate_lines(file: Path, config: MessagesSource) -> Iterator[Line]:
     """A row for each conversation, or for each answer of it."""
-    for record in iterate_records(file):
-        try:
-            turns = parse_turns(record.get())
-        except RowError as error:
-            yield Line(record.label, error)
-            continue
-        yield from convert_record(record, turns, ["messages"], config, file)
+    return iterate_conversations(file, config, "messages", parse_turns)
 
 
 def parse_turns(value: dict[str, Any]) -> list[Turn]:
@@ -42,9 +39,5 @@ def _parse_turn(number: int, turn: Any) -> Turn:
             "bad messages",
             f"message {number}: {show_value(turn)} has no role; it is one of {', '.join(ROLES)}",
         )
-    unread = [key for key, said in turn.items() if key not in ("role", "content") and said]
-    if unread:
-        raise RowError(
-            "bad messages", f"message {number}: {show_value(unread[0])} is not read; remove it"
-        )
+    refuse_unread(f"message {number}", turn, ("role", "content"))
     return Turn(turn["role"], turn.get("content"))
