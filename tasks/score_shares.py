@@ -1,4 +1,4 @@
-"""The score stage, shared out over tasks; then its own run collects the parts.
+"""The score stage, shared out over tasks; then the stage collects the parts.
 
 As many tasks as workers, however many samples, so that what Prefect costs does not grow with them.
 They exist only when there is work, so a reused score stage is one Cached task. Threads share the
@@ -7,8 +7,9 @@ process: reading Parquet and the edit distances release the interpreter lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -19,10 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from perpo_core.stages.stage import Stage, StageContext
 from schemas.artifact import AnyArtifact, CandidateSet, SampleSet
-from schemas.config import RefreshConfig
-from schemas.run import PolicyRef
-from tasks.context import build_context
-from tasks.modules import load_stage, with_run
+from tasks.modules import with_run
 
 
 class SharedProgress:
@@ -47,21 +45,9 @@ class SharedProgress:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def score_share(
-    config: RefreshConfig,
-    policy: PolicyRef,
-    force: bool,
-    key: str,
-    samples: SampleSet,
-    candidates: CandidateSet,
-    start: int,
-    step: int,
-    progress: SharedProgress,
-) -> None:
+def score_share(share: Callable[[int, int], Sequence[Any]], start: int, step: int) -> Sequence[Any]:
     """Write the score parts of candidate shards start, start + step, ..."""
-    context = replace(build_context("score", config, policy, force), progress=progress)
-    stage: Any = load_stage("score")
-    stage.score_share(context, key, samples, candidates, start, step)
+    return share(start, step)
 
 
 def map_score(stage: Any) -> Stage:
@@ -70,28 +56,23 @@ def map_score(stage: Any) -> Stage:
     def run(
         context: StageContext, key: str, samples: SampleSet, candidates: CandidateSet
     ) -> AnyArtifact:
-        make_score_parts(context, stage, key, samples, candidates)
-        artifact: AnyArtifact = stage.run(context, key, samples, candidates)
+        num_shards = len(stage.list_shards(candidates))
+        progress = SharedProgress(context.progress, num_shards)
+        scorer = stage.build_scorer(replace(context, progress=progress), key, samples, candidates)
+        num_shares = min(context.config.score.workers, num_shards)
+        scored = share_out(partial(stage.score_share, scorer), num_shares)
+        artifact: AnyArtifact = stage.collect_shards(scorer, scored)
         return artifact
 
     return with_run(stage, run)
 
 
-def make_score_parts(
-    context: StageContext, stage: Any, key: str, samples: SampleSet, candidates: CandidateSet
-) -> None:
-    """Run the tasks; raises what the first of them to fail raised."""
-    num_shards = len(stage.list_shards(candidates))
-    step = min(context.config.score.workers, num_shards)
-    shared = {
-        "config": context.config, "policy": context.policy, "force": context.force,
-        "key": key, "samples": samples, "candidates": candidates, "step": step,
-        "progress": SharedProgress(context.progress, num_shards),
-    }  # fmt: skip
-    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=step)
+def share_out(share: Callable[[int, int], Sequence[Any]], num_shares: int) -> list[Any]:
+    """What all shares return, in any order; raises what the first of them to fail raised."""
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=num_shares)
     with runner:
         futures: list[PrefectFuture[Any]] = [
-            runner.submit(score_share, {**shared, "start": start}) for start in range(step)
+            runner.submit(score_share, {"share": share, "start": start, "step": num_shares})
+            for start in range(num_shares)
         ]
-        for future in as_completed(futures):
-            future.result()
+        return [shard for future in as_completed(futures) for shard in future.result()]

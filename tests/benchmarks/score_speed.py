@@ -81,21 +81,19 @@ class Night:
 
 
 def score_columns(night: Night) -> Callable[[], float]:
-    """The stage: its shares as tasks/score_shares.py deals them out, then its own run."""
+    """The stage, its shares as tasks/score_shares.py deals them out."""
 
     def run() -> float:
         shutil.rmtree(night.context.store.root / "scores", ignore_errors=True)
         started_s = time.perf_counter()
         given = night.samples, night.candidates
         key = score.compute_key(night.context.config, night.context.policy, *given)
+        scorer = score.build_scorer(night.context, key, *given)
         with ThreadPoolExecutor(WORKERS) as pool:
             shares = [
-                pool.submit(score.score_share, night.context, key, *given, start, WORKERS)
-                for start in range(WORKERS)
+                pool.submit(score.score_share, scorer, start, WORKERS) for start in range(WORKERS)
             ]
-            for share in shares:
-                share.result()
-        score.run(night.context, key, *given)
+            score.collect_shards(scorer, [shard for share in shares for shard in share.result()])
         return time.perf_counter() - started_s
 
     return run

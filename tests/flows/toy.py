@@ -186,18 +186,22 @@ def build_score() -> Any:
     parts = tuple(f"part-{n:05}.parquet" for n in range(NUM_SHARDS))
     stage = build_stage("score", ScoredSet, parts, mean_reward={"grounding": 0.5})
 
-    def score_share(
-        context: StageContext, key: str, samples: Any, candidates: Any, start: int, step: int
-    ) -> list[FileRef]:
-        break_if_asked(context, "score")
+    def build_scorer(context: StageContext, key: str, *parents: Any) -> Any:
+        return SimpleNamespace(context=context, key=key, parents=parents)
+
+    def score_share(scorer: Any, start: int, step: int) -> list[FileRef]:
+        break_if_asked(scorer.context, "score")
         files = []
         for part in parts[start::step]:
-            files.append(stage.write_part(context, key, part))
-            context.progress(len(files), len(parts), "shards")
+            files.append(stage.write_part(scorer.context, scorer.key, part))
+            scorer.context.progress(len(files), len(parts), "shards")
         return files
 
-    stage.score_share = score_share
     stage.list_shards = lambda candidates: candidates.files
+    stage.build_scorer, stage.score_share = build_scorer, score_share
+    stage.collect_shards = lambda scorer, files: stage.run(
+        scorer.context, scorer.key, *scorer.parents
+    )
     return stage
 
 

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from perpo_core.stages.samples import ScorableSample, ScorableSamples
+from perpo_core.stages.score.check import check_indices
 from perpo_core.store.row_reader import read_columns
 from schemas.arrow import SCORES
 
-CANDIDATE_COLUMNS = ["prompt_id", "index", "candidate_hash", "text"]
+COLUMNS = ["index", "candidate_hash", "text"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Pairs:
     """N pairs of M samples with the candidates of their prompts."""
 
     candidates: pa.Table
-    """A row a pair, of CANDIDATE_COLUMNS, each column in one chunk."""
+    """A row a pair, prompt_id and COLUMNS, each column in one chunk."""
     samples_M: Sequence[ScorableSample]
     numbers_N: NDArray[np.int64]
     """Which of the samples."""
@@ -40,12 +41,14 @@ class Pairs:
         return pa.array(values_M, pa.string()).take(pa.array(self.numbers_N))
 
 
-def pair_shard(samples: ScorableSamples, path: Path) -> Pairs:
-    """In the shard's order, of one prompt by sample_id. Raises ValueError for a candidate whose
-    prompt has no sample."""
-    candidates = read_columns(path, CANDIDATE_COLUMNS, encoded=["prompt_id"]).combine_chunks()
-    prompts = candidates["prompt_id"].combine_chunks()
-    candidates = candidates.set_column(0, "prompt_id", prompts.cast(pa.string()))
+def pair_shard(samples: ScorableSamples, path: Path, prompts: pa.DictionaryArray) -> Pairs:
+    """In the shard's order, of one prompt by sample_id; `prompts`: its column of prompt_id.
+
+    Raises ValueError for a candidate whose prompt has no sample and one that is there twice.
+    """
+    candidates = read_columns(path, COLUMNS).combine_chunks()
+    check_indices(path, prompts, candidates["index"])
+    candidates = candidates.add_column(0, "prompt_id", prompts.cast(pa.string()))
     prompt_ids = prompts.dictionary.to_pylist()
     unknown = next((n for n, prompt_id in enumerate(prompt_ids) if prompt_id not in samples), None)
     if unknown is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,9 +14,9 @@ from schemas.base import TaskName
 UNREADABLE = "unreadable answer"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Tally:
-    """Of all parts so far."""
+    """Of some rows of scores."""
 
     num_rows: int = 0
     num_without: int = 0
@@ -24,23 +25,22 @@ class Tally:
     num_not_judged: int = 0
     """Rows whose reward failed."""
     first_failure: str = ""
-    rewards: dict[TaskName, tuple[float, int]] = field(default_factory=dict)
+    rewards: Mapping[TaskName, tuple[float, int]] = field(default_factory=dict)
     """Task -> sum and number of rewards."""
 
-    def add(self, scores: pa.Table) -> None:
-        self.num_rows += scores.num_rows
-        self.num_without += scores["reward"].null_count
-        errors = scores["error"].drop_null()
-        failed = errors.filter(pc.starts_with(errors, NOT_JUDGED))
-        if len(failed):
-            self.first_failure = self.first_failure or failed[0].as_py()
-        self.num_not_judged += len(failed)
-        self.num_unreadable += len(errors) - len(failed)
-        sums = scores.group_by("task").aggregate([("reward", "sum"), ("reward", "count")])
-        for row in sums.to_pylist():
-            total, num = self.rewards.get(row["task"], (0.0, 0))
-            added = row["reward_sum"] or 0.0
-            self.rewards[row["task"]] = total + added, num + row["reward_count"]
+    def __add__(self, later: Tally) -> Tally:
+        rewards = dict(self.rewards)
+        for task, (added, num_added) in later.rewards.items():
+            total, num = rewards.get(task, (0.0, 0))
+            rewards[task] = total + added, num + num_added
+        return Tally(
+            self.num_rows + later.num_rows,
+            self.num_without + later.num_without,
+            self.num_unreadable + later.num_unreadable,
+            self.num_not_judged + later.num_not_judged,
+            self.first_failure or later.first_failure,
+            rewards,
+        )
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -59,3 +59,20 @@ class Tally:
     def compute_mean_reward(self) -> dict[TaskName, float]:
         """Task -> mean over the answers that have a reward; a task without any is left out."""
         return {task: total / num for task, (total, num) in sorted(self.rewards.items()) if num}
+
+
+def count_scores(scores: pa.Table) -> Tally:
+    """Of a part's rows, by their columns task, reward and error."""
+    errors = scores["error"].drop_null()
+    failed = errors.filter(pc.starts_with(errors, NOT_JUDGED))
+    # One thread: sums of threads differ in their last bit from run to run.
+    by_task = scores.group_by("task", use_threads=False)
+    sums = by_task.aggregate([("reward", "sum"), ("reward", "count")]).to_pylist()
+    return Tally(
+        scores.num_rows,
+        scores["reward"].null_count,
+        len(errors) - len(failed),
+        len(failed),
+        failed[0].as_py() if len(failed) else "",
+        {row["task"]: (row["reward_sum"] or 0.0, row["reward_count"]) for row in sums},
+    )

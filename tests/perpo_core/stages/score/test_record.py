@@ -97,13 +97,12 @@ def test_a_part_made_of_something_else_is_scored_again(
     """Even if somebody asks for it by the same key."""
     key = compute_hash("a key")
     first = build_context(tmp_path / "first")
-    score.score_share(first, key, *build_text(first, "12", ["12"]))
+    score.score_share(score.build_scorer(first, key, *build_text(first, "12", ["12"])))
     second = build_context(tmp_path / "second")
     parents = build_text(second, truth, [text])
     folder = second.open_workspace("scores", key).folder
     for path in first.open_workspace("scores", key).folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    score.score_share(second, key, *parents)
     [row] = read_rows(second, score.run(second, key, *parents))
     assert row["reward"] == pytest.approx(reward)
 

@@ -97,12 +97,19 @@ def test_shares_make_the_same_artifact_and_parts_are_kept(tmp_path: Path) -> Non
     context = build_context(tmp_path)
     samples, candidates = build_parents(context)
     key = score.compute_key(context.config, context.policy, samples, candidates)
-    second = score.score_share(context, key, samples, candidates, 1, 2)
-    path = context.open_workspace("scores", key).folder / second[0].path
+    scorer = score.build_scorer(context, key, samples, candidates)
+    second = score.score_share(scorer, 1, 2)
+    path = context.open_workspace("scores", key).folder / second[0].file.path
     written_at = path.stat().st_mtime_ns
     scores = score.run(context, key, samples, candidates)
     assert path.stat().st_mtime_ns == written_at
-    assert scores.files[1] == second[0]
+    assert scores.files[1] == second[0].file
+    shares = score.score_share(scorer, 1, 2) + score.score_share(scorer, 0, 2)
+    together = score.collect_shards(scorer, shares)
+    assert (
+        together.model_copy(update={"created_at": scores.created_at, "seconds": scores.seconds})
+        == scores
+    )
     elsewhere = build_context(tmp_path / "elsewhere")
     straight = find_or_make(elsewhere, score, *build_parents(elsewhere)).artifact
     assert straight.digest == scores.digest
@@ -172,7 +179,17 @@ def test_candidate_that_is_there_twice_is_an_error(tmp_path: Path) -> None:
     samples = commit_samples(context.store, [row])
     rows = build_candidate_rows(row["prompt_id"], ["1"])
     candidates = commit_candidates(context.store, samples, [rows, rows])
-    with pytest.raises(ValueError, match=r"candidate 0 of prompt .* 2 times"):
+    with pytest.raises(ValueError, match=r"candidates of prompt .* in two shards"):
+        find_or_make(context, score, samples, candidates)
+
+
+def test_candidate_twice_in_a_shard_is_an_error(tmp_path: Path) -> None:
+    context = build_context(tmp_path)
+    row = build_sample_row(1, "ocr", "12")
+    samples = commit_samples(context.store, [row])
+    rows = build_candidate_rows(row["prompt_id"], ["1", "2"])
+    candidates = commit_candidates(context.store, samples, [[*rows, rows[1]]])
+    with pytest.raises(ValueError, match=r"candidate 1 of prompt .*part-00000.parquet 2 times"):
         find_or_make(context, score, samples, candidates)
 
 
