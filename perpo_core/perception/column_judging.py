@@ -44,9 +44,11 @@ class ColumnJudge:
         """
         readings = [self._judge.build_reading(question.frame) for question in questions_M]
         answers = Answers(texts_N, numbers_N, questions_M, readings)
-        tasks_M = np.array([question.task for question in questions_M], object)
-        tasks_N = tasks_M[numbers_N]
-        rows_of = {task: np.flatnonzero(tasks_N == task) for task in dict.fromkeys(tasks_N)}
+        tasks, of_task_M = np.unique([q.task for q in questions_M], return_inverse=True)
+        of_task_N = of_task_M[numbers_N]
+        rows_of = {
+            tasks[number]: np.flatnonzero(of_task_N == number) for number in np.unique(of_task_N)
+        }
         tables = [self._judge_task(task, answers, rows) for task, rows in rows_of.items()]
         if len(tables) < 2:
             return tables[0] if tables else JUDGED.empty_table()

@@ -56,6 +56,8 @@ def find_named(text: str) -> Found | None:
 
 def list_named(text: str) -> Iterator[Found]:
     """All of them, as their braces end."""
+    if ":" not in text and "=" not in text:  # no name is given a number
+        return
     for scope in _list_scopes(text):
         if found := scope.judge(len(text)):
             yield found

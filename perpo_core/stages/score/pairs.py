@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Pairs:
     numbers_N: NDArray[np.int64]
     """Which of the samples."""
 
-    @property
+    @cached_property
     def sample_ids(self) -> pa.StringArray:
         return self._take([sample.sample_id for sample in self.samples_M])
 

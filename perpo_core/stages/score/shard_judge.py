@@ -38,9 +38,11 @@ def build_shard_judge(context: StageContext, samples: SampleSet) -> ShardJudge:
 
 
 def _judge_columns(judge: ColumnJudge, pairs: Pairs, wanted: NDArray[Any]) -> pa.Table:
-    texts = pairs.candidates["text"].combine_chunks().take(pa.array(wanted))
+    texts, numbers = pairs.candidates["text"].combine_chunks(), pairs.numbers_N
+    if len(wanted) < len(numbers):
+        texts, numbers = texts.take(pa.array(wanted)), numbers[wanted]
     questions = [Question(s.task, s.target, s.frame) for s in pairs.samples_M]
-    return judge.judge(texts, questions, pairs.numbers_N[wanted])
+    return judge.judge(texts, questions, numbers)
 
 
 def _judge_rows(
