@@ -7,15 +7,16 @@ to a process that is forked from this one.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 KEPT_GROUPS = 8
 
@@ -69,16 +70,14 @@ class RowReader:
 
     def read_many(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
         """The rows of these numbers, in their order; each row group is decoded once."""
-        rows_of: dict[int, list[int]] = defaultdict(list)
-        for number in sorted(set(numbers)):
-            group, row = self._find(number)
-            rows_of[group].append(row)
-        found = {
-            self._starts[group] + row: values
-            for group, rows in rows_of.items()
-            for row, values in zip(rows, self._take(group, rows), strict=True)
-        }
-        return [found[number] for number in numbers]
+        wanted, places = np.unique(np.asarray(numbers, np.int64), return_inverse=True)
+        for number in wanted[[0, -1]].tolist() if len(wanted) else []:
+            self._find(number)  # raises for what is none
+        groups = np.searchsorted(self._starts, wanted, "right") - 1
+        found: list[dict[str, Any]] = []
+        for group in np.unique(groups).tolist():
+            found += self._take(group, wanted[groups == group] - self._starts[group])
+        return [found[place] for place in places.tolist()]
 
     def _find(self, number: int) -> tuple[int, int]:
         """Row group and row in it."""
@@ -87,7 +86,7 @@ class RowReader:
         group = bisect_right(self._starts, number) - 1
         return group, number - self._starts[group]
 
-    def _take(self, group: int, rows: list[int]) -> list[dict[str, Any]]:
+    def _take(self, group: int, rows: NDArray[np.int64]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._read_group(group).take(rows).to_pylist()
         return found
 
