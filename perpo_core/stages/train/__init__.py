@@ -24,6 +24,7 @@ from perpo_core.stages.train import sidecars
 from perpo_core.stages.train.finished import load_finished
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
+from perpo_core.stages.train.settings import list_unread
 from perpo_core.store.base import PLACE_FILE, load_base_digest, write_place
 from perpo_core.store.keys import compute_digest, hash_folder
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -64,7 +65,7 @@ def compute_key(
     train = config.train
     references = sidecars.resolve(config)
     settings = {
-        "train": train.model_dump(mode="json", exclude=NOT_IN_KEY),
+        "train": train.model_dump(mode="json", exclude=NOT_IN_KEY | list_unread(train)),
         "judging": describe_judging(config, find_reading(policy)),
         "dtype": config.policy.dtype,
         "max_tokens": config.generate.max_tokens,

@@ -28,6 +28,7 @@ from perpo_core.stages.train.model import choose_trained
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.references import compute_rows
 from perpo_core.stages.train.saving import save_on_base, save_policy
+from perpo_core.stages.train.settings import list_unread
 from perpo_core.store.base import load_base_digest
 from perpo_core.store.keys import compute_digest, compute_key, hash_folder
 from perpo_core.store.provenance import as_parents
@@ -238,7 +239,7 @@ def test_what_a_training_leaves(chain, policy, tmp_path):
 
 
 def test_keys_change_where_the_artifact_does(trainable, policy):
-    """Those of whole weights stay what they were before a training could leave an adapter."""
+    """Whole weights are what a key speaks of where it names no kind."""
     context, samples, preferences = trainable
 
     def key(**changes: Any) -> str:
@@ -246,9 +247,9 @@ def test_keys_change_where_the_artifact_does(trainable, policy):
         whole = context.config.model_copy(update={"train": config})
         return train.compute_key(whole, policy, samples, preferences)
 
-    def key_before(**changes: Any) -> str:
+    def key_of_whole(**changes: Any) -> str:
         config = context.config.train.model_copy(update=changes)
-        left_out = train.NOT_IN_KEY | {"save", "max_chain_rank"}
+        left_out = train.NOT_IN_KEY | list_unread(config)
         settings = {
             "train": config.model_dump(mode="json", exclude=left_out),
             "judging": describe_judging(context.config, find_reading(policy)),
@@ -261,10 +262,10 @@ def test_keys_change_where_the_artifact_does(trainable, policy):
         return compute_key("train", train.VERSION, as_parents(samples, preferences), settings)
 
     for changes in ({}, {"adapter": "lora", "projector_learning_rate": 1e-5}):
-        assert key(**changes) == key_before(**changes)
-        assert key(**changes, save="merged", max_chain_rank=3) == key_before(**changes)
+        assert key(**changes) == key_of_whole(**changes)
+        assert key(**changes, save="merged", max_chain_rank=3) == key_of_whole(**changes)
     merged = {"adapter": "lora", "save": "merged"}
-    assert key(**merged) == key_before(adapter="lora") != key(adapter="lora")
+    assert key(**merged) == key_of_whole(adapter="lora") != key(adapter="lora")
     assert key(adapter="lora", max_chain_rank=200) == key(adapter="lora")
 
 

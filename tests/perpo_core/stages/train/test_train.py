@@ -217,13 +217,14 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
     alike: list[dict[str, Any]] = [
         {"threads": 2}, {"displacement_nats": 9.0}, {"micro_batch_lists": 1},
         {"micro_batch_tokens": 1}, {"gradient_checkpointing": True}, {"processes": 2},
-        {"processes": 2, "sharding": "fsdp"},
+        {"processes": 2, "sharding": "fsdp"}, {"rpo_eta": 0.5, "mrpo_clip": 0.2},
     ]  # fmt: skip
     for changes in alike:
         assert key_of(train=TRAIN | changes) == base
     assert key_of(generate={"processes": 7}) == base
     others: list[Any] = [
-        {"train": TRAIN | {"beta": 0.2}}, {"train": TRAIN | {"seed": 1}},
+        {"train": TRAIN | {"beta": 0.2}}, {"train": TRAIN | {"gamma": 0.2}},
+        {"train": TRAIN | {"seed": 1}},
         {"policy": {"dtype": "bfloat16"}}, {"policy": {"box_format": "pixels"}},
         {"score": {"counting": "exact_match"}}, {"generate": {"max_tokens": 8}},
     ]  # fmt: skip

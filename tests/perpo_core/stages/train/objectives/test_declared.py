@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch._subclasses import FakeTensorMode
 
-from perpo_core.stages.train.objectives import ListBatch
+from perpo_core.stages.train.objectives import OBJECTIVES, ListBatch
 from perpo_core.stages.train.objectives.base import Invariance
+from perpo_core.stages.train.settings import READ_BY, list_unread
 from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
     LOSSES,
@@ -86,6 +87,29 @@ def test_what_is_not_declared_does_not_hold(name, invariance):
     config = list_configs(name)[-1]
     moved = compute(name, CHANGES[invariance](case, 8), config)
     assert moved != pytest.approx(compute(name, case, config), rel=1e-3)
+
+
+OTHER_VALUE = {
+    "gamma": 1.5,
+    "pairs": "all",
+    "rpo_eta": 0.7,
+    "rpo_nll": "cumulative",
+    "mrpo_clip": 0.6,
+}
+
+
+@pytest.mark.parametrize("setting", READ_BY)
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_setting_is_read_by_whom_it_is_declared_to_be(name, setting):
+    """Who reads it gives another loss; nobody else does, whose key leaves it out."""
+    case = replace(build_case([-0.5, -1.25, 0.25], [0.9, 0.5, 0.0]), refs=[-1.0, -2.0, -4.0])
+    config = list_configs(name)[0]
+    other = config.model_copy(update={setting: OTHER_VALUE[setting]})
+    if (setting, name) == ("pairs", "mdpo"):
+        pytest.skip("the configuration refuses other pairs for mdpo")
+    is_read = compute(name, case, config) != compute(name, case, other)
+    assert is_read == (name in READ_BY[setting])
+    assert (setting in list_unread(config)) != is_read
 
 
 def test_every_invariance_is_tested() -> None:

@@ -1,0 +1,24 @@
+"""Settings that only some objectives read: what nobody reads makes no other policy.
+
+So they are in the key of a training only where its objective reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas.train_config import ObjectiveName, TrainConfig
+
+READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
+    "gamma": frozenset({"perpo"}),
+    "pairs": frozenset({"dpo", "rpo", "mrpo"}),
+    "rpo_eta": frozenset({"rpo"}),
+    "rpo_nll": frozenset({"rpo"}),
+    "mrpo_clip": frozenset({"mrpo"}),
+}
+"""Name in TrainConfig -> the objectives that read it; what is not here all read."""
+
+
+def list_unread(train: TrainConfig) -> set[str]:
+    """The names in READ_BY that this training's objective does not read."""
+    return {name for name, readers in READ_BY.items() if train.objective not in readers}
