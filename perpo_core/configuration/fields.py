@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -48,6 +48,11 @@ def find_models(annotation: Any) -> list[type[BaseModel]]:
     return [model for member in members for model in find_models(member)]
 
 
+def find_rows(annotation: Any) -> list[type[BaseModel]]:
+    """The section that every value of a table is; [] for what is no such table."""
+    return find_models(get_args(annotation)[-1]) if get_origin(annotation) is dict else []
+
+
 def get_kind(model: type[BaseModel]) -> str | None:
     """The `kind` that chooses this member of a union; None for an ordinary section."""
     field = model.model_fields.get("kind")
@@ -72,6 +77,8 @@ def _describe_model(model: type[BaseModel], prefix: str, note: str) -> Iterator[
             )
             description = note + " ".join((field.description or "").split())
             yield ConfigField(f"{prefix}{name}", allowed, _describe_default(field), description)
+            for section in find_rows(field.annotation):
+                yield from _describe_model(section, f"{prefix}{name}.KEY.", note)
 
     if model is ScoreConfig:
         yield from _describe_further_rewards(prefix)

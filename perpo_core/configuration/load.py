@@ -18,7 +18,13 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from perpo_core.configuration.fields import ConfigField, describe_config, find_models, get_kind
+from perpo_core.configuration.fields import (
+    ConfigField,
+    describe_config,
+    find_models,
+    find_rows,
+    get_kind,
+)
 from perpo_core.configuration.paths import resolve_paths
 from perpo_core.configuration.rewards import describe_rewards
 from perpo_core.configuration.tasks import find_task_problems
@@ -27,7 +33,7 @@ from perpo_core.perception.tasks import TASKS
 from schemas.config import RefreshConfig, ScoreConfig
 from schemas.task_reward import TABLE, TEXT, TaskReward
 
-__all__ = ["ConfigError", "ConfigField", "describe_config", "load_config"]
+__all__ = ["ConfigError", "ConfigField", "describe_config", "load_config", "override_config"]
 
 Location = tuple[str | int, ...]
 MAX_SHOWN_CHARACTERS = 80
@@ -51,6 +57,15 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RefreshConf
     """
     data = {} if path is None else _load_toml(path)
     resolve_paths(data, Path.cwd() if path is None else path.absolute().parent)
+    return _build(data, overrides, path)
+
+
+def override_config(config: RefreshConfig, overrides: Sequence[str]) -> RefreshConfig:
+    """A checked configuration with overrides on top; raises ConfigError."""
+    return _build(config.model_dump(mode="json"), overrides, None)
+
+
+def _build(data: dict[str, Any], overrides: Sequence[str], path: Path | None) -> RefreshConfig:
     keys = [_apply_override(data, override) for override in overrides]
     resolve_paths(data, Path.cwd())
     labels = dict(zip(keys, overrides, strict=True))
@@ -183,8 +198,16 @@ def _show(value: Any) -> str:
 def _find_section(location: Location, data: Any) -> type[BaseModel] | None:
     """The model whose keys stand at a location; None inside tables and lists."""
     model: type[BaseModel] = RefreshConfig
+    rows: list[type[BaseModel]] = []
     for part in location:
         data = data.get(part) if isinstance(data, dict) else None
+        if rows:
+            model, rows = rows.pop(), []
+            continue
+        if field := model.model_fields.get(str(part)):
+            rows = find_rows(field.annotation)
+        if rows:
+            continue
         models = _find_members(model, str(part))
         if len(models) > 1:
             kind = data.get("kind") if isinstance(data, dict) else None
@@ -192,7 +215,7 @@ def _find_section(location: Location, data: Any) -> type[BaseModel] | None:
         if not models:
             return None
         model = models[0]
-    return model
+    return None if rows else model
 
 
 def _find_members(model: type[BaseModel], name: str) -> list[type[BaseModel]]:

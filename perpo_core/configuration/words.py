@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 from pydantic.fields import FieldInfo
 
 from perpo_core.perception.tasks import TASKS
@@ -51,6 +51,8 @@ def describe_allowed(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return f"[{', '.join(map(describe_allowed, get_args(annotation)))}]"
     if get_origin(annotation) is list:
         return f"a list of {_describe_members(get_args(annotation)[0])}{bounds}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"{{{', '.join(annotation.model_fields)}}}"
     if annotation is str:
         bounds = bounds.replace(" items", " characters")
     return f"{PLAIN_TYPES.get(annotation, 'a path')}{bounds}"
