@@ -15,6 +15,7 @@ from schemas.base import Address, BoxFormatName, PixelLimits, Section, TaskName,
 from schemas.sources import DigitsSource, Source
 from schemas.task_reward import RewardChoice
 from schemas.train_config import TrainConfig
+from schemas.tune_config import TuneConfig
 
 CountReading = Literal["digits", "words"]
 
@@ -195,3 +196,4 @@ class RefreshConfig(Section):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
+    tune: TuneConfig = TuneConfig()
