@@ -24,7 +24,7 @@ from perpo_core.store.open import open_store
 from perpo_core.store.place import Place, parse_place
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import DamagedArtifact, Store
-from schemas.base import PlaceText, StageName
+from schemas.base import STAGES, PlaceText, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
 
@@ -49,14 +49,19 @@ def refresh(
 
 
 def run_refresh(
-    config: RefreshConfig, force_from: StageName | None, profile: bool = False
+    config: RefreshConfig,
+    force_from: StageName | None,
+    profile: bool = False,
+    last: StageName = STAGES[-1],
 ) -> RunRecord:
-    """What `refresh` and its deployments (flows/recipes/deployed.py) do."""
+    """What `refresh` and its deployments (flows/recipes/deployed.py) do, up to the last stage."""
     store = open_store(config.store)
     with lock_name(store, config.name) as check:
         policy = resolve_policy(config.policy, store)
         refuse_errors(config, policy)
-        runner = Runner(config, policy, force_from=force_from, profile=profile, check=check)
+        runner = Runner(
+            config, policy, last=last, force_from=force_from, profile=profile, check=check
+        )
         return run_recipe(runner)
 
 

@@ -39,8 +39,8 @@ class Runner:
     """`runner(stage, *parents)` is the artifact of a stage, made, reused or taken from a record.
 
     Stages before `start` come from the record `earlier` and are never made; with `only`, the
-    stages after `start` take no part. Stages from `force_from` on are made anew. With `profile`,
-    profiles of the stages that it makes lie beside the run.
+    stages after `start` take no part, and never do those after `last`. Stages from `force_from` on
+    are made anew. With `profile`, profiles of the stages that it makes lie beside the run.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Runner:
         *,
         start: StageName = STAGES[0],
         only: bool = False,
+        last: StageName = STAGES[-1],
         force_from: StageName | None = None,
         earlier: RunRecord | None = None,
         profile: bool = False,
@@ -60,6 +61,7 @@ class Runner:
         self.store = open_store(config.store)
         self.policy = policy
         self.start, self.only, self.earlier = start, only, earlier
+        self.last = last
         self.forced = STAGES[STAGES.index(force_from) :] if force_from else ()
         started_at = utc_now()
         self.started_s = time.monotonic()
@@ -79,7 +81,7 @@ class Runner:
         self.check()
         if STAGES.index(stage) < STAGES.index(self.start):
             return self._take_recorded(stage)
-        if self.only and stage != self.start:
+        if (self.only and stage != self.start) or STAGES.index(stage) > STAGES.index(self.last):
             get_watcher().skip(stage, "not asked for")
             return None
         return self._make(stage, *parents)

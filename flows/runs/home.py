@@ -62,6 +62,11 @@ def find_view_key(home: Path) -> str | None:
     return _derive_key(home, b"view")
 
 
+def find_tune_key(home: Path) -> str | None:
+    """The same for the page on which trials are compared: who has it may answer there."""
+    return _derive_key(home, b"tune")
+
+
 def _derive_key(home: Path, what: bytes) -> str | None:
     auth = load_auth(home)
     return auth and hmac.digest(auth.encode(), what, "sha256").hex()[:32]

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from flows.runs.home import find_public_url, find_reports_key, find_view_key
-from flows.runs.links import VIEW_PATH
+from flows.runs.home import find_public_url, find_reports_key, find_tune_key, find_view_key
+from flows.runs.links import TUNE_PATH, VIEW_PATH
 from flows.serving.alerts import hide_addresses
 from flows.serving.password import SERVER_AUTH
 from flows.serving.private import UMASK, make_private
@@ -167,6 +167,7 @@ def main() -> None:
         from starlette.routing import Mount
 
         from flows.serving.report_route import add_reports
+        from flows.serving.tune_route import build_tune_app
         from flows.serving.view_route import build_view_app
         from perpo_core.store.open import open_store
 
@@ -175,6 +176,8 @@ def main() -> None:
         open_served = partial(open_store, os.environ[STORE])
         view = build_view_app(open_served, find_view_key(home), auth)
         app.router.routes.insert(0, Mount(VIEW_PATH, view))
+        tune = build_tune_app(open_served, find_tune_key(home), auth)
+        app.router.routes.insert(0, Mount(TUNE_PATH, tune))
     origins = PREFECT_SERVER_CORS_ALLOWED_ORIGINS.value().split(",")
     uvicorn.run(guard(app, origins), fd=int(sys.argv[1]), log_level="error")
 

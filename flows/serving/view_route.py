@@ -10,7 +10,6 @@ written, no path of a file is ever taken from an address, and pages load nothing
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
@@ -18,14 +17,13 @@ from threading import Lock
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from flows.runs.records import load_record
-from flows.serving.report_route import is_allowed
+from flows.serving.locked import Locked, refuse
 from perpo_core.store.store import Store
 from perpo_core.view import (
     MEDIA_TYPES,
@@ -41,17 +39,6 @@ from perpo_core.view import (
 )
 
 KEPT_RUNS = 4
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",  # the address has the key
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cache-Control": "private, no-cache",
-}
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable"}  # named by its content
 
 
@@ -144,47 +131,9 @@ def build_view_app(
             Route("/{run}/{page}", pages.show_page),
         ],
         exception_handlers={
-            Absent: lambda request, absent: _refuse(404, str(absent)),
-            QueryError: lambda request, error: _refuse(400, str(error)),
+            Absent: lambda request, absent: refuse(404, str(absent)),
+            QueryError: lambda request, error: refuse(400, str(error)),
         },
     )
     app.router.redirect_slashes = False
-    return _Locked(app, key, auth)
-
-
-class _Locked:
-    """Lets in who has the key or the password, and puts HEADERS on every answer."""
-
-    def __init__(self, app: ASGIApp, key: str | None, auth: str | None) -> None:
-        self._app, self._key, self._auth = app, key, auth
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            return await send({"type": "websocket.close", "code": 1008})
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        inner, scope = self._choose(scope)
-        await inner(scope, receive, send_guarded)
-
-    def _choose(self, scope: Scope) -> tuple[ASGIApp, Scope]:
-        """The pages, where the request may see them, or a refusal."""
-        root = scope.get("root_path", "")
-        given = scope["path"].removeprefix(root).lstrip("/").partition("/")[0]
-        if self._key is not None and hmac.compare_digest(given.encode(), self._key.encode()):
-            return self._app, {**scope, "root_path": f"{root}/{given}"}
-        if self._auth is None:
-            return _refuse(404, "there is nothing here"), scope
-        if is_allowed(Headers(scope=scope).get("Authorization"), self._auth):
-            return self._app, scope
-        asking = {"WWW-Authenticate": 'Basic realm="perpo"'}
-        return PlainTextResponse("user and password, please\n", 401, asking), scope
-
-
-def _refuse(status: int, sentence: str) -> Response:
-    return PlainTextResponse(f"{sentence}\n", status)
+    return Locked(app, key, auth)
