@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import optuna
@@ -48,19 +49,26 @@ class StoreJournal(BaseJournalBackend):
 
 
 class Journal:
-    """One study's trials."""
+    """One study's trials. Looking writes nothing: a page looks while trials go on."""
 
     def __init__(
         self, store: Store, file: str, study: str, directions: Sequence[Direction]
     ) -> None:
         self._storage = JournalStorage(StoreJournal(store, file))
-        self._study = optuna.create_study(
-            storage=self._storage, study_name=study, directions=directions, load_if_exists=True
+        self._name, self._directions = study, directions
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        """Made where there is none yet; optuna's own load_if_exists would add a line each time."""
+        if self._name in {study.study_name for study in self._storage.get_all_studies()}:
+            return optuna.load_study(study_name=self._name, storage=self._storage)
+        return optuna.create_study(
+            study_name=self._name, storage=self._storage, directions=self._directions
         )
 
     def list_trials(self) -> list[FrozenTrial]:
         """By number, as they are now."""
-        return self._study.get_trials(deepcopy=False)
+        return self._study.get_trials(deepcopy=False) if self._storage.get_all_studies() else []
 
     def begin(
         self,

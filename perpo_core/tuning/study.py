@@ -95,9 +95,7 @@ class Study:
         return Journal(self.store, self._locate(JOURNAL), self.name, directions)
 
     def list_trials(self) -> list[Trial]:
-        """All trials by number, as they stand now; none where no trial was begun yet."""
-        if self.store.read(self._locate(JOURNAL)) is None:
-            return []
+        """All trials by number, as they stand now."""
         return [_read_trial(found) for found in self._journal.list_trials()]
 
     def begin(

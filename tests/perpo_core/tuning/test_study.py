@@ -48,6 +48,19 @@ def test_another_process_finds_the_trials_as_they_are(tmp_path: Path) -> None:
     assert trials[3].settings.keys() == {"train.beta", "train.gamma"}
 
 
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    empty = build_study(tmp_path / "empty", [])
+    assert empty.list_trials() == []
+    assert not (tmp_path / "empty" / locate(empty.name, "journal.jsonl")).exists()
+    study = build_study(tmp_path, VALUES)
+    journal = tmp_path / locate(study.name, "journal.jsonl")
+    before = journal.read_bytes()
+    for found in (find_study(Store(tmp_path), study.name), *list_studies(Store(tmp_path))):
+        assert found is not None and len(found.list_trials()) == 3
+        compute_standing(found)
+    assert journal.read_bytes() == before
+
+
 def test_a_running_trial_goes_on_under_its_settings_and_name(tmp_path: Path) -> None:
     study = build_study(tmp_path, VALUES)
     begin_next(study)
