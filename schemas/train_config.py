@@ -10,6 +10,7 @@ from schemas.base import Section
 
 ObjectiveName = Literal[
     "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
+    "tis_dpo",
 ]  # fmt: skip
 PairChoice = Literal["best_worst", "best_rest", "adjacent", "all"]
 
@@ -22,15 +23,16 @@ class TrainConfig(Section):
     lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
     chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
     best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
-    sft: likelihood of the best answer."""
+    tis_dpo: dpo whose tokens weigh by what [contrast] finds telling; sft: likelihood of the best
+    answer."""
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
-    """perpo: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards
-    alike."""
+    """perpo, and tis_dpo with tis_pairs = gap: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all
+    pairs of different rewards alike."""
     pairs: PairChoice = "best_worst"
-    """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
-    worse one; adjacent: neighbours by reward; all: every two of different rewards."""
+    """dpo, rpo, mrpo, tis_dpo: which pairs of a list are compared; best_rest: the best answer with
+    every worse one; adjacent: neighbours by reward; all: every two of different rewards."""
     rpo_eta: float = Field(default=0.2, ge=0, le=100)
     """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
     cumulative)."""
@@ -39,6 +41,14 @@ class TrainConfig(Section):
     mrpo_clip: float = Field(default=0.1, ge=0, le=1)
     """mrpo: how far a further reference may lie from the start policy, as a share of its
     log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    tis_pairs: Literal["alike", "gap"] = "alike"
+    """tis_dpo: the pairs of `pairs`, all alike, or all pairs weighed by reward gap as in perpo."""
+    tis_low: float = Field(default=-0.5, ge=-10, le=10)
+    """tis_dpo: a token's log-ratio of the contrastive policies counts as this at least, nats."""
+    tis_high: float = Field(default=1.5, ge=-10, le=10)
+    """tis_dpo: and as this at most."""
+    tis_scale: float = Field(default=1.0, gt=0, le=100)
+    """tis_dpo: weight of a token about which the contrastive policies agree."""
     reference: Literal["start", "base"] = "start"
     """What the policy is held to: the policy this round starts from, or policy.base."""
     reference_logps: Literal["computed", "sampled"] = "computed"
@@ -168,6 +178,8 @@ class TrainConfig(Section):
             )
         if "promoted" in self.extra_references:
             raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if self.tis_low > self.tis_high:
+            raise ValueError(f"tis_low ({self.tis_low:g}) is above tis_high ({self.tis_high:g})")
         if self.objective == "mdpo" and self.pairs != "best_worst":
             raise ValueError(
                 "objective mdpo compares best_worst; for other pairs set objective = dpo, "

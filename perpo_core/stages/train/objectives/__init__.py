@@ -14,6 +14,7 @@ from perpo_core.stages.train.objectives.sdpo import SDPO
 from perpo_core.stages.train.objectives.sft import SFT
 from perpo_core.stages.train.objectives.terms.anchor import ANCHOR
 from perpo_core.stages.train.objectives.terms.conditional import CONDITIONAL
+from perpo_core.stages.train.objectives.tis_dpo import TIS_DPO
 
 OBJECTIVES: dict[str, Objective] = {
     "perpo": PERPO,
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, Objective] = {
     "sdpo": SDPO,
     "mdpo": MDPO,
     "mrpo": MRPO,
+    "tis_dpo": TIS_DPO,
 }
 
 # Added to any objective; the name is that of the weight in TrainConfig.

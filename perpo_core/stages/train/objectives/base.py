@@ -1,9 +1,9 @@
 """What an objective is: a pure function of log-probabilities and rewards, one loss a list.
 
-Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), K further
-references. An objective returns the loss of every list; the trainer sums them and divides once by
-the number of lists of the whole optimiser step, so that micro-batches of different sizes weigh
-right.
+Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), T tokens of an
+answer (padded; num_tokens_PG says how many), K further references. An objective returns the loss of
+every list; the trainer sums them and divides once by the number of lists of the whole optimiser
+step, so that micro-batches of different sizes weigh right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from schemas.train_config import TrainConfig
 
-Need = Literal["reference", "crop", "extra_references"]
+Need = Literal["reference", "crop", "extra_references", "tokens"]
 Invariance = Literal["reward_affine", "reward_order", "reference_shift"]
 
 
@@ -40,6 +40,13 @@ class ListBatch:
     """The same under the reference."""
     extra_ref_logps_KPG: Tensor | None = None
     """ref_logps_PG under K further references."""
+    token_logps_PGT: Tensor | None = None
+    """What logps_PG is the sum of, nats; carries the gradient."""
+    ref_token_logps_PGT: Tensor | None = None
+    """The same under the reference."""
+    contrast_PGT: Tensor | None = None
+    """Log-probability of each token under the better of two contrastive policies, less that under
+    the worse, nats."""
 
     @property
     def log_ratios_PG(self) -> Tensor:

@@ -6,7 +6,7 @@ their differences, so that no dtype sees a tie of scores where another sees none
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from schemas.train_config import TrainConfig
 
 LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
 NUM_EXTRA = 2
+MAX_TOKENS = 9  # of an answer
 MANY = settings(max_examples=50, deadline=None)
 EXAMPLES = settings(max_examples=15, deadline=None)
 
@@ -32,6 +33,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"rpo_nll": "cumulative", "rpo_eta": 0.3, "pairs": "adjacent"},
     ],
     "mrpo": [{"mrpo_clip": 0.1, "pairs": "best_rest"}, {"mrpo_clip": 1.0, "pairs": "all"}],
+    "tis_dpo": [{"pairs": "adjacent"}, {"tis_pairs": "gap", "tis_high": 0.5, "tis_scale": 0.8}],
 }
 
 
@@ -69,6 +71,11 @@ class Case:
         """Different rewards among the answers that are there."""
         return len({self.rewards[i] for i in self.members})
 
+    def list_contrasts(self, i: int) -> list[float]:
+        """Of the tokens of answer i, of either sign; from the first further reference."""
+        size = (self.extra_refs[0][i] + 4) / 2
+        return [size if t % 2 else -size for t in range(self.num_tokens[i])]
+
     def reorder(self, order: Sequence[int]) -> Case:
         """The same answers in another order."""
 
@@ -77,6 +84,11 @@ class Case:
 
         rows = {name: pick(row) for name, row in vars(self).items() if name != "extra_refs"}
         return Case(**rows, extra_refs=[pick(row) for row in self.extra_refs])
+
+
+def share_out(num_tokens: int) -> list[float]:
+    """What share of an answer's log-probability each of its tokens has: exact in bfloat16."""
+    return [1.0] if num_tokens == 1 else [0.25, 0.75, *[0.0] * (num_tokens - 2)]
 
 
 def build_case(
@@ -97,9 +109,19 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
     def stack(rows: Sequence[Sequence[Any]], padding: Any, kind: torch.dtype) -> Tensor:
         return torch.tensor([[*row, *[padding] * (size - len(row))] for row in rows], dtype=kind)
 
+    def stack_tokens(tokens: Callable[[Case, int], Sequence[float]]) -> Tensor:
+        nothing = [0.5] * MAX_TOKENS
+        rows = [
+            [[*tokens(c, i), *nothing][:MAX_TOKENS] for i in range(len(c.logps))] for c in cases
+        ]
+        return torch.tensor([[*row, *[nothing] * (size - len(row))] for row in rows], dtype=dtype)
+
+    logps_PG = stack([case.logps for case in cases], torch.nan, dtype).requires_grad_()
+    ref_logps_PG = stack([case.refs for case in cases], torch.inf, dtype)
+    shares_PGT = stack_tokens(lambda case, i: share_out(case.num_tokens[i]))
     return ListBatch(
-        logps_PG=stack([case.logps for case in cases], torch.nan, dtype).requires_grad_(),
-        ref_logps_PG=stack([case.refs for case in cases], torch.inf, dtype),
+        logps_PG=logps_PG,
+        ref_logps_PG=ref_logps_PG,
         rewards_PG=stack([case.rewards for case in cases], 99.0, torch.float64),
         mask_PG=stack([case.mask for case in cases], False, torch.bool),
         num_tokens_PG=stack([case.num_tokens for case in cases], 0, torch.long),
@@ -111,6 +133,9 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
                 for k in range(NUM_EXTRA)
             ]
         ),
+        token_logps_PGT=logps_PG[:, :, None] * shares_PGT,
+        ref_token_logps_PGT=ref_logps_PG[:, :, None] * shares_PGT,
+        contrast_PGT=stack_tokens(Case.list_contrasts),
     )
 
 
@@ -148,7 +173,7 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
 
         return st.builds(
             Case, rows(quarters), rows(quarters), rows(reward_values),
-            rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, 9)),
+            rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, MAX_TOKENS)),
             rows(quarters), rows(quarters),
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
         )  # fmt: skip

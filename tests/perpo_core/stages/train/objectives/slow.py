@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from schemas.train_config import TrainConfig
-from tests.perpo_core.stages.train.objectives.cases import Case
+from tests.perpo_core.stages.train.objectives.cases import Case, share_out
 
 Scalars = Sequence[Any]  # tensors of shape ()
 
@@ -161,6 +161,30 @@ def mrpo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any
     return mean(losses)
 
 
+def tis_dpo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    def total(i: int, sign: float) -> Any:
+        found: Any = 0.0
+        tokens = zip(share_out(case.num_tokens[i]), case.list_contrasts(i), strict=True)
+        for share, contrast in tokens:
+            exponent = sign * min(max(contrast, config.tis_low), config.tis_high)
+            weight = config.tis_scale * math.exp(exponent)
+            found = found + weight * (share * logps[i] - share * case.refs[i])
+        return found
+
+    pairs = list_pairs(case, "all" if config.tis_pairs == "gap" else config.pairs)
+    powers = {
+        (i, j): (case.rewards[i] - case.rewards[j]) ** config.gamma
+        if config.tis_pairs == "gap"
+        else 1.0
+        for i, j in pairs
+    }
+    loss: Any = 0.0
+    for i, j in pairs:
+        margin = config.beta * (total(i, 1.0) - total(j, -1.0))
+        loss = loss - powers[i, j] / sum(powers.values()) * log_sigmoid(margin)
+    return loss
+
+
 SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "perpo": perpo,
     "plackett_luce": plackett_luce,
@@ -171,6 +195,7 @@ SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "sdpo": sdpo,
     "mdpo": mdpo,
     "mrpo": mrpo,
+    "tis_dpo": tis_dpo,
     "nll_weight": sft,
     "conditional_weight": conditional,
     "anchor_weight": anchor,
