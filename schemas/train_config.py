@@ -140,6 +140,11 @@ class TrainConfig(Section):
     """fsdp: the processes share out weights, gradients and optimiser states (FSDP2), after each has
     loaded the model once; for models whose training does not fit one GPU."""
 
+    @property
+    def weighs_tokens(self) -> bool:
+        """Whether the objective looks at tokens, which [contrast] weighs."""
+        return self.objective == "tis_dpo"
+
     @model_validator(mode="after")
     def _check_combinations(self) -> TrainConfig:
         if self.batch_lists < self.processes:
@@ -178,6 +183,11 @@ class TrainConfig(Section):
             )
         if "promoted" in self.extra_references:
             raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if self.weighs_tokens and self.reference_logps == "sampled":
+            raise ValueError(
+                "objective tis_dpo needs the reference's log-probability of every token, and the "
+                "sampler's are kept of whole answers; set reference_logps = computed"
+            )
         if self.tis_low > self.tis_high:
             raise ValueError(f"tis_low ({self.tis_low:g}) is above tis_high ({self.tis_high:g})")
         if self.objective == "mdpo" and self.pairs != "best_worst":

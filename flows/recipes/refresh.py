@@ -107,7 +107,7 @@ def continue_run(
 def run_recipe(runner: Runner) -> RunRecord:
     """Follow the recipe, write the report; the run's record."""
     with recording(runner):
-        follow_recipe(runner)
+        follow_recipe(runner, runner.record.config)
         runner.end("completed")
         runner.report()
     ask_in_ui(runner.store, runner.record)

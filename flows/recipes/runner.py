@@ -25,7 +25,7 @@ from perpo_core.store.open import open_store
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import DamagedArtifact, Store
 from schemas.artifact import AnyArtifact
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, RunStatus, StageRecord
 from tasks.aside import told_aside
@@ -48,7 +48,7 @@ class Runner:
         config: RefreshConfig,
         policy: PolicyRef,
         *,
-        start: StageName = STAGES[0],
+        start: StageName = ALL_STAGES[0],
         only: bool = False,
         force_from: StageName | None = None,
         earlier: RunRecord | None = None,
@@ -60,7 +60,7 @@ class Runner:
         self.store = open_store(config.store)
         self.policy = policy
         self.start, self.only, self.earlier = start, only, earlier
-        self.forced = STAGES[STAGES.index(force_from) :] if force_from else ()
+        self.forced = ALL_STAGES[ALL_STAGES.index(force_from) :] if force_from else ()
         started_at = utc_now()
         self.started_s = time.monotonic()
         self.record = RunRecord(
@@ -77,7 +77,7 @@ class Runner:
 
     def __call__(self, stage: StageName, *parents: Any) -> AnyArtifact | None:
         self.check()
-        if STAGES.index(stage) < STAGES.index(self.start):
+        if ALL_STAGES.index(stage) < ALL_STAGES.index(self.start):
             return self._take_recorded(stage)
         if self.only and stage != self.start:
             get_watcher().skip(stage, "not asked for")

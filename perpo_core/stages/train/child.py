@@ -21,7 +21,7 @@ from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
-from perpo_core.stages.train.data import CroppedLists, RankedLists
+from perpo_core.stages.train.data import CroppedLists, RankedLists, TokenValues
 from perpo_core.stages.train.families import find_obstacle
 from perpo_core.stages.train.finished import write_finished
 from perpo_core.stages.train.history import choose_step, read_history
@@ -40,6 +40,7 @@ from perpo_core.stages.train.ranks import (
 from perpo_core.stages.train.references import References
 from perpo_core.stages.train.saving import save_on_base, save_policy
 from perpo_core.stages.train.selection import SelectionReward
+from perpo_core.stages.train.token_table import TokenTable
 from perpo_core.stages.train.trainer import ListTrainer
 from perpo_core.store.workspace import SCRATCH
 from schemas.run import ADAPTER, PolicyRef, ReferenceJob, TrainJob
@@ -109,7 +110,10 @@ def attach_references(
     def attach(name: str, members: RankedLists | CroppedLists) -> list[Any]:
         return references.attach(members, jobs[name], partial(load, jobs[name]))
 
-    if "reference" in needs and config.reference_logps == "sampled":
+    if "tokens" in needs:
+        reference = attach(f"{config.reference}-tokens", lists)
+        lists.tokens = TokenValues(reference, TokenTable(job.contrasts))
+    elif "reference" in needs and config.reference_logps == "sampled":
         lists.ref_logps_PG = references.take_sampled(lists, lambda: model)
     elif "reference" in needs:
         lists.ref_logps_PG = attach(config.reference, lists)

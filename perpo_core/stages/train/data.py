@@ -1,15 +1,16 @@
 """Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text.
 
 A list may carry its crop: a list of its own, the same prompt with every image cropped and the best
-answers only. K: further references.
+answers only. K: further references, T: tokens of an answer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +20,19 @@ from perpo_core.policy.encoding import encode_messages, encode_prompt
 from perpo_core.policy.prompts import Prompt, read_prompt
 from perpo_core.stages.train.crops import crop_image
 from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
+from perpo_core.stages.train.token_table import Row
 from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
 COLUMNS = ["sample_id", "prompt_id", "images", "prompt", "responses"]
+
+
+class TokenValues(NamedTuple):
+    """What objectives that look at tokens need of frozen models: rows of lists, or tables."""
+
+    ref_logps: Any
+    contrasts: Any
+    """Log-probabilities under the better of two contrastive policies, less the worse's."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class RankedList:
     ref_logps_G: Sequence[float] | None = None
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
+    tokens: TokenValues | None = None
 
 
 class RankedLists(Dataset[RankedList]):
@@ -48,6 +59,7 @@ class RankedLists(Dataset[RankedList]):
         self.ref_logps_PG: list[list[float]] | None = None
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
+        self.tokens: TokenValues | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -55,14 +67,21 @@ class RankedLists(Dataset[RankedList]):
     def __getitem__(self, index: int) -> RankedList:
         row = self.load_row(index)
         prefix_ids, vision = encode_prompt(self._processor, self.read_prompt(row))
+        tokens = TokenValues(*(table[index] for table in self.tokens)) if self.tokens else None
         return RankedList(
             row["sample_id"],
             PackableList(prefix_ids, _read_branches(row["responses"]), vision),
             [response["reward"] for response in row["responses"]],
-            self.ref_logps_PG[index] if self.ref_logps_PG else None,
+            self._read_reference(index, tokens),
             [rows[index] for rows in self.extra_ref_logps_KPG],
             self.crops[index] if self.crops is not None else None,
+            tokens,
         )
+
+    def _read_reference(self, index: int, tokens: TokenValues | None) -> list[float] | None:
+        if tokens:
+            return [math.fsum(logps) for logps in tokens.ref_logps]
+        return self.ref_logps_PG[index] if self.ref_logps_PG else None
 
     @property
     def spans(self) -> list[range]:
@@ -145,6 +164,8 @@ class TrainBatch:
     num_tokens_PG: Tensor
     extra_ref_logps_KPG: Tensor
     crop: TrainBatch | None = None
+    tokens: TokenValues | None = None
+    """Tensors [P, G, T], padded with zeros."""
 
     @property
     def num_lists(self) -> int:
@@ -169,6 +190,7 @@ class TrainBatch:
             change(self.num_tokens_PG),
             change(self.extra_ref_logps_KPG),
             crop,
+            TokenValues(*map(change, self.tokens)) if self.tokens else None,
         )
 
 
@@ -192,7 +214,23 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         _pad(lengths, group_size, torch.long),
         torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
         collate_lists(crops, pad_id) if crops else None,
+        _collate_tokens([ranked.tokens for ranked in lists if ranked.tokens], group_size),
     )
+
+
+def _collate_tokens(lists: Sequence[TokenValues], group_size: int) -> TokenValues | None:
+    """[P, G, T] of each table; None where no list has one."""
+    if not lists:
+        return None
+    return TokenValues(*(_pad_tokens(rows, group_size) for rows in zip(*lists, strict=True)))
+
+
+def _pad_tokens(lists: Sequence[Row], group_size: int) -> Tensor:
+    longest = max(len(tokens) for row in lists for tokens in row)
+    table_PGT = torch.zeros(len(lists), group_size, longest)
+    for p, row in enumerate(lists):
+        table_PGT[p, : len(row)] = _pad(row, longest, torch.float32)
+    return table_PGT
 
 
 def _pad(rows: Sequence[Sequence[float]], width: int, dtype: torch.dtype) -> Tensor:

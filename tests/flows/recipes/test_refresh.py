@@ -12,7 +12,7 @@ from flows.runs.records import load_record, load_records
 from perpo_core.process.parent import ChildFailed
 from perpo_core.store.locks import is_locked, lock_name
 from perpo_core.store.store import Store
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
 from tasks.watch import Watcher, watched_by
@@ -151,7 +151,7 @@ def test_a_stage_has_a_flow_of_its_own(toy_config: RefreshConfig) -> None:
     flow: Any = STAGE_FLOWS["train"]
     record = flow("latest", True, toy_config.store)
     assert made(record) == ["train"]
-    assert list(STAGE_FLOWS) == list(STAGES)
+    assert list(STAGE_FLOWS) == list(ALL_STAGES)
 
 
 def test_a_damaged_file_is_remade_by_a_refresh_and_refused_by_a_rerun(

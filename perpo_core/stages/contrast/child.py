@@ -1,0 +1,67 @@
+"""The child process of one of the two policies: have it, and ask it about every token.
+
+What it says of the tokens is written when it has been trained, so that a killed run goes on from a
+checkpoint or from the parts that are there. Of several processes (torchrun) each comes through
+here, as in training.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from perpo_core.process.child import emit, load_job
+from perpo_core.stages.contrast.lists import InstructedLists, NegatedLists
+from perpo_core.stages.train.checkpoints import save_trained
+from perpo_core.stages.train.child import attach_references, load_model, train
+from perpo_core.stages.train.data import RankedLists
+from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.ranks import get_rank, join_processes, run_as_one_of_many
+from perpo_core.stages.train.references import References
+from perpo_core.stages.train.trainer import ListTrainer
+from schemas.run import ContrastJob
+
+
+@record
+def main() -> ListTrainer | None:
+    """What holds on to the process group is returned: run_as_one_of_many keeps it."""
+    job = load_job(ContrastJob)
+    join_processes()
+    training, trainer = job.training, None
+    model, processor = load_model(training, training.policy)
+    lists = open_lists(job, processor)
+    references = References(
+        processor.tokenizer.pad_token_id, training.config.policy.dtype, training.config.train
+    )
+    if job.instruction is None:
+        trainer = train_side(job, model, processor, lists, references)
+        model = trainer.list_policy
+    emit("log", message=f"the {job.side} policy is asked about every token of {len(lists)} lists")
+    references.make(lists, job.table, model)
+    if get_rank() == 0:
+        emit("result", device=str(model.device))
+    return trainer
+
+
+def open_lists(job: ContrastJob, processor: Any) -> RankedLists:
+    """As this policy is shown them."""
+    files = job.training.lists, job.training.samples.packs, processor
+    if job.instruction is not None:
+        return InstructedLists(*files, job.instruction)
+    return NegatedLists(*files) if job.side == "worse" else RankedLists(*files)
+
+
+def train_side(
+    job: ContrastJob, model: ListPolicy, processor: Any, lists: RankedLists, references: References
+) -> ListTrainer:
+    """Train it to its last step, since nothing chooses, and keep what was trained."""
+    attach_references(model, lists, processor, references, job.training)
+    trainer = train(job.training, model, processor, lists)
+    if get_rank() == 0:
+        save_trained(trainer.list_policy, job.trained)
+    return trainer
+
+
+if __name__ == "__main__":
+    run_as_one_of_many(main)
