@@ -28,7 +28,9 @@ from schemas.run import RunRecord
 
 T = TypeVar("T")
 # The other artifacts' files are not opened here, and hashing a model takes a while.
-STAGES_WITH_ROWS: tuple[StageName, ...] = ("collect", "score", "materialize", "evaluate")
+STAGES_WITH_ROWS: tuple[StageName, ...] = (
+    "collect", "score", "materialize", "contrast", "evaluate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
