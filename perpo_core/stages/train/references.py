@@ -53,6 +53,8 @@ class References:
         """
         paths = job.list_paths()
         there = look_at(paths)
+        if not all(there):
+            emit("log", message=f"reference {describe_table(lists, job, there)}")
         model = load()
         self._compute_missing(lists, job, there, model)
         rows = open_table(job, lists)
@@ -70,17 +72,11 @@ class References:
     ) -> None:
         spans, paths = lists.spans, job.list_paths()
         missing = [number for number, found in enumerate(there) if not found]
-        num_lists = sum(len(spans[number]) for number in missing)
-        if num_lists:
-            emit("log", message=f"reference log-probabilities of {num_lists} {job.of} under "
-                 f"{job.policy.folder}")  # fmt: skip
-        mine = take_turns(missing)
-        for done, number in enumerate(mine):
+        total, mine = sum(len(spans[number]) for number in missing), take_turns(missing)
+        for done, number in enumerate(mine, 1):
             rows = self.compute(lists, spans[number], model, job.of == "tokens")
             write_part(paths[number], lists, spans[number], rows, job.of == "tokens")
-            emit(
-                "progress", done=num_lists * (done + 1) // len(mine), total=num_lists, unit="lists"
-            )
+            emit("progress", done=total * done // len(mine), total=total, unit="lists")
         gather(None)  # all are there before any is read
 
     def _tell(self, job: ReferenceJob, model: ListPolicy) -> None:
@@ -131,6 +127,13 @@ class References:
         largest = max(gap if gap == gap else float("inf") for gap in gaps)
         self.largest_difference_nats = max(self.largest_difference_nats, largest)
         return largest
+
+
+def describe_table(lists: Lists, job: ReferenceJob, there: Sequence[bool]) -> str:
+    """Such as "log-probabilities of 7 lists under FOLDER", of the parts that are not there."""
+    num = sum(len(span) for span, found in zip(lists.spans, there, strict=True) if not found)
+    content = f"the tokens of {num} lists" if job.of == "tokens" else f"{num} {job.of}"
+    return f"log-probabilities of {content} under {job.policy.folder}"
 
 
 def look_at(paths: Sequence[Path]) -> list[bool]:
