@@ -34,7 +34,10 @@ class WeighedToken:
     text: str
     weight: float
     heat: int
-    """0 to 100: where the weight lies between the least and the most that it can be."""
+    """Percent of the way from a token about which nobody disagrees to the heaviest; 0 for lighter
+    ones."""
+    is_light: bool
+    """Whether it weighs less than such a token."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,9 @@ def _weigh_token(text: str, contrast: float, sign: int, config: TrainConfig) -> 
     """As perpo_core/stages/train/objectives/tis_dpo.py weighs it."""
     low, high = sorted((sign * config.tis_low, sign * config.tis_high))
     exponent = min(max(sign * contrast, low), high)
-    heat = (exponent - low) / (high - low) if high > low else 0.0
-    return WeighedToken(text, config.tis_scale * math.exp(exponent), round(100 * heat))
+    heat = max(exponent, 0.0) / high if high > 0 else 0.0
+    weight = config.tis_scale * math.exp(exponent)
+    return WeighedToken(text, weight, round(100 * heat), is_light=exponent < 0)
 
 
 def _decode(token: int, tokenizer: Tokenizer | None) -> str:

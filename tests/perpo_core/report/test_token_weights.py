@@ -63,15 +63,13 @@ def test_weights_are_those_that_are_trained_on(weighed: Any) -> None:
     for each in found:
         best, worst = each.answers
         assert (best.role, worst.role) == ("best", "worst") and best.reward > worst.reward
-        for answer, sign in ((best, 1), (worst, -1)):
+        for answer, sign, most in ((best, 1, 1.5), (worst, -1, 0.5)):
             assert len(answer.tokens) <= MAX_TOKENS
             for t, token in enumerate(answer.tokens):
                 exponent = sign * min(max((t - 3) / 2, -0.5), 1.5)
                 assert token.weight == pytest.approx(2 * math.exp(exponent))
-        heats = [token.heat for token in best.tokens]
-        assert heats == sorted(heats) and heats[0] == 0
-        for heat, token in zip(heats, worst.tokens, strict=False):
-            assert token.heat == 100 - heat
+                assert token.heat == round(100 * max(exponent, 0.0) / most)
+                assert token.is_light == (exponent < 0)
 
 
 def test_without_a_tokenizer_tokens_are_numbers(weighed: Any, tmp_path: Path) -> None:
