@@ -85,6 +85,11 @@ def continue_run(
     store = open_store(place)
     earlier = load_record(store, run, to_act=True)
     refuse_other_settings(earlier)
+    if from_stage not in earlier.config.stages:
+        raise ValueError(
+            f"run {earlier.run_id} has no {from_stage}, since train.objective = "
+            f"{earlier.config.train.objective} weighs no tokens; choose another stage"
+        )
     config = earlier.config.model_copy(update={"store": parse_place(place)})
     with lock_name(store, config.name) as check:
         policy = find_recorded_policy(store, earlier)

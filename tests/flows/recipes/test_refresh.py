@@ -66,6 +66,24 @@ def test_the_same_again_reuses_everything_and_another_beta_only_trains(
     assert (toy_config.store / first.report).with_name("report.json").is_file()
 
 
+def test_tokens_are_contrasted_where_the_objective_weighs_them(toy_config: RefreshConfig) -> None:
+    """And not again where only the training changes."""
+    weighing = change(toy_config, "train", objective="tis_dpo")
+    assert made(refresh(weighing)) == list(ALL_STAGES)
+    assert made(refresh(weighing)) == []
+    assert made(refresh(change(weighing, "train", beta=0.2))) == ["train", "evaluate", "promote"]
+    other = refresh(change(weighing, "contrast", beta=0.2))
+    assert made(other) == ["contrast", "train", "evaluate", "promote"]
+    again = rerun(weighing, "latest", "contrast", only=True, force=True)
+    assert made(again) == ["contrast"]
+
+
+def test_a_run_without_a_stage_says_so(toy_config: RefreshConfig) -> None:
+    refresh(toy_config)
+    with pytest.raises(ValueError, match=r"has no contrast, since train\.objective = perpo"):
+        rerun(toy_config, "latest", "contrast")
+
+
 def test_profiles_lie_beside_the_run_and_change_nothing_of_it(toy_config: RefreshConfig) -> None:
     first = refresh(toy_config)
     elsewhere = toy_config.model_copy(update={"store": Path(toy_config.store).parent / "other"})
