@@ -11,7 +11,9 @@ from schemas.base import Section
 ObjectiveName = Literal[
     "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
 ]  # fmt: skip
-PairChoice = Literal["best_worst", "best_rest", "adjacent", "all"]
+PairChoice = Literal[
+    "best_worst", "best_rest", "adjacent", "all", "hardest", "nearest", "popular",
+]  # fmt: skip
 
 
 class TrainConfig(Section):
@@ -30,7 +32,10 @@ class TrainConfig(Section):
     alike."""
     pairs: PairChoice = "best_worst"
     """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
-    worse one; adjacent: neighbours by reward; all: every two of different rewards."""
+    worse one; adjacent: neighbours by reward; all: every two of different rewards; hardest,
+    nearest, popular: the best answer with the worse one that the reference finds most likely, that
+    is closest to it (IoU of the boxes where it states one box, else edit similarity of the texts),
+    or that most lists of its task hold."""
     rpo_eta: float = Field(default=0.2, ge=0, le=100)
     """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
     cumulative)."""

@@ -6,8 +6,8 @@ answers only. K: further references.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, p
 from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
-COLUMNS = ["sample_id", "prompt_id", "images", "prompt", "responses"]
+COLUMNS = ["sample_id", "prompt_id", "task", "images", "prompt", "responses"]
+AnswerColumn = Callable[[dict[str, Any]], Sequence[float]]
+"""Of a row of schemas.arrow.PREFERENCES, a number for each of its responses."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class RankedList:
     ref_logps_G: Sequence[float] | None = None
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
+    columns_G: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Field of ListBatch -> a number for each answer."""
 
 
 class RankedLists(Dataset[RankedList]):
@@ -48,6 +52,8 @@ class RankedLists(Dataset[RankedList]):
         self.ref_logps_PG: list[list[float]] | None = None
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
+        self.columns: dict[str, AnswerColumn] = {}
+        """Field of ListBatch -> how it is computed."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -62,6 +68,7 @@ class RankedLists(Dataset[RankedList]):
             self.ref_logps_PG[index] if self.ref_logps_PG else None,
             [rows[index] for rows in self.extra_ref_logps_KPG],
             self.crops[index] if self.crops is not None else None,
+            {name: compute(row) for name, compute in self.columns.items()},
         )
 
     @property
@@ -77,6 +84,12 @@ class RankedLists(Dataset[RankedList]):
         """Log-probabilities of every list's answers under the policy that sampled them, nats."""
         responses_P = self._rows.iterate_column("responses.list.element.logp")
         return [[response["logp"] for response in responses] for responses in responses_P]
+
+    def iterate_texts(self) -> Iterator[tuple[str, list[str]]]:
+        """(task, texts of the answers) of every list."""
+        texts_P = self._rows.iterate_column("responses.list.element.text")
+        for task, responses in zip(self._rows.iterate_column("task"), texts_P, strict=True):
+            yield task, [response["text"] for response in responses]
 
     def load_row(self, index: int) -> dict[str, Any]:
         """The row of schemas.arrow.PREFERENCES."""
@@ -145,6 +158,8 @@ class TrainBatch:
     num_tokens_PG: Tensor
     extra_ref_logps_KPG: Tensor
     crop: TrainBatch | None = None
+    columns_PG: Mapping[str, Tensor] = field(default_factory=dict)
+    """Field of ListBatch -> its values, float64."""
 
     @property
     def num_lists(self) -> int:
@@ -169,6 +184,7 @@ class TrainBatch:
             change(self.num_tokens_PG),
             change(self.extra_ref_logps_KPG),
             crop,
+            {name: change(values_PG) for name, values_PG in self.columns_PG.items()},
         )
 
 
@@ -192,6 +208,10 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         _pad(lengths, group_size, torch.long),
         torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
         collate_lists(crops, pad_id) if crops else None,
+        {
+            name: _pad([ranked.columns_G[name] for ranked in lists], group_size, torch.float64)
+            for name in lists[0].columns_G
+        },
     )
 
 

@@ -84,7 +84,7 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         (
             '[train]\npairs = "some"',
             'train.pairs = "some" is not allowed; allowed: "best_worst" or "best_rest" or '
-            '"adjacent" or "all"',
+            '"adjacent" or "all" or "hardest" or "nearest" or "popular"',
         ),
         ("[train]\nlearningrate = 1", "unknown key train.learningrate (value 1); did you mean "
          "train.learning_rate?"),

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from schemas.train_config import TrainConfig
 
-Need = Literal["reference", "crop", "extra_references"]
+Need = Literal["reference", "crop", "extra_references", "closeness", "popularity"]
 Invariance = Literal["reward_affine", "reward_order", "reference_shift"]
 
 
@@ -40,6 +40,10 @@ class ListBatch:
     """The same under the reference."""
     extra_ref_logps_KPG: Tensor | None = None
     """ref_logps_PG under K further references."""
+    closeness_PG: Tensor | None = None
+    """How close an answer is to the list's best one, float64; perpo_core.stages.train.closeness."""
+    popularity_PG: Tensor | None = None
+    """Lists of the task that hold an answer, float64; perpo_core.stages.train.popularity."""
 
     @property
     def log_ratios_PG(self) -> Tensor:
@@ -57,7 +61,8 @@ class Objective:
 
     compute_loss_P: Callable[[ListBatch, TrainConfig], Tensor]
     needs: frozenset[Need]
-    """What of a ListBatch has to be real beside the policy's log-probabilities."""
+    """What of a ListBatch has to be real beside the policy's log-probabilities, whatever the
+    settings; perpo_core.stages.train.objectives.combine knows what single settings ask for."""
     invariances: frozenset[Invariance]
     """What leaves the loss of a list alone. reward_affine: a * reward + b with a > 0; reward_order
     (says more): any change of rewards that keeps their order and ties; reference_shift: a constant

@@ -13,6 +13,7 @@ from transformers import (
 
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import build, child, sidecars
+from perpo_core.stages.train.answer_columns import build_columns
 from perpo_core.stages.train.data import RankedLists
 from perpo_core.stages.train.history import read_history
 from perpo_core.stages.train.references import References
@@ -53,6 +54,7 @@ def build_trainer(
     lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
+    lists.columns = build_columns(job, lists)
     trainer = build.build_trainer(
         model, lists, selection or ScriptedSelection(),  # type: ignore[arg-type]
         processor, config, work, not resumed,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from hypothesis import settings
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from perpo_core.stages.train.objectives import OBJECTIVES, TERMS, ListBatch, Objective
-from schemas.train_config import TrainConfig
+from schemas.train_config import PairChoice, TrainConfig
 
 LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
 NUM_EXTRA = 2
@@ -26,12 +26,17 @@ EXAMPLES = settings(max_examples=15, deadline=None)
 # What each objective reads of the configuration, in all its kinds.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "perpo": [{"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 2.0}],
-    "dpo": [{"pairs": choice} for choice in ("best_worst", "best_rest", "adjacent", "all")],
+    "dpo": [{"pairs": choice} for choice in get_args(PairChoice)],
     "rpo": [
         {"rpo_nll": "averaged", "rpo_eta": 0.2},
         {"rpo_nll": "cumulative", "rpo_eta": 0.3, "pairs": "adjacent"},
+        {"rpo_nll": "averaged", "rpo_eta": 0.2, "pairs": "nearest"},
     ],
-    "mrpo": [{"mrpo_clip": 0.1, "pairs": "best_rest"}, {"mrpo_clip": 1.0, "pairs": "all"}],
+    "mrpo": [
+        {"mrpo_clip": 0.1, "pairs": "best_rest"},
+        {"mrpo_clip": 0.1, "pairs": "hardest"},
+        {"mrpo_clip": 1.0, "pairs": "all"},
+    ],
 }
 
 
@@ -59,6 +64,8 @@ class Case:
     crops: Sequence[float]
     ref_crops: Sequence[float]
     extra_refs: Sequence[Sequence[float]]
+    closeness: Sequence[float]
+    popularity: Sequence[float]
 
     @property
     def members(self) -> list[int]:
@@ -87,6 +94,7 @@ def build_case(
     return Case(
         ratios, [0.0] * size, rewards, mask or [True] * size, [4] * size,
         [-0.5] * size, [-1.0] * size, [[-0.25 * (i + k) for i in range(size)] for k in (1, 4)],
+        closeness=[1 / (1 + i) for i in range(size)], popularity=[float(i) for i in range(size)],
     )  # fmt: skip
 
 
@@ -111,6 +119,8 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
                 for k in range(NUM_EXTRA)
             ]
         ),
+        closeness_PG=stack([case.closeness for case in cases], 9.0, torch.float64),
+        popularity_PG=stack([case.popularity for case in cases], 9.0, torch.float64),
     )
 
 
@@ -151,6 +161,7 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
             rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, 9)),
             rows(quarters), rows(quarters),
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
+            closeness=rows(reward_values), popularity=rows(st.integers(1, 3).map(float)),
         )  # fmt: skip
 
     return st.integers(min_size, max_size).flatmap(of_size)

@@ -39,6 +39,10 @@ def list_pairs(case: Case, choice: str) -> list[tuple[int, int]]:
     if choice == "adjacent":
         steps = set(itertools.pairwise(levels))
         return [(i, j) for i, j in pairs if (rewards[j], rewards[i]) in steps]
+    if choice != "all":
+        by = {"hardest": case.refs, "nearest": case.closeness, "popular": case.popularity}[choice]
+        worse = [by[j] for j in rewards if rewards[j] < levels[-1]]
+        return [(i, j) for i, j in list_pairs(case, "best_rest") if by[j] == max(worse)]
     return pairs
 
 

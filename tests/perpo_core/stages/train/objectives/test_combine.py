@@ -74,6 +74,10 @@ def test_the_parts_of_a_loss_go_by_their_names(weights, names):
         ("perpo", {"conditional_weight": 0.1}, {"reference", "crop"}),
         ("mdpo", {}, {"reference", "crop"}),
         ("mrpo", {}, {"reference", "extra_references"}),
+        ("dpo", {"pairs": "hardest"}, {"reference"}),
+        ("dpo", {"pairs": "nearest"}, {"reference", "closeness"}),
+        ("rpo", {"pairs": "popular", "nll_weight": 1}, {"reference", "popularity"}),
+        ("perpo", {"pairs": "nearest"}, {"reference"}),
     ],
 )
 def test_what_a_configuration_needs(objective, weights, needs):

@@ -15,7 +15,9 @@ from torch._subclasses import FakeTensorMode
 
 from perpo_core.stages.train.objectives import OBJECTIVES, ListBatch
 from perpo_core.stages.train.objectives.base import Invariance
+from perpo_core.stages.train.objectives.combine import find_needs_of_settings
 from perpo_core.stages.train.settings import READ_BY, list_unread
+from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
     LOSSES,
@@ -155,16 +157,20 @@ def test_answers_that_tie_for_the_best_are_never_compared(name, config):
 @given(case=draw_cases())
 def test_what_is_not_needed_is_not_read(name, config, case):
     whole = build_batch([case])
-    loss_P = LOSSES[name].compute_loss_P(keep_needed(whole, name), config)
+    loss_P = LOSSES[name].compute_loss_P(keep_needed(whole, name, config), config)
     assert loss_P.tolist() == LOSSES[name].compute_loss_P(whole, config).tolist()
 
 
-def keep_needed(batch: ListBatch, name: str) -> ListBatch:
-    needs = LOSSES[name].needs
+def keep_needed(batch: ListBatch, name: str, config: TrainConfig) -> ListBatch:
+    needs = LOSSES[name].needs | (find_needs_of_settings(config) if name in OBJECTIVES else set())
     if "crop" not in needs:
         batch = replace(batch, crop_logps_PG=None, ref_crop_logps_PG=None)
     if "extra_references" not in needs:
         batch = replace(batch, extra_ref_logps_KPG=None)
+    if "closeness" not in needs:
+        batch = replace(batch, closeness_PG=None)
+    if "popularity" not in needs:
+        batch = replace(batch, popularity_PG=None)
     if "reference" not in needs:
         batch = replace(batch, ref_logps_PG=torch.full_like(batch.ref_logps_PG, torch.nan))
     return batch
