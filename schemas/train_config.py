@@ -10,10 +10,14 @@ from schemas.base import Section
 
 ObjectiveName = Literal[
     "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
+    "rosepo",
 ]  # fmt: skip
 PairChoice = Literal[
     "best_worst", "best_rest", "adjacent", "all", "hardest", "nearest", "popular",
 ]  # fmt: skip
+
+MAX_SMOOTHING_SLOPE = 10_000.0
+"""Per unit of reward: the order of two rewards that differ by a thousandth is sure."""
 
 
 class TrainConfig(Section):
@@ -24,18 +28,19 @@ class TrainConfig(Section):
     lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
     chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
     best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
-    sft: likelihood of the best answer."""
+    rosepo: dpo on pairs of which each may be the wrong way round; sft: likelihood of the best
+    answer."""
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
     """perpo: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards
     alike."""
     pairs: PairChoice = "best_worst"
-    """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
-    worse one; adjacent: neighbours by reward; all: every two of different rewards; hardest,
+    """dpo, rpo, mrpo, rosepo: which pairs of a list are compared; best_rest: the best answer with
+    every worse one; adjacent: neighbours by reward; all: every two of different rewards; hardest,
     nearest, popular: the best answer with the worse one that the reference finds most likely, that
-    is closest to it (IoU of the boxes where it states one box, else edit similarity of the texts),
-    or that most lists of its task hold."""
+    is closest to it (by IoU where it states boxes, else by edit similarity), or that most lists of
+    its task hold."""
     rpo_eta: float = Field(default=0.2, ge=0, le=100)
     """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
     cumulative)."""
@@ -44,6 +49,16 @@ class TrainConfig(Section):
     mrpo_clip: float = Field(default=0.1, ge=0, le=1)
     """mrpo: how far a further reference may lie from the start policy, as a share of its
     log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    smoothing: Literal["gap", "column"] = "gap"
+    """rosepo: how probably a pair is the wrong way round. gap: 1 / (1 + exp(slope * reward gap));
+    column: the mean of its answers' reward `smoothing_column`."""
+    smoothing_slope: float | None = Field(default=None, gt=0, le=MAX_SMOOTHING_SLOPE)
+    """rosepo, by gap: how soon a reward gap is trusted, per unit of reward. None: fitted to how
+    often second rewards of a task (mixtures of [score]; a weight of 0 adds nothing to the total)
+    turn pairs of the training lists round."""
+    smoothing_column: str | None = Field(default=None, min_length=1, max_length=200)
+    """rosepo, by column: a reward of [score], with whatever weight, that is a probability, 0 to 1:
+    how far the place of an answer, or of all answers to a sample, can be doubted."""
     reference: Literal["start", "base"] = "start"
     """What the policy is held to: the policy this round starts from, or policy.base."""
     reference_logps: Literal["computed", "sampled"] = "computed"
@@ -173,6 +188,11 @@ class TrainConfig(Section):
             )
         if "promoted" in self.extra_references:
             raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if (self.smoothing == "column") != (self.smoothing_column is not None):
+            raise ValueError(
+                "smoothing = column and smoothing_column, the reward it is read from, go together; "
+                "set both or neither"
+            )
         if self.objective == "mdpo" and self.pairs != "best_worst":
             raise ValueError(
                 "objective mdpo compares best_worst; for other pairs set objective = dpo, "

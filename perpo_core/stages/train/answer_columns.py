@@ -13,11 +13,13 @@ from perpo_core.stages.train.data import AnswerColumn, RankedLists
 from perpo_core.stages.train.objectives.base import Need
 from perpo_core.stages.train.objectives.combine import find_needs
 from perpo_core.stages.train.popularity import Popularity
+from perpo_core.stages.train.smoothing import load_smoothing
 from schemas.run import TrainJob
 
 BUILD: dict[Need, tuple[str, Callable[[TrainJob, RankedLists], AnswerColumn]]] = {
     "closeness": ("closeness_PG", lambda job, lists: build_closeness(job)),
     "popularity": ("popularity_PG", lambda job, lists: Popularity(lists.iterate_texts())),
+    "smoothing": ("smoothing_PG", lambda job, lists: load_smoothing(job)),
 }
 """What a loss may need -> the field of ListBatch that holds it, and how that is computed."""
 

@@ -11,10 +11,13 @@ from schemas.train_config import ObjectiveName, TrainConfig
 
 READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
     "gamma": frozenset({"perpo"}),
-    "pairs": frozenset({"dpo", "rpo", "mrpo"}),
+    "pairs": frozenset({"dpo", "rpo", "mrpo", "rosepo"}),
     "rpo_eta": frozenset({"rpo"}),
     "rpo_nll": frozenset({"rpo"}),
     "mrpo_clip": frozenset({"mrpo"}),
+    "smoothing": frozenset({"rosepo"}),
+    "smoothing_slope": frozenset({"rosepo"}),
+    "smoothing_column": frozenset({"rosepo"}),
 }
 """Name in TrainConfig -> the objectives that read it; what is not here all read."""
 

@@ -9,6 +9,7 @@ from perpo_core.stages.train.objectives.mdpo import MDPO
 from perpo_core.stages.train.objectives.mrpo import MRPO
 from perpo_core.stages.train.objectives.perpo import PERPO
 from perpo_core.stages.train.objectives.plackett_luce import PLACKETT_LUCE
+from perpo_core.stages.train.objectives.rosepo import ROSEPO
 from perpo_core.stages.train.objectives.rpo import RPO
 from perpo_core.stages.train.objectives.sdpo import SDPO
 from perpo_core.stages.train.objectives.sft import SFT
@@ -25,6 +26,7 @@ OBJECTIVES: dict[str, Objective] = {
     "sdpo": SDPO,
     "mdpo": MDPO,
     "mrpo": MRPO,
+    "rosepo": ROSEPO,
 }
 
 # Added to any objective; the name is that of the weight in TrainConfig.

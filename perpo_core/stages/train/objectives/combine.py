@@ -15,6 +15,7 @@ from schemas.train_config import TrainConfig
 NEEDED_BY: Mapping[tuple[str, str], Need] = {
     ("pairs", "nearest"): "closeness",
     ("pairs", "popular"): "popularity",
+    ("smoothing", "column"): "smoothing",
 }
 """(setting, value) -> what that value needs of a list, whatever objective reads it."""
 

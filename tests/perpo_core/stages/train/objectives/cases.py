@@ -37,7 +37,17 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"mrpo_clip": 0.1, "pairs": "hardest"},
         {"mrpo_clip": 1.0, "pairs": "all"},
     ],
+    "rosepo": [
+        {"smoothing_slope": 2.0},
+        {"smoothing": "column", "smoothing_column": "doubt", "pairs": "best_rest"},
+        {"smoothing_slope": 0.5, "pairs": "all"},
+    ],
 }
+WANTED: dict[str, dict[str, Any]] = {
+    "mrpo": {"extra_references": ["elsewhere"]},
+    "rosepo": {"smoothing_slope": 2.0},
+}
+"""What a configuration of these cannot do without."""
 
 
 def list_configs(name: str, beta: float = 0.7) -> list[TrainConfig]:
@@ -48,8 +58,7 @@ def list_configs(name: str, beta: float = 0.7) -> list[TrainConfig]:
 def build_config(name: str, **fields: Any) -> TrainConfig:
     """A configuration for a loss; the pure functions never open the reference it names."""
     named = {"objective": name} if name in OBJECTIVES else {}
-    extra = {"extra_references": ["elsewhere"]} if name == "mrpo" else {}
-    return TrainConfig(**{**named, **extra, **fields})
+    return TrainConfig(**{**named, **WANTED.get(name, {}), **fields})
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Case:
     extra_refs: Sequence[Sequence[float]]
     closeness: Sequence[float]
     popularity: Sequence[float]
+    smoothing: Sequence[float]
 
     @property
     def members(self) -> list[int]:
@@ -95,6 +105,7 @@ def build_case(
         ratios, [0.0] * size, rewards, mask or [True] * size, [4] * size,
         [-0.5] * size, [-1.0] * size, [[-0.25 * (i + k) for i in range(size)] for k in (1, 4)],
         closeness=[1 / (1 + i) for i in range(size)], popularity=[float(i) for i in range(size)],
+        smoothing=[0.1 * i for i in range(size)],
     )  # fmt: skip
 
 
@@ -121,6 +132,7 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
         ),
         closeness_PG=stack([case.closeness for case in cases], 9.0, torch.float64),
         popularity_PG=stack([case.popularity for case in cases], 9.0, torch.float64),
+        smoothing_PG=stack([case.smoothing for case in cases], torch.nan, torch.float64),
     )
 
 
@@ -162,6 +174,7 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
             rows(quarters), rows(quarters),
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
             closeness=rows(reward_values), popularity=rows(st.integers(1, 3).map(float)),
+            smoothing=rows(reward_values),
         )  # fmt: skip
 
     return st.integers(min_size, max_size).flatmap(of_size)

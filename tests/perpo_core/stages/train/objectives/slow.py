@@ -165,6 +165,20 @@ def mrpo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any
     return mean(losses)
 
 
+def rosepo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    s = [logp - ref for logp, ref in zip(logps, case.refs, strict=True)]
+    losses = []
+    for i, j in list_pairs(case, config.pairs):
+        if config.smoothing == "column":
+            eps = (case.smoothing[i] + case.smoothing[j]) / 2
+        else:
+            assert config.smoothing_slope is not None
+            eps = 1 / (1 + math.exp(config.smoothing_slope * (case.rewards[i] - case.rewards[j])))
+        margin = config.beta * (s[i] - s[j])
+        losses.append(-(1 - eps) * log_sigmoid(margin) - eps * log_sigmoid(-margin))
+    return mean(losses)
+
+
 SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "perpo": perpo,
     "plackett_luce": plackett_luce,
@@ -175,6 +189,7 @@ SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "sdpo": sdpo,
     "mdpo": mdpo,
     "mrpo": mrpo,
+    "rosepo": rosepo,
     "nll_weight": sft,
     "conditional_weight": conditional,
     "anchor_weight": anchor,

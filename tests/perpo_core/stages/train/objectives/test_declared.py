@@ -35,6 +35,9 @@ CONFIGS = [(name, config) for name in LOSSES for config in list_configs(name)]
 
 # Every change is exact, or so mild that float64 keeps all orders and ties.
 CHANGES: dict[Invariance, Callable[[Case, int], Case]] = {
+    "reward_shift": lambda case, n: replace(
+        case, rewards=[reward + n - 5 for reward in case.rewards]
+    ),
     "reward_affine": lambda case, n: replace(
         case, rewards=[n / 4 * reward + n - 5 for reward in case.rewards]
     ),
@@ -46,9 +49,11 @@ CHANGES: dict[Invariance, Callable[[Case, int], Case]] = {
 
 
 def list_invariances(name: str) -> set[Invariance]:
-    """As declared; what leaves order and ties alone includes affine changes."""
+    """As declared; what leaves order and ties alone includes affine changes, and these shifts."""
     declared: set[Invariance] = set(LOSSES[name].invariances)
-    return declared | {"reward_affine"} if "reward_order" in declared else declared
+    if "reward_order" in declared:
+        declared.add("reward_affine")
+    return declared | {"reward_shift"} if "reward_affine" in declared else declared
 
 
 DECLARED = [(*pair, change) for pair in CONFIGS for change in sorted(list_invariances(pair[0]))]
@@ -97,10 +102,12 @@ OTHER_VALUE = {
     "rpo_eta": 0.7,
     "rpo_nll": "cumulative",
     "mrpo_clip": 0.6,
+    "smoothing": "column",
+    "smoothing_slope": 7.0,
 }
 
 
-@pytest.mark.parametrize("setting", READ_BY)
+@pytest.mark.parametrize("setting", OTHER_VALUE)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_setting_is_read_by_whom_it_is_declared_to_be(name, setting):
     """Who reads it gives another loss; nobody else does, whose key leaves it out."""
@@ -112,6 +119,11 @@ def test_a_setting_is_read_by_whom_it_is_declared_to_be(name, setting):
     is_read = compute(name, case, config) != compute(name, case, other)
     assert is_read == (name in READ_BY[setting])
     assert (setting in list_unread(config)) != is_read
+
+
+def test_every_setting_that_only_some_read_is_tested() -> None:
+    by_the_stage = {"smoothing_column"}  # names what smoothing_PG holds: test_smoothing.py
+    assert set(READ_BY) == set(OTHER_VALUE) | by_the_stage
 
 
 def test_every_invariance_is_tested() -> None:
@@ -171,6 +183,8 @@ def keep_needed(batch: ListBatch, name: str, config: TrainConfig) -> ListBatch:
         batch = replace(batch, closeness_PG=None)
     if "popularity" not in needs:
         batch = replace(batch, popularity_PG=None)
+    if "smoothing" not in needs:
+        batch = replace(batch, smoothing_PG=None)
     if "reference" not in needs:
         batch = replace(batch, ref_logps_PG=torch.full_like(batch.ref_logps_PG, torch.nan))
     return batch
