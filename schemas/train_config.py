@@ -10,12 +10,13 @@ from schemas.base import Section
 
 ObjectiveName = Literal[
     "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
-    "rosepo",
+    "rosepo", "p3o",
 ]  # fmt: skip
 PairChoice = Literal[
     "best_worst", "best_rest", "adjacent", "all", "hardest", "nearest", "popular",
 ]  # fmt: skip
 
+P3oClip = Literal["joint", "separate"]
 MAX_SMOOTHING_SLOPE = 10_000.0
 """Per unit of reward: the order of two rewards that differ by a thousandth is sure."""
 
@@ -28,8 +29,8 @@ class TrainConfig(Section):
     lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
     chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
     best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
-    rosepo: dpo on pairs of which each may be the wrong way round; sft: likelihood of the best
-    answer."""
+    rosepo: dpo on pairs of which each may be the wrong way round; p3o: policy gradient on all
+    pairs, clipped; sft: likelihood of the best answer."""
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
@@ -59,6 +60,14 @@ class TrainConfig(Section):
     smoothing_column: str | None = Field(default=None, min_length=1, max_length=200)
     """rosepo, by column: a reward of [score], with whatever weight, that is a probability, 0 to 1:
     how far the place of an answer, or of all answers to a sample, can be doubted."""
+    clip: P3oClip = "joint"
+    """p3o: joint: the difference of two answers' log-ratios to their sampler is clipped (V2);
+    separate: each answer's ratio (V1)."""
+    clip_range: float = Field(default=0.2, gt=0, le=1)
+    """p3o: how far that goes before it is clipped: nats, or the ratio's distance from 1."""
+    kl_weight: float = Field(default=0.0, ge=0, le=100)
+    """p3o: takes this times log(sampler / reference) from an answer's reward. Where the reference
+    is the sampler (reference = start) that is 0."""
     reference: Literal["start", "base"] = "start"
     """What the policy is held to: the policy this round starts from, or policy.base."""
     reference_logps: Literal["computed", "sampled"] = "computed"

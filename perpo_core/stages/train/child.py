@@ -115,6 +115,8 @@ def attach_references(
         lists.ref_logps_PG = references.take_sampled(lists, lambda: model)
     elif "reference" in needs:
         lists.ref_logps_PG = attach(config.reference, lists)
+    if "sampler" in needs and not job.config.generate.max_policy_age:
+        references.compare_sampled(lists, model)
     if "crop" in needs:
         crops = CroppedLists(lists, processor, config.seed)
         crops.ref_logps_PG = attach(f"{config.reference}-crops", crops)

@@ -18,6 +18,9 @@ READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
     "smoothing": frozenset({"rosepo"}),
     "smoothing_slope": frozenset({"rosepo"}),
     "smoothing_column": frozenset({"rosepo"}),
+    "clip": frozenset({"p3o"}),
+    "clip_range": frozenset({"p3o"}),
+    "kl_weight": frozenset({"p3o"}),
 }
 """Name in TrainConfig -> the objectives that read it; what is not here all read."""
 

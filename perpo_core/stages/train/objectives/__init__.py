@@ -7,6 +7,7 @@ from perpo_core.stages.train.objectives.dpo import DPO
 from perpo_core.stages.train.objectives.lipo_lambda import LIPO_LAMBDA
 from perpo_core.stages.train.objectives.mdpo import MDPO
 from perpo_core.stages.train.objectives.mrpo import MRPO
+from perpo_core.stages.train.objectives.p3o import P3O
 from perpo_core.stages.train.objectives.perpo import PERPO
 from perpo_core.stages.train.objectives.plackett_luce import PLACKETT_LUCE
 from perpo_core.stages.train.objectives.rosepo import ROSEPO
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, Objective] = {
     "mdpo": MDPO,
     "mrpo": MRPO,
     "rosepo": ROSEPO,
+    "p3o": P3O,
 }
 
 # Added to any objective; the name is that of the weight in TrainConfig.

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from schemas.train_config import TrainConfig
 
-Need = Literal["reference", "crop", "extra_references", "closeness", "popularity", "smoothing"]
+Need = Literal[
+    "reference", "crop", "extra_references", "closeness", "popularity", "smoothing", "sampler",
+]  # fmt: skip
 Invariance = Literal["reward_shift", "reward_affine", "reward_order", "reference_shift"]
 
 
@@ -46,6 +48,8 @@ class ListBatch:
     """Lists of the task that hold an answer, float64; perpo_core.stages.train.popularity."""
     smoothing_PG: Tensor | None = None
     """What the data say of how far an answer's place can be doubted, 0 to 1, float64."""
+    sampler_logps_PG: Tensor | None = None
+    """logps_PG under the policy that sampled the answers, as it reported them, float64."""
 
     @property
     def log_ratios_PG(self) -> Tensor:
@@ -72,5 +76,5 @@ class Objective:
     answers."""
     ties: Literal["apart", "alike"]
     """apart: answers of equal rewards are never compared, and a list without two different rewards
-    (a singleton, all tied) has loss 0 and gradient 0; alike: the loss is that of the best answers,
-    all that tie for it, and needs no worse one."""
+    (a singleton, all tied) has loss 0 and gradient 0, where p3o's KL penalty counts as reward;
+    alike: the loss is that of the best answers, all that tie for it, and needs no worse one."""

@@ -42,6 +42,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"smoothing": "column", "smoothing_column": "doubt", "pairs": "best_rest"},
         {"smoothing_slope": 0.5, "pairs": "all"},
     ],
+    "p3o": [
+        {"clip": "joint", "clip_range": 0.3},
+        {"clip": "separate", "clip_range": 0.2, "kl_weight": 0.1},
+        {"clip": "separate", "clip_range": 0.9},
+        {"clip": "joint", "clip_range": 0.9, "kl_weight": 0.3},
+    ],
 }
 WANTED: dict[str, dict[str, Any]] = {
     "mrpo": {"extra_references": ["elsewhere"]},
@@ -76,6 +82,7 @@ class Case:
     closeness: Sequence[float]
     popularity: Sequence[float]
     smoothing: Sequence[float]
+    samplers: Sequence[float]
 
     @property
     def members(self) -> list[int]:
@@ -99,13 +106,14 @@ class Case:
 def build_case(
     ratios: Sequence[float], rewards: Sequence[float], mask: Sequence[bool] | None = None
 ) -> Case:
-    """A list by its log-ratios: reference 0, every answer of 4 tokens, crops that differ."""
+    """A list by its log-ratios: reference and sampler 0, answers of 4 tokens, crops that differ."""
     size = len(ratios)
     return Case(
         ratios, [0.0] * size, rewards, mask or [True] * size, [4] * size,
         [-0.5] * size, [-1.0] * size, [[-0.25 * (i + k) for i in range(size)] for k in (1, 4)],
         closeness=[1 / (1 + i) for i in range(size)], popularity=[float(i) for i in range(size)],
         smoothing=[0.1 * i for i in range(size)],
+        samplers=[0.0] * size,
     )  # fmt: skip
 
 
@@ -133,6 +141,7 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
         closeness_PG=stack([case.closeness for case in cases], 9.0, torch.float64),
         popularity_PG=stack([case.popularity for case in cases], 9.0, torch.float64),
         smoothing_PG=stack([case.smoothing for case in cases], torch.nan, torch.float64),
+        sampler_logps_PG=stack([case.samplers for case in cases], torch.nan, torch.float64),
     )
 
 
@@ -175,6 +184,7 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
             closeness=rows(reward_values), popularity=rows(st.integers(1, 3).map(float)),
             smoothing=rows(reward_values),
+            samplers=rows(quarters),
         )  # fmt: skip
 
     return st.integers(min_size, max_size).flatmap(of_size)

@@ -179,6 +179,33 @@ def rosepo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> A
     return mean(losses)
 
 
+def p3o(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    total = {
+        i: case.rewards[i] - config.kl_weight * (case.samplers[i] - case.refs[i])
+        for i in case.members
+    }
+    losses = []
+    for i, j in itertools.combinations(case.members, 2):
+        advantage = (total[i] - total[j]) / 2
+        u_i, u_j = logps[i] - case.samplers[i], logps[j] - case.samplers[j]
+        eps = config.clip_range
+        if config.clip == "joint":
+            losses.append(-clipped(advantage, u_i - u_j, -eps, eps))
+        else:
+            first = clipped(advantage, torch.exp(u_i), 1 - eps, 1 + eps)
+            losses.append(-first - clipped(-advantage, torch.exp(u_j), 1 - eps, 1 + eps))
+    return mean(losses)
+
+
+def clipped(advantage: float, ratio: Tensor, low: float, high: float) -> Any:
+    """min(A * ratio, A * clip(ratio)), case by case."""
+    if advantage > 0 and ratio > high:
+        return advantage * high
+    if advantage < 0 and ratio < low:
+        return advantage * low
+    return advantage * ratio
+
+
 SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "perpo": perpo,
     "plackett_luce": plackett_luce,
@@ -190,6 +217,7 @@ SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "mdpo": mdpo,
     "mrpo": mrpo,
     "rosepo": rosepo,
+    "p3o": p3o,
     "nll_weight": sft,
     "conditional_weight": conditional,
     "anchor_weight": anchor,

@@ -82,6 +82,7 @@ def test_the_parts_of_a_loss_go_by_their_names(weights, names):
         ("rosepo", {"smoothing_slope": 1}, {"reference"}),
         ("rosepo", BY_COLUMN | {"pairs": "popular"}, {"reference", "smoothing", "popularity"}),
         ("dpo", BY_COLUMN, {"reference"}),
+        ("p3o", {"pairs": "nearest"}, {"reference", "sampler"}),
     ],
 )
 def test_what_a_configuration_needs(objective, weights, needs):

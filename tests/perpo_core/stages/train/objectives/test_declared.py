@@ -104,6 +104,9 @@ OTHER_VALUE = {
     "mrpo_clip": 0.6,
     "smoothing": "column",
     "smoothing_slope": 7.0,
+    "clip": "separate",
+    "clip_range": 0.2,
+    "kl_weight": 0.5,
 }
 
 
@@ -183,6 +186,8 @@ def keep_needed(batch: ListBatch, name: str, config: TrainConfig) -> ListBatch:
         batch = replace(batch, closeness_PG=None)
     if "popularity" not in needs:
         batch = replace(batch, popularity_PG=None)
+    if "sampler" not in needs:
+        batch = replace(batch, sampler_logps_PG=None)
     if "smoothing" not in needs:
         batch = replace(batch, smoothing_PG=None)
     if "reference" not in needs:
