@@ -232,6 +232,8 @@ class TrainJob(Frozen):
     """Where replies of judges are kept."""
     profile: Path | None = None
     """Folder for a profile of a few steps; None: none is taken."""
+    scores: list[Path] = []
+    """Rows of schemas.arrow.SCORES, of each part of the lists; none where nothing asks for them."""
 
 
 ContrastSide = Literal["better", "worse"]

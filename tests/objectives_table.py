@@ -22,11 +22,11 @@ COLUMNS = (
 NEEDS = {
     "reference": "a reference", "crop": "crops", "extra_references": "further references",
     "tokens": "tokens' weights", "sampler": "the sampler's log-probabilities",
-    "closeness": "closeness of answers", "popularity": "how common answers are",
+    "smoothing": "how far places can be doubted",
 }  # fmt: skip
 INVARIANCES = {
     "reward_order": "any rewards of the same order", "reward_affine": "rewards scaled or shifted",
-    "reference_shift": "the reference shifted",
+    "reference_shift": "the reference shifted", "reward_shift": "rewards shifted",
 }  # fmt: skip
 TIES = {"apart": "never compared", "alike": "all count"}
 

@@ -25,6 +25,7 @@ from perpo_core.stages.train.finished import load_finished
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
 from perpo_core.stages.train.settings import list_unread
+from perpo_core.stages.train.smoothing import describe_scores, settle_smoothing
 from perpo_core.store.base import PLACE_FILE, load_base_digest, write_place
 from perpo_core.store.keys import compute_digest, hash_folder
 from perpo_core.store.keys import compute_key as compute_stage_key
@@ -79,6 +80,7 @@ def compute_key(
         "base_digest": references.base.digest if references.base else None,
         "extra_reference_digests": [ref.digest for ref in references.extra],
         **config.policy.pixel_limits.describe(),
+        **describe_scores(train, preferences),
     }
     if leaves_adapter(train, policy):
         settings["leaves"] = "adapter"
@@ -102,7 +104,7 @@ def run(
     """Train on every list; uncommitted.
 
     Raises ValueError if the sampler's log-probabilities shall be the reference and are of another
-    policy.
+    policy, and as settle_smoothing does.
     """
     started = time.monotonic()
     config = context.config.train
@@ -114,8 +116,9 @@ def run(
     references = sidecars.list_jobs(
         context, preferences, workspace.scratch / "references", resolved
     )
+    whole, inputs = settle_smoothing(context, preferences)
     job = TrainJob(
-        config=context.config,
+        config=whole,
         policy=context.policy,
         references=references,
         samples=list_sample_files(context.store, samples),
@@ -124,6 +127,7 @@ def run(
         folder=workspace.folder,
         store=context.store.place,
         profile=context.profile,
+        **inputs,
     )
 
     policies = [reference.policy for reference in references]

@@ -18,6 +18,7 @@ from perpo_core.policy.refusals import describe_refusals
 from perpo_core.policy.stamps import require_unchanged
 from perpo_core.process.child import emit, load_job
 from perpo_core.promotion.pointer import MODEL_FOLDER
+from perpo_core.stages.train.answer_columns import build_columns
 from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
@@ -58,6 +59,7 @@ def main() -> ListTrainer:
         processor.tokenizer.pad_token_id, job.config.policy.dtype, job.config.train
     )
     attach_references(model, lists, processor, references, job)
+    lists.columns = build_columns(job, lists)
     trainer = train(job, model, processor, lists)
     result = save_result(job, trainer)
     if get_rank() == 0:
@@ -117,6 +119,8 @@ def attach_references(
         lists.ref_logps_PG = references.take_sampled(lists, lambda: model)
     elif "reference" in needs:
         lists.ref_logps_PG = attach(config.reference, lists)
+    if "sampler" in needs and not job.config.generate.max_policy_age:
+        references.compare_sampled(lists, model)
     if "crop" in needs:
         crops = CroppedLists(lists, processor, config.seed)
         crops.ref_logps_PG = attach(f"{config.reference}-crops", crops)

@@ -7,8 +7,8 @@ answers only. K: further references, T: tokens of an answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,9 @@ from perpo_core.stages.train.token_table import Row
 from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
-COLUMNS = ["sample_id", "prompt_id", "images", "prompt", "responses"]
+COLUMNS = ["sample_id", "prompt_id", "task", "images", "prompt", "responses"]
+AnswerColumn = Callable[[dict[str, Any]], Sequence[float]]
+"""Of a row of schemas.arrow.PREFERENCES, a number for each of its responses."""
 
 
 class TokenValues(NamedTuple):
@@ -46,6 +48,8 @@ class RankedList:
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
     tokens: TokenValues | None = None
+    columns_G: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Field of ListBatch -> a number for each answer."""
 
 
 class RankedLists(Dataset[RankedList]):
@@ -60,6 +64,8 @@ class RankedLists(Dataset[RankedList]):
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
         self.tokens: TokenValues | None = None
+        self.columns: dict[str, AnswerColumn] = {}
+        """Field of ListBatch -> how it is computed."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -76,6 +82,7 @@ class RankedLists(Dataset[RankedList]):
             [rows[index] for rows in self.extra_ref_logps_KPG],
             self.crops[index] if self.crops is not None else None,
             tokens,
+            {name: compute(row) for name, compute in self.columns.items()},
         )
 
     def _read_reference(self, index: int, tokens: TokenValues | None) -> list[float] | None:
@@ -96,6 +103,12 @@ class RankedLists(Dataset[RankedList]):
         """Log-probabilities of every list's answers under the policy that sampled them, nats."""
         responses_P = self._rows.iterate_column("responses.list.element.logp")
         return [[response["logp"] for response in responses] for responses in responses_P]
+
+    def iterate_texts(self) -> Iterator[tuple[str, list[str]]]:
+        """(task, texts of the answers) of every list."""
+        texts_P = self._rows.iterate_column("responses.list.element.text")
+        for task, responses in zip(self._rows.iterate_column("task"), texts_P, strict=True):
+            yield task, [response["text"] for response in responses]
 
     def load_row(self, index: int) -> dict[str, Any]:
         """The row of schemas.arrow.PREFERENCES."""
@@ -166,6 +179,8 @@ class TrainBatch:
     crop: TrainBatch | None = None
     tokens: TokenValues | None = None
     """Tensors [P, G, T], padded with zeros."""
+    columns_PG: Mapping[str, Tensor] = field(default_factory=dict)
+    """Field of ListBatch -> its values, float64."""
 
     @property
     def num_lists(self) -> int:
@@ -191,6 +206,7 @@ class TrainBatch:
             change(self.extra_ref_logps_KPG),
             crop,
             TokenValues(*map(change, self.tokens)) if self.tokens else None,
+            {name: change(values_PG) for name, values_PG in self.columns_PG.items()},
         )
 
 
@@ -215,6 +231,10 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
         collate_lists(crops, pad_id) if crops else None,
         _collate_tokens([ranked.tokens for ranked in lists if ranked.tokens], group_size),
+        {
+            name: _pad([ranked.columns_G[name] for ranked in lists], group_size, torch.float64)
+            for name in lists[0].columns_G
+        },
     )
 
 

@@ -83,6 +83,7 @@ def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
         mask_PG=batch.packed.mask_BG,
         num_tokens_PG=batch.num_tokens_PG,
         extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
+        **batch.columns_PG,
     )
     if batch.tokens is not None:
         lists = _add_tokens(lists, token_logps_M, batch)

@@ -101,12 +101,28 @@ class References:
         """What the sampler said of its own answers, and how far that is from training's forward."""
         rows = lists.read_sampled_logps()
         largest = self._measure(lists, rows, load())
+        self._note(largest)
         emit("log", message=f"the sampler's log-probabilities are the reference; they differ from "
              f"a live forward by at most {largest:.2g} nats an answer")  # fmt: skip
         return rows
 
+    def compare_sampled(self, lists: RankedLists, model: ListPolicy) -> None:
+        """Say how far from 1 the first ratios of policy and sampler are, where both are one."""
+        largest = self._measure(lists, lists.read_sampled_logps(), model)
+        said = (
+            f"the sampler's log-probabilities differ from a live forward by at most {largest:.2g}"
+        )
+        allowed = self._config.clip_range
+        if largest > allowed:
+            emit("log", message=f"warning: {said} nats an answer, more than train.clip_range "
+                 f"({allowed:g}): such answers begin clipped; raise it, or sample in the precision "
+                 "that is trained in")  # fmt: skip
+        else:
+            emit("log", message=f"{said} nats an answer")
+
     def _verify(self, lists: Lists, rows: Any, model: ListPolicy, where: str) -> None:
         largest = self._measure(lists, rows, model)
+        self._note(largest)
         longest = max(len(b.ids) for i in _pick(lists) for b in lists[i].packable.branches)
         if not largest <= self._tolerance * longest:
             raise ValueError(
@@ -124,9 +140,10 @@ class References:
             [live] = compute_rows(model, [lists[i]], self._pad_id)
             kept = map(sum, rows[i]) if isinstance(rows, TokenTable) else rows[i]
             gaps += [abs(a - b) for a, b in zip(live, kept, strict=True)]
-        largest = max(gap if gap == gap else float("inf") for gap in gaps)
-        self.largest_difference_nats = max(self.largest_difference_nats, largest)
-        return largest
+        return max(gap if gap == gap else float("inf") for gap in gaps)
+
+    def _note(self, difference_nats: float) -> None:
+        self.largest_difference_nats = max(self.largest_difference_nats, difference_nats)
 
 
 def describe_table(lists: Lists, job: ReferenceJob, there: Sequence[bool]) -> str:

@@ -11,7 +11,7 @@ from schemas.train_config import ObjectiveName, TrainConfig
 
 READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
     "gamma": frozenset({"perpo", "tis_dpo"}),
-    "pairs": frozenset({"dpo", "rpo", "mrpo", "tis_dpo"}),
+    "pairs": frozenset({"dpo", "rpo", "mrpo", "tis_dpo", "rosepo"}),
     "rpo_eta": frozenset({"rpo"}),
     "rpo_nll": frozenset({"rpo"}),
     "mrpo_clip": frozenset({"mrpo"}),
@@ -19,6 +19,12 @@ READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
     "tis_low": frozenset({"tis_dpo"}),
     "tis_high": frozenset({"tis_dpo"}),
     "tis_scale": frozenset({"tis_dpo"}),
+    "smoothing": frozenset({"rosepo"}),
+    "smoothing_slope": frozenset({"rosepo"}),
+    "smoothing_column": frozenset({"rosepo"}),
+    "clip": frozenset({"p3o"}),
+    "clip_range": frozenset({"p3o"}),
+    "kl_weight": frozenset({"p3o"}),
 }
 """Name in TrainConfig -> the objectives that read it; what is not here all read."""
 

@@ -30,7 +30,6 @@ from perpo_core.stages.train.objectives.base import ListBatch, Objective
 from perpo_core.stages.train.objectives.pairs import (
     PAIR_CHOICES,
     compute_pair_loss,
-    find_better,
     weigh_alike,
 )
 from perpo_core.stages.train.objectives.perpo import compute_pair_weights
@@ -65,7 +64,7 @@ def sum_ratios(batch: ListBatch, weights_PGT: Tensor) -> Tensor:
 def _weigh_pairs(batch: ListBatch, config: TrainConfig) -> Tensor:
     if config.tis_pairs == "gap":
         return compute_pair_weights(batch, config.gamma)
-    return weigh_alike(PAIR_CHOICES[config.pairs](find_better(batch)))
+    return weigh_alike(PAIR_CHOICES[config.pairs](batch))
 
 
 TIS_DPO = Objective(

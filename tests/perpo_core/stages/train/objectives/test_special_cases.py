@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from perpo_core.stages.train.objectives import ListBatch
 from perpo_core.stages.train.objectives.lipo_lambda import compute_lambda_weights
 from perpo_core.stages.train.objectives.mrpo import compute_virtual_reference
-from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES, find_better
+from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES
 from perpo_core.stages.train.objectives.perpo import compute_pair_weights
 from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
@@ -33,6 +33,10 @@ from tests.perpo_core.stages.train.objectives.slow import compute_slowly
 
 LN2 = math.log(2)
 THREE = build_case([0.2, 0.0, -0.1], [0.9, 0.5, 0.1])
+CHOSEN = replace(
+    THREE, logps=[-0.8, -5.0, -2.1], refs=[-1.0, -5.0, -2.0], closeness=[1.0, 0.6, 0.3],
+    popularity=[1.0, 2.0, 2.0],
+)  # fmt: skip
 LIKE_DPO = ["perpo", "plackett_luce", "sdpo", "rpo"]  # on a list of two
 betas = st.floats(0.05, 3)
 
@@ -54,6 +58,9 @@ def approx(value: float) -> object:
         ("dpo", THREE, {"pairs": "best_rest"}, 0.576247),
         ("dpo", THREE, {"pairs": "adjacent"}, 0.621268),
         ("dpo", THREE, {"pairs": "all"}, 0.598964),
+        ("dpo", CHOSEN, {"pairs": "hardest"}, 0.554355),
+        ("dpo", CHOSEN, {"pairs": "nearest"}, 0.598139),
+        ("dpo", CHOSEN, {"pairs": "popular"}, 0.576247),
         ("plackett_luce", THREE, {}, 1.584228),
         ("sdpo", THREE, {}, 0.939831),
         ("lipo_lambda", build_case([0.2, 0.3, -0.1], [1.0, 0.5, 0.0]), {}, 0.490179),
@@ -342,9 +349,18 @@ def test_lipo_lambda_takes_the_mean_over_the_orders_that_tied_scores_allow(ratio
         ("best_rest", {(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)}),
         ("adjacent", {(0, 2), (0, 3), (1, 2), (1, 3), (2, 4), (3, 4)}),
         ("all", {(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4), (2, 4), (3, 4)}),
+        ("hardest", {(0, 3), (0, 4), (1, 3), (1, 4)}),
+        ("nearest", {(0, 3), (0, 4), (1, 3), (1, 4)}),
+        ("popular", {(0, 2), (1, 2)}),
     ],
 )
 def test_the_pairs_of_a_list_with_ties(choice, expected):
     case = build_case([0.0] * 6, [0.9, 0.9, 0.5, 0.5, 0.1, 0.0], [True] * 5 + [False])
-    pairs_PGG = PAIR_CHOICES[choice](find_better(build_batch([case])))
+    case = replace(
+        case,
+        refs=[-1, -2, -9, -5, -5, -1],
+        closeness=[1, 1, 0.2, 0.4, 0.4, 0.9],
+        popularity=[3, 3, 2, 1, 1, 3],
+    )
+    pairs_PGG = PAIR_CHOICES[choice](build_batch([case]))
     assert {(i, j) for _, i, j in pairs_PGG.nonzero().tolist()} == expected
