@@ -15,17 +15,21 @@ import typer
 from flows.commands.common import (
     OPTIONS,
     STORE,
+    ConfigArgument,
     RunArgument,
+    SetOption,
     StoreOption,
     build_console,
     explaining_errors,
     find_run,
+    load,
     open_existing,
     print_profiles,
     print_report_path,
 )
 from flows.commands.export import app as export_app
 from flows.commands.importing import app as import_app
+from flows.commands.judge import app as judge_app
 from flows.commands.store import app as store_app
 from flows.commands.terminal import make_printable
 from perpo_core.process.environment import apply_defaults
@@ -35,7 +39,6 @@ from schemas.base import StageName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schemas.config import RefreshConfig
     from schemas.run import RunRecord
 
 app = typer.Typer(
@@ -48,15 +51,9 @@ app = typer.Typer(
 app.add_typer(store_app)
 app.add_typer(import_app)
 app.add_typer(export_app)
+app.add_typer(judge_app, name="judge")
 
 
-ConfigArgument = Annotated[
-    Path | None, typer.Argument(help="Configuration file (TOML); the defaults without one.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.beta=0.2."),
-]
 ProfileOption = Annotated[
     bool,
     typer.Option("--profile", help="Write torch profiles of the stages that are made."),
@@ -291,13 +288,6 @@ def config() -> None:
         console.print(field.default, style="cyan", markup=False, highlight=False)
         console.print(f"    {field.description}", markup=False, highlight=False)
         console.print(f"    {field.allowed}", style="dim", markup=False, highlight=False)
-
-
-def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
-    """The checked configuration."""
-    from perpo_core.configuration.load import load_config
-
-    return load_config(config, overrides or [])
 
 
 def run_and_tell(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from perpo_core.store.store import Store
+    from schemas.config import RefreshConfig
     from schemas.run import RunRecord
 
 
@@ -37,8 +39,22 @@ StoreOption = Annotated[
     ),
 ]
 RunArgument = Annotated[str, typer.Argument(help="A run id, or latest.")]
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(help="Configuration file (TOML); the defaults without one.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. train.beta=0.2."),
+]
 STORE = "store"
 INTERRUPTED = "interrupted; what is finished stays in the store and the same command resumes"
+
+
+def load(config: Path | None, overrides: list[str] | None) -> RefreshConfig:
+    """The checked configuration."""
+    from perpo_core.configuration.load import load_config
+
+    return load_config(config, overrides or [])
 
 
 def open_existing(store: Place) -> Store:
