@@ -60,8 +60,9 @@ def search(
         tried = [Tried(*pair) for pair in zip(instructions, measured, strict=True)]
         if not rounds:
             require_decided(tried)
-        so_far, reference = (rounds[-1].best, rounds[0].tried[0]) if rounds else (tried[0],) * 2
-        rounds.append(Round(tried, made.dropped, choose(so_far, tried, reference)))
+        so_far = rounds[-1].best if rounds else tried[0]
+        of_first = rounds[0].tried[0] if rounds else tried[0]
+        rounds.append(Round(tried, made.dropped, choose(so_far, tried, of_first)))
         known += instructions
         log(f"round {number} of {settings.rounds}: {describe_best(rounds[-1])}")
     return rounds
