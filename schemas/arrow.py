@@ -177,6 +177,14 @@ REFERENCES = pa.schema(
     ]
 )
 
+# The same of every token that is scored.
+TOKEN_VALUES = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("values", pa.list_(pa.list_(pa.float32()))),  # of the list's answers, their tokens; nats
+    ]
+)
+
 DROPPED = pa.schema(
     [
         ("stage", pa.string()),

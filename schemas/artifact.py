@@ -181,6 +181,21 @@ class ReferenceSet(Artifact):
     kind: Literal["references"] = "references"
     policy_digest: Digest
     crops: bool
+    tokens: bool = False
+    """Of every token of the answers (schemas.arrow.TOKEN_VALUES)."""
+
+
+class ContrastSet(Artifact):
+    """part-*.parquet: of every token of the lists' answers, by how much one of two policies finds
+    it likelier than the other (schemas.arrow.TOKEN_VALUES), a part for each of the lists' own.
+
+    better/ and worse/: what was trained of the two, if anything.
+    """
+
+    kind: Literal["contrast"] = "contrast"
+    by: Literal["dpo", "sft", "prompt"]
+    policy_digest: Digest
+    """The policy that both are made of."""
 
 
 class TrainPoint(Frozen):
@@ -298,6 +313,7 @@ AnyArtifact = Annotated[
     | ScoredSet
     | PreferenceSet
     | ReferenceSet
+    | ContrastSet
     | Checkpoint
     | EvalReport
     | Promotion,

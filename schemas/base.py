@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
@@ -42,16 +42,12 @@ only prompts that chose nothing tell the two apart (docs/gates.md has it in figu
 """
 CHOOSING_SPLIT: Split = "selection"
 JUDGING_SPLIT: Split = "validation"
-StageName = Literal["collect", "generate", "score", "materialize", "train", "evaluate", "promote"]
-STAGES: tuple[StageName, ...] = (
-    "collect",
-    "generate",
-    "score",
-    "materialize",
-    "train",
-    "evaluate",
-    "promote",
-)  # in the order of the DAG
+StageName = Literal[
+    "collect", "generate", "score", "materialize", "contrast", "train", "evaluate", "promote",
+]  # fmt: skip
+ALL_STAGES: tuple[StageName, ...] = get_args(StageName)  # in the order of the DAG
+STAGES: tuple[StageName, ...] = tuple(stage for stage in ALL_STAGES if stage != "contrast")
+"""Those of every run; RefreshConfig.stages are those of one."""
 SPLITS: tuple[Split, ...] = ("train", "selection", "validation", "test")
 
 

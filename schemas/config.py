@@ -11,7 +11,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import Address, BoxFormatName, PixelLimits, Section, TaskName, refuse_empty
+from schemas.base import (
+    ALL_STAGES,
+    STAGES,
+    Address,
+    BoxFormatName,
+    PixelLimits,
+    Section,
+    StageName,
+    TaskName,
+    refuse_empty,
+)
+from schemas.contrast_config import ContrastConfig
 from schemas.sources import DigitsSource, Source
 from schemas.task_reward import RewardChoice
 from schemas.train_config import TrainConfig
@@ -193,7 +204,13 @@ class RefreshConfig(Section):
     generate: GenerateConfig = GenerateConfig()
     score: ScoreConfig = ScoreConfig()
     lists: ListsConfig = ListsConfig()
+    contrast: ContrastConfig = ContrastConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
     tune: TuneConfig = TuneConfig()
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """What a run goes through, in order."""
+        return ALL_STAGES if self.train.weighs_tokens else STAGES

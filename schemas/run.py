@@ -190,23 +190,22 @@ class Measured(Frozen):
     """How engines would be given other tokens than transformers makes."""
 
 
+ReferenceOf = Literal["lists", "crops", "tokens"]
+"""What log-probabilities are of: the lists' answers, those of crops, or the answers' tokens."""
+
+
 class ReferenceJob(Frozen):
     """Log-probabilities of all lists' answers under one frozen model."""
 
     name: str
-    """start, base or extra-1, extra-2, ..., and the first two with -crops."""
+    """start, base or extra-1, extra-2, ..., and the first two with -crops or -tokens."""
     policy: PolicyRef
-    crops: bool
-    """Of the lists' crops instead of the lists."""
+    of: ReferenceOf = "lists"
     key: Digest
     parts: list[Path | None]
     """Of each part of the lists, where the store has its log-probabilities; None: nowhere yet."""
     folder: Path
     """Where the child writes the others."""
-
-    @property
-    def content(self) -> str:
-        return "crops" if self.crops else "lists"
 
     def list_paths(self) -> list[Path]:
         """Where each part lies, or will."""
@@ -226,10 +225,33 @@ class TrainJob(Frozen):
     """Rows of schemas.arrow.PREFERENCES, in order."""
     folder: Path
     """The workspace; model/ in it is the result, work/ holds resumable checkpoints."""
+    contrasts: list[Path] = []
+    """Rows of schemas.arrow.TOKEN_VALUES, in parts as the lists', where the objective weighs
+    tokens."""
     store: Address | Path
     """Where replies of judges are kept."""
     profile: Path | None = None
     """Folder for a profile of a few steps; None: none is taken."""
+    scores: list[Path] = []
+    """Rows of schemas.arrow.SCORES, of each part of the lists; none where nothing asks for them."""
+
+
+ContrastSide = Literal["better", "worse"]
+CONTRAST_SIDES: tuple[ContrastSide, ...] = ("better", "worse")
+
+
+class ContrastJob(Frozen):
+    """One child process of the contrast stage: one of its two policies."""
+
+    side: ContrastSide
+    training: TrainJob
+    """Of a policy that is trained; whatever else it needs to know of one that is told."""
+    table: ReferenceJob
+    """What it says of every token of the lists' answers."""
+    trained: Path
+    """Where what was trained goes."""
+    instruction: str | None
+    """What follows every question; None: it is trained."""
 
 
 class OwnRewardJob(Frozen):

@@ -10,8 +10,16 @@ from schemas.base import Section
 
 ObjectiveName = Literal[
     "perpo", "plackett_luce", "lipo_lambda", "dpo", "sft", "rpo", "sdpo", "mdpo", "mrpo",
+    "tis_dpo",
+    "rosepo", "p3o",
 ]  # fmt: skip
-PairChoice = Literal["best_worst", "best_rest", "adjacent", "all"]
+PairChoice = Literal[
+    "best_worst", "best_rest", "adjacent", "all", "hardest", "nearest", "popular",
+]  # fmt: skip
+
+P3oClip = Literal["joint", "separate"]
+MAX_SMOOTHING_SLOPE = 10_000.0
+"""Per unit of reward: the order of two rewards that differ by a thousandth is sure."""
 
 
 class TrainConfig(Section):
@@ -22,15 +30,20 @@ class TrainConfig(Section):
     lipo_lambda: all pairs, weighted by rank and gain; dpo: the pairs of `pairs`; rpo: dpo plus the
     chosen answers' likelihood; sdpo: the best answer against all worse ones at once; mdpo: dpo of
     best and worst plus the conditional and the anchor term; mrpo: dpo against several references;
-    sft: likelihood of the best answer."""
+    tis_dpo: dpo whose tokens weigh by what [contrast] finds telling; rosepo: dpo on pairs of which
+    each may be the wrong way round; p3o: policy gradient on all pairs, clipped; sft: likelihood of
+    the best answer."""
     beta: float = Field(default=0.1, gt=0, le=100)
     """Strength of the pull towards the reference (PerPO: 0.1)."""
     gamma: float = Field(default=0.5, ge=0, le=10)
-    """perpo: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all pairs of different rewards
-    alike."""
+    """perpo, and tis_dpo with tis_pairs = gap: pair weight |reward gap|^gamma (PerPO: 0.5); 0: all
+    pairs of different rewards alike."""
     pairs: PairChoice = "best_worst"
-    """dpo, rpo, mrpo: which pairs of a list are compared; best_rest: the best answer with every
-    worse one; adjacent: neighbours by reward; all: every two of different rewards."""
+    """dpo, rpo, mrpo, tis_dpo, rosepo: which pairs of a list are compared; best_rest: the best
+    answer with every worse one; adjacent: neighbours by reward; all: every two of different
+    rewards; hardest, nearest, popular: the best answer with the worse one that the reference finds
+    most likely, that is closest to it (by IoU where it states boxes, else by edit similarity), or
+    that most lists of its task hold."""
     rpo_eta: float = Field(default=0.2, ge=0, le=100)
     """rpo: weight of the chosen answers' negative log-likelihood (RPO: 0.2 averaged, 0.005
     cumulative)."""
@@ -39,6 +52,32 @@ class TrainConfig(Section):
     mrpo_clip: float = Field(default=0.1, ge=0, le=1)
     """mrpo: how far a further reference may lie from the start policy, as a share of its
     log-probability (MRPO: 0.1); the two answers of a pair divide it."""
+    tis_pairs: Literal["alike", "gap"] = "alike"
+    """tis_dpo: the pairs of `pairs`, all alike, or all pairs weighed by reward gap as in perpo."""
+    tis_low: float = Field(default=-0.5, ge=-10, le=10)
+    """tis_dpo: a token's log-ratio of the contrastive policies counts as this at least, nats."""
+    tis_high: float = Field(default=1.5, ge=-10, le=10)
+    """tis_dpo: and as this at most."""
+    tis_scale: float = Field(default=1.0, gt=0, le=100)
+    """tis_dpo: weight of a token about which the contrastive policies agree."""
+    smoothing: Literal["gap", "column"] = "gap"
+    """rosepo: how probably a pair is the wrong way round. gap: 1 / (1 + exp(slope * reward gap));
+    column: the mean of its answers' reward `smoothing_column`."""
+    smoothing_slope: float | None = Field(default=None, gt=0, le=MAX_SMOOTHING_SLOPE)
+    """rosepo, by gap: how soon a reward gap is trusted, per unit of reward. None: fitted to how
+    often second rewards of a task (mixtures of [score]; a weight of 0 adds nothing to the total)
+    turn pairs of the training lists round."""
+    smoothing_column: str | None = Field(default=None, min_length=1, max_length=200)
+    """rosepo, by column: a reward of [score], with whatever weight, that is a probability, 0 to 1:
+    how far the place of an answer, or of all answers to a sample, can be doubted."""
+    clip: P3oClip = "joint"
+    """p3o: joint: the difference of two answers' log-ratios to their sampler is clipped (V2);
+    separate: each answer's ratio (V1)."""
+    clip_range: float = Field(default=0.2, gt=0, le=1)
+    """p3o: how far that goes before it is clipped: nats, or the ratio's distance from 1."""
+    kl_weight: float = Field(default=0.0, ge=0, le=100)
+    """p3o: takes this times log(sampler / reference) from an answer's reward. Where the reference
+    is the sampler (reference = start) that is 0."""
     reference: Literal["start", "base"] = "start"
     """What the policy is held to: the policy this round starts from, or policy.base."""
     reference_logps: Literal["computed", "sampled"] = "computed"
@@ -130,6 +169,11 @@ class TrainConfig(Section):
     """fsdp: the processes share out weights, gradients and optimiser states (FSDP2), after each has
     loaded the model once; for models whose training does not fit one GPU."""
 
+    @property
+    def weighs_tokens(self) -> bool:
+        """Whether the objective looks at tokens, which [contrast] weighs."""
+        return self.objective == "tis_dpo"
+
     @model_validator(mode="after")
     def _check_combinations(self) -> TrainConfig:
         if self.batch_lists < self.processes:
@@ -168,6 +212,18 @@ class TrainConfig(Section):
             )
         if "promoted" in self.extra_references:
             raise ValueError('extra_references cannot name "promoted", which moves; give a folder')
+        if self.weighs_tokens and self.reference_logps == "sampled":
+            raise ValueError(
+                "objective tis_dpo needs the reference's log-probability of every token, and the "
+                "sampler's are kept of whole answers; set reference_logps = computed"
+            )
+        if self.tis_low > self.tis_high:
+            raise ValueError(f"tis_low ({self.tis_low:g}) is above tis_high ({self.tis_high:g})")
+        if (self.smoothing == "column") != (self.smoothing_column is not None):
+            raise ValueError(
+                "smoothing = column and smoothing_column, the reward it is read from, go together; "
+                "set both or neither"
+            )
         if self.objective == "mdpo" and self.pairs != "best_worst":
             raise ValueError(
                 "objective mdpo compares best_worst; for other pairs set objective = dpo, "

@@ -15,6 +15,7 @@ STAGE_MODULES: dict[StageName, str] = {
     "generate": "perpo_core.stages.generate",
     "score": "perpo_core.stages.score",
     "materialize": "perpo_core.stages.materialize",
+    "contrast": "perpo_core.stages.contrast",
     "train": "perpo_core.stages.train",
     "evaluate": "perpo_core.stages.evaluate",
     "promote": "perpo_core.stages.promote",

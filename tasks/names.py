@@ -27,9 +27,10 @@ def describe_work(stage: StageName, config: RefreshConfig, *parents: Any) -> str
         return f"score {f'{candidates.num_candidates:,} ' if candidates else ''}answers"
     if stage == "materialize":
         return f"materialize lists of {_count(samples, 'train', 'prompts')}"
-    if stage == "train":
+    if stage in ("contrast", "train"):
         lists: PreferenceSet | None = by_kind.get("preferences")
-        return f"train on {f'{lists.counts.num_kept:,} ' if lists else ''}lists"
+        doing = "contrast the tokens of" if stage == "contrast" else "train on"
+        return f"{doing} {f'{lists.counts.num_kept:,} ' if lists else ''}lists"
     if stage == "evaluate":
         prompts = _count(samples, "test", "test prompts")
         return f"evaluate {prompts} x {1 + config.evaluate.num_samples}"

@@ -18,7 +18,7 @@ from prefect.states import Completed
 
 from perpo_core.process.parent import ChildFailed
 from perpo_core.stages.stage import Stage, find_or_make
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef
 from tasks.aside import told_aside
@@ -31,7 +31,7 @@ from tasks.summaries import publish_summary
 
 CACHED = "Cached"  # the name of the state of a reused stage
 # promote where it has to ask a champion for answers
-GPU_STAGES: tuple[StageName, ...] = ("generate", "train", "evaluate", "promote")
+GPU_STAGES: tuple[StageName, ...] = ("generate", "contrast", "train", "evaluate", "promote")
 RETRY_DELAYS_S = [5.0, 30.0]
 RETRY_JITTER = 0.5
 
@@ -90,4 +90,4 @@ def load_runnable(name: StageName) -> Stage:
     return map_score(stage) if name == "score" else stage
 
 
-STAGE_TASKS: dict[StageName, Task[..., Any]] = {name: build_stage_task(name) for name in STAGES}
+STAGE_TASKS: dict[StageName, Task[..., Any]] = {name: build_stage_task(name) for name in ALL_STAGES}

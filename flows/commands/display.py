@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from schemas.artifact import Counts
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, STAGES, StageName
 from tasks.watch import Watcher, watched_by
 
 PLAIN_LINE_EVERY_S = 10.0
@@ -126,7 +126,7 @@ class LiveDisplay(Watcher):
 
     def __rich__(self) -> RenderableType:
         table = Table.grid(padding=(0, 2))
-        for stage, line in self.lines.items():
+        for stage, line in sorted(self.lines.items(), key=lambda each: ALL_STAGES.index(each[0])):
             style = STYLES[line.status]
             table.add_row(Text(stage, style), Text(line.status, style), *self._describe(line))
         return Group(table, Spinner("dots", Text(self.message, "dim"))) if self.message else table

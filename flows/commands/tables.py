@@ -20,7 +20,7 @@ from perpo_core.stages.promote.gates import describe_gate
 from perpo_core.store.locks import is_locked
 from perpo_core.store.store import Store, name_artifact
 from schemas.artifact import Counts, EvalReport, Metric, Promotion
-from schemas.base import STAGES, StageName
+from schemas.base import StageName
 from schemas.run import RunRecord
 
 READING_STYLES = {"better": "green", "worse": "red", "no clear change": "dim"}
@@ -30,7 +30,7 @@ VERDICT_STYLES = {"reused": "cyan", "runs": "bold", "unknown": "yellow"}
 def print_run(console: Console, store: Store, record: RunRecord) -> None:
     """Everything about a finished or broken run but the report's path."""
     counts: dict[StageName, Counts] = {}
-    for stage in STAGES:
+    for stage in record.config.stages:
         entry = record.stages.get(stage)
         artifact = store.load(entry.kind, entry.key) if entry else None
         if artifact is not None:
@@ -109,7 +109,7 @@ def build_stages_table(record: RunRecord, counts: Mapping[StageName, Counts]) ->
     table.add_column("taken over", justify="right")
     table.add_column("key")
     table.add_column("digest")
-    for stage in STAGES:
+    for stage in record.config.stages:
         entry = record.stages.get(stage)
         if entry is None:
             table.add_row(Text(stage, "dim"), Text("not run", "dim"), "", "", "", "", "")

@@ -109,7 +109,7 @@ def plan_refresh(
 ) -> list[PlannedStage]:
     """What a refresh of this configuration would do; `records` are earlier runs, oldest first."""
     planner = Planner(config, policy, records)
-    follow_recipe(planner)
+    follow_recipe(planner, config)
     return planner.stages
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from schemas.base import StageName
+from schemas.config import RefreshConfig
 
 
 class Make(Protocol):
@@ -17,12 +18,15 @@ class Make(Protocol):
     def __call__(self, stage: StageName, *parents: Any) -> Any: ...
 
 
-def follow_recipe(make: Make) -> None:
-    """One refresh, from samples to promotion."""
+def follow_recipe(make: Make, config: RefreshConfig) -> None:
+    """One refresh, from samples to promotion; `config` says whether tokens are weighed."""
     samples = make("collect")
     candidates = make("generate", samples)
     scores = make("score", samples, candidates)
     preferences = make("materialize", samples, candidates, scores)
-    checkpoint = make("train", samples, preferences)
+    lists = [samples, preferences]
+    if config.train.weighs_tokens:
+        lists.append(make("contrast", *lists))
+    checkpoint = make("train", *lists)
     evaluation = make("evaluate", samples, checkpoint)
     make("promote", evaluation, checkpoint)

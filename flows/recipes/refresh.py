@@ -90,6 +90,11 @@ def continue_run(
     store = open_store(place)
     earlier = load_record(store, run, to_act=True)
     refuse_other_settings(earlier)
+    if from_stage not in earlier.config.stages:
+        raise ValueError(
+            f"run {earlier.run_id} has no {from_stage}, since train.objective = "
+            f"{earlier.config.train.objective} weighs no tokens; choose another stage"
+        )
     config = earlier.config.model_copy(update={"store": parse_place(place)})
     with lock_name(store, config.name) as check:
         policy = find_recorded_policy(store, earlier)
@@ -112,7 +117,7 @@ def continue_run(
 def run_recipe(runner: Runner) -> RunRecord:
     """Follow the recipe, write the report; the run's record."""
     with recording(runner):
-        follow_recipe(runner)
+        follow_recipe(runner, runner.record.config)
         runner.end("completed")
         runner.report()
     ask_in_ui(runner.store, runner.record)

@@ -25,7 +25,7 @@ from perpo_core.store.open import open_store
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import DamagedArtifact, Store
 from schemas.artifact import AnyArtifact
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, RunStatus, StageRecord
 from tasks.aside import told_aside
@@ -48,9 +48,9 @@ class Runner:
         config: RefreshConfig,
         policy: PolicyRef,
         *,
-        start: StageName = STAGES[0],
+        start: StageName = ALL_STAGES[0],
         only: bool = False,
-        last: StageName = STAGES[-1],
+        last: StageName = ALL_STAGES[-1],
         force_from: StageName | None = None,
         earlier: RunRecord | None = None,
         profile: bool = False,
@@ -62,7 +62,7 @@ class Runner:
         self.policy = policy
         self.start, self.only, self.earlier = start, only, earlier
         self.last = last
-        self.forced = STAGES[STAGES.index(force_from) :] if force_from else ()
+        self.forced = ALL_STAGES[ALL_STAGES.index(force_from) :] if force_from else ()
         started_at = utc_now()
         self.started_s = time.monotonic()
         self.record = RunRecord(
@@ -79,9 +79,11 @@ class Runner:
 
     def __call__(self, stage: StageName, *parents: Any) -> AnyArtifact | None:
         self.check()
-        if STAGES.index(stage) < STAGES.index(self.start):
+        if ALL_STAGES.index(stage) < ALL_STAGES.index(self.start):
             return self._take_recorded(stage)
-        if (self.only and stage != self.start) or STAGES.index(stage) > STAGES.index(self.last):
+        if (self.only and stage != self.start) or ALL_STAGES.index(stage) > ALL_STAGES.index(
+            self.last
+        ):
             get_watcher().skip(stage, "not asked for")
             return None
         return self._make(stage, *parents)

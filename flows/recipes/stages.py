@@ -6,7 +6,7 @@ from prefect import Flow, flow
 
 from flows.recipes.refresh import continue_run
 from flows.runs.own_state import run_watched
-from schemas.base import STAGES, PlaceText, StageName
+from schemas.base import ALL_STAGES, PlaceText, StageName
 from schemas.run import RunRecord
 
 DESCRIPTION = """The {stage} stage of a recorded run, by itself.
@@ -35,7 +35,7 @@ def build_stage_flow(stage: StageName) -> Flow[..., RunRecord]:
 
 
 STAGE_FLOWS: dict[StageName, Flow[..., RunRecord]] = {
-    stage: build_stage_flow(stage) for stage in STAGES
+    stage: build_stage_flow(stage) for stage in ALL_STAGES
 }
 
 # Deployments name a module-level flow, e.g. flows/recipes/stages.py:score.
@@ -43,6 +43,7 @@ collect = STAGE_FLOWS["collect"]
 generate = STAGE_FLOWS["generate"]
 score = STAGE_FLOWS["score"]
 materialize = STAGE_FLOWS["materialize"]
+contrast = STAGE_FLOWS["contrast"]
 train = STAGE_FLOWS["train"]
 evaluate = STAGE_FLOWS["evaluate"]
 promote = STAGE_FLOWS["promote"]

@@ -109,7 +109,7 @@ def _apply_override(data: dict[str, Any], override: str) -> tuple[str, ...]:
         if not isinstance(section, dict):
             parent = ".".join(names[:depth])
             raise ConfigError([f'--set "{override}": {parent} is a value and has no keys'])
-    section[names[-1]] = _parse_value(text.strip())
+    section[names[-1]] = parse_value(text.strip())
     return names
 
 
@@ -134,7 +134,7 @@ def _find_default_table(names: tuple[str, ...], data: dict[str, Any]) -> dict[st
     return {"kind": field.default.kind} if hasattr(field.default, "kind") else {}
 
 
-def _parse_value(text: str) -> Any:
+def parse_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none (train.objective=sft needs no quotes)."""
     try:
         parsed = tomllib.loads(f"value = {text}")

@@ -123,12 +123,12 @@ def _find_options(where: Location, choice: TaskReward) -> Iterator[TaskProblem]:
     yield from find_unknown(where, choice.options, choice.weights)
     for name, given in choice.options.items():
         if name in choice.weights and find_reward(name):
-            yield from _find_unfit_options((*where, name), name, given)
+            yield from find_unfit_options((*where, name), name, given)
     for name in choice.weights:
         yield from _find_missing(where, name, choice.options.get(name, {}))
 
 
-def _find_unfit_options(
+def find_unfit_options(
     where: Location, name: str, given: Mapping[str, Any]
 ) -> Iterator[TaskProblem]:
     reward = find_reward(name)

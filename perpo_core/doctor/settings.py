@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_metrics
+from perpo_core.doctor.objectives import check_objective
 from schemas.config import RefreshConfig
 from schemas.sources import DigitsSource, RowsSource
 
@@ -45,3 +46,4 @@ def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
                 f"{num_prompts} selection samples of the source; all of them will be used",
             )
     yield from check_metrics(config)
+    yield from check_objective(config)

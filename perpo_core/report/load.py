@@ -16,18 +16,21 @@ from schemas.artifact import (
     AnyArtifact,
     CandidateSet,
     Checkpoint,
+    ContrastSet,
     EvalReport,
     PreferenceSet,
     Promotion,
     SampleSet,
     ScoredSet,
 )
-from schemas.base import STAGES, StageName
+from schemas.base import StageName
 from schemas.run import RunRecord
 
 T = TypeVar("T")
 # The other artifacts' files are not opened here, and hashing a model takes a while.
-STAGES_WITH_ROWS: tuple[StageName, ...] = ("collect", "score", "materialize", "evaluate")
+STAGES_WITH_ROWS: tuple[StageName, ...] = (
+    "collect", "score", "materialize", "contrast", "evaluate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class RunArtifacts:
         return self._get("materialize", PreferenceSet)
 
     @property
+    def contrast(self) -> ContrastSet | None:
+        return self._get("contrast", ContrastSet)
+
+    @property
     def checkpoint(self) -> Checkpoint | None:
         return self._get("train", Checkpoint)
 
@@ -77,7 +84,7 @@ def load_artifacts(store: Store, run: RunRecord) -> RunArtifacts:
     """Every artifact of the run that is still as the run made it."""
     by_stage: dict[StageName, AnyArtifact] = {}
     missing: dict[StageName, str] = {}
-    for stage in STAGES:
+    for stage in run.config.stages:
         found = _load_artifact(store, run, stage)
         if isinstance(found, str):
             missing[stage] = found
@@ -90,7 +97,7 @@ def load_artifacts(store: Store, run: RunRecord) -> RunArtifacts:
 
 def find_stopped_stage(run: RunRecord) -> StageName | None:
     """The first stage that did not finish; None when all did."""
-    return next((stage for stage in STAGES if stage not in run.stages), None)
+    return next((stage for stage in run.config.stages if stage not in run.stages), None)
 
 
 def find_artifact(store: Store, run: RunRecord, stage: StageName) -> AnyArtifact | str:

@@ -29,6 +29,7 @@ from perpo_core.report.tables import (
     format_duration,
     format_time,
 )
+from perpo_core.report.token_weights import WeighedList, load_weighed_lists
 from perpo_core.store.packs import PREFIX, Images
 from perpo_core.store.store import Store
 from schemas.artifact import SampleSet
@@ -69,10 +70,21 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         list_cards=list_cards,
         change_cards=change_cards,
         changes=changes,
+        weighed_lists=_load_weighed_lists(store, run, artifacts),
         count_rows=build_count_rows(artifacts),
         stage_rows=build_stage_rows(run, artifacts),
         settings=build_settings(run.config, run.unread),
     )
+
+
+def _load_weighed_lists(store: Store, run: RunRecord, artifacts: RunArtifacts) -> list[WeighedList]:
+    """[] where no objective weighs tokens, or what it weighed them by is not there."""
+    preferences, contrast = artifacts.preferences, artifacts.contrast
+    if preferences is None or contrast is None:
+        return []
+    folder = store.resolve(run.policy_folder)
+    parts = store.paths(preferences), store.paths(contrast)
+    return load_weighed_lists(*parts, folder, run.config.train)
 
 
 def _describe_outcome(report: Report) -> str:

@@ -29,7 +29,7 @@ from perpo_core.report.trend_plots import build_trend_plots, get_metric
 from perpo_core.report.write import REPORTS_FOLDER
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import Store
-from schemas.base import STAGES, TaskName
+from schemas.base import ALL_STAGES, StageName, TaskName
 from schemas.run import RunRecord
 
 LEAD = (
@@ -103,8 +103,9 @@ def write_trends(store: Store, records: Sequence[RunRecord], name: str | None = 
 def build_trends_page(store: Store, records: Sequence[RunRecord]) -> str:
     """The whole page; names in the order of their newest run, the newest first."""
     names = list(dict.fromkeys(record.config.name for record in reversed(records)))
+    stages = [stage for stage in ALL_STAGES if any(stage in r.config.stages for r in records)]
     series = [
-        build_series(store, name, [r for r in records if r.config.name == name])
+        build_series(store, name, [r for r in records if r.config.name == name], stages)
         for name in names[:MAX_NAMES]
     ]
     return build_environment().get_template("trends.html").render(
@@ -113,14 +114,16 @@ def build_trends_page(store: Store, records: Sequence[RunRecord]) -> str:
         lead=LEAD,
         others=names[MAX_NAMES:],
         series=series,
-        stages=STAGES,
+        stages=stages,
         task_labels=TASK_LABELS,
         metric_labels={task: label_metric(metric) for task, metric in PRIMARY_METRICS.items()},
     )  # fmt: skip
 
 
-def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Series:
-    """The runs of one name, given oldest first."""
+def build_series(
+    store: Store, name: str, records: Sequence[RunRecord], stages: Sequence[StageName]
+) -> Series:
+    """The runs of one name, given oldest first, with the times of these stages."""
     nights = list_nights(store, records[-MAX_RUNS:])
     pages = set(store.list_files(REPORTS_FOLDER, ".html"))
     tasks = [task for task in TASKS if any(get_metric(night, task) for night in nights)]
@@ -130,7 +133,9 @@ def build_series(store: Store, name: str, records: Sequence[RunRecord]) -> Serie
         summary=_summarise(nights, len(records)),
         plots=build_trend_plots(name, nights),
         tasks=tasks,
-        rows=[_build_row(pages, night, tasks, night is nights[0]) for night in newest_first],
+        rows=[
+            _build_row(pages, night, tasks, stages, night is nights[0]) for night in newest_first
+        ],
         failures=[
             Failure(_format_start(night.record), describe_failure(night.record))
             for night in newest_first
@@ -149,7 +154,13 @@ def _summarise(nights: Sequence[Night], num_runs: int) -> str:
     return f"{shown[:1].upper()}{shown[1:]}: {ends}."
 
 
-def _build_row(pages: set[str], night: Night, tasks: Sequence[TaskName], is_first: bool) -> Row:
+def _build_row(
+    pages: set[str],
+    night: Night,
+    tasks: Sequence[TaskName],
+    stages: Sequence[StageName],
+    is_first: bool,
+) -> Row:
     record = night.record
     page = f"{record.run_id}/report.html"
     has_page = f"{REPORTS_FOLDER}/{page}" in pages
@@ -163,7 +174,7 @@ def _build_row(pages: set[str], night: Night, tasks: Sequence[TaskName], is_firs
         against=_describe_champion(night),
         changes=[_build_change(night, task) for task in tasks],
         differences=("the first run shown",) if is_first else night.differences,
-        times=[_describe_stage(record, stage) for stage in STAGES],
+        times=[_describe_stage(record, stage) for stage in stages],
         whole=format_duration((ended - record.started_at).total_seconds()) if ended else "",
     )
 

@@ -27,7 +27,6 @@ from perpo_core.view.numbers import (
 from perpo_core.view.query import Query
 from perpo_core.view.samples import SamplesTab
 from perpo_core.view.showing import SHORT_LIMIT, TEXT_LIMIT
-from schemas.base import STAGES
 
 COLUMNS = ("stage", "id", "reason", "detail")
 PROMPT_LIMIT = 160
@@ -153,7 +152,7 @@ def _open_all(files: RunFiles) -> tuple[list[tuple[Path, str | None]], list[str]
     """(file, part of the candidates that it is about), and what is not shown of which stage."""
     found: list[tuple[Path, str | None]] = []
     notes = []
-    for stage in STAGES:
+    for stage in files.run.config.stages:
         if stage not in files.run.stages:
             continue
         try:

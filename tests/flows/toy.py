@@ -25,10 +25,11 @@ from perpo_core.stages.promote.champion import find_champion
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.keys import compute_digest, compute_key, hash_folder
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
-from schemas.arrow import CANDIDATES, PREDICTIONS, PREFERENCES, SAMPLES, SCORES
+from schemas.arrow import CANDIDATES, PREDICTIONS, PREFERENCES, SAMPLES, SCORES, TOKEN_VALUES
 from schemas.artifact import (
     CandidateSet,
     Checkpoint,
+    ContrastSet,
     Counts,
     EvalReport,
     FileRef,
@@ -51,6 +52,7 @@ SCHEMAS = {
     "collect": SAMPLES,
     "score": SCORES,
     "materialize": PREFERENCES,
+    "contrast": TOKEN_VALUES,
     "evaluate": PREDICTIONS,
 }
 TEMPLATE = """
@@ -72,6 +74,7 @@ READS: dict[StageName, Read] = {
     "generate": lambda config: config.generate.seed,
     "score": lambda config: config.score.collapse_whitespace,
     "materialize": lambda config: config.lists.list_size,
+    "contrast": lambda config: config.contrast.beta,
     "train": read_beta,
     "evaluate": lambda config: config.evaluate.seed,
     "promote": lambda config: sorted(config.promote.max_loss),
@@ -226,6 +229,9 @@ TOY_STAGES: dict[StageName, Any] = {
     "materialize": build_stage(
         "materialize", PreferenceSet, ("part-00000.parquet",),
         num_lists={"grounding": 11}, mean_list_size=4,
+    ),
+    "contrast": build_stage(
+        "contrast", ContrastSet, ("part-00000.parquet",), by="dpo", policy_digest=DIGEST
     ),
     "train": build_stage(
         "train", Checkpoint, ("model.parquet",), policy_digest=DIGEST, base_policy_digest=DIGEST,

@@ -41,6 +41,7 @@ def main() -> None:
     setting = build_setting(job.folder)
     settings: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES}
     settings["mrpo"]["extra_references"] = [str(build_other_policy(job.folder / "other"))]
+    settings["rosepo"]["smoothing_slope"] = 4.0  # these lists have no scores to fit one to
     settings |= {f"perpo + {name}": {name: 0.5} for name in TERMS}
     for name, changes in settings.items():
         folder = job.folder / name.replace(" + ", "-")

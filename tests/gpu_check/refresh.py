@@ -38,7 +38,7 @@ def main() -> None:
         evaluation = result.artifact if stage == "evaluate" else evaluation
         return result.artifact
 
-    follow_recipe(make)
+    follow_recipe(make, context.config)
     for row in describe_rewards(evaluation):
         emit("row", **row)
     emit("row", case="asked again", **ask_again(context))
@@ -82,7 +82,7 @@ def ask_again(context: StageContext) -> Figures:
             made.append(stage)
         return result.artifact
 
-    follow_recipe(make)
+    follow_recipe(make, context.config)
     note = f"made again: {', '.join(made)}" if made else "every stage reused"
     return {"result": judge(not made), "note": note}
 

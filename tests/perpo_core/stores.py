@@ -12,7 +12,7 @@ from flows.recipes.runner import load_recorded
 from flows.runs.records import write_record
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.open import open_store
-from schemas.base import STAGES, StageName
+from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
 from tasks.modules import load_stage
@@ -36,11 +36,12 @@ def run_toy(
     store = open_store(config.store)
     policy = policy or PolicyRef(digest="b" * 64, folder=Path(config.store).parent / "policy")
     stages: dict[StageName, StageRecord] = {}
+    order = config.stages
 
     def make(stage: StageName, *parents: Any) -> Any:
-        if stage == stop_before or len(stages) < STAGES.index(stage):
+        if stage == stop_before or len(stages) < order.index(stage):
             return None
-        force = force_from is not None and STAGES.index(stage) >= STAGES.index(force_from)
+        force = force_from is not None and order.index(stage) >= order.index(force_from)
         result = find_or_make(
             StageContext(store, config, policy, force), load_stage(stage), *parents
         )
@@ -50,7 +51,7 @@ def run_toy(
         )
         return found
 
-    follow_recipe(make)
+    follow_recipe(make, config)
     record = RunRecord(
         run_id=f"{config.name}-{number:03}",
         status="failed" if stop_before else "completed",

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from perpo_core.perception.judging import Item, read_instruction
 from perpo_core.perception.rewards import RewardResult
 from perpo_core.perception.rewards.outside import JudgeOptions
+from perpo_core.stages.outside.asking import Asking
 from perpo_core.stages.outside.order import Comparison, Pair, choose_pairs, compute_wins
 from perpo_core.stages.outside.questions import Question, ask_better, ask_score
 from perpo_core.stages.outside.replies import Replies
-from perpo_core.stages.outside.server import Reply, Server
+from perpo_core.stages.outside.server import Server
 from perpo_core.stages.outside.verdicts import read_better, read_score
 from perpo_core.store.store import Store
 
@@ -23,10 +24,10 @@ class ServerJudge:
     """Asks a judge of answers. Raises ValueError where its instruction cannot be read."""
 
     def __init__(self, options: JudgeOptions, store: Store, log: Callable[[str], None]) -> None:
-        self._options, self._log = options, log
+        self._options = options
         self._instruction = read_instruction(options.instruction).decode()
-        self._replies = Replies(store)
-        self._server = Server(options, str(store.place))
+        server = Server(options, str(store.place))
+        self._asking = Asking(server, Replies(store), f"judge {options.model}", log)
 
     def compute_many(self, items: Sequence[Item]) -> list[RewardResult]:
         """A result an item; with mode = "order" all answers to a sample are to be among them.
@@ -36,7 +37,7 @@ class ServerJudge:
         if self._options.mode == "order":
             return self._order(items)
         asked = [ask_score(item, self._instruction, self._options) for item in items]
-        replies = self._ask(asked)
+        replies = self._asking.ask(asked)
         return [read_score(replies[each.digest], self._options) for each in asked]
 
     def _order(self, items: Sequence[Item]) -> list[RewardResult]:
@@ -44,7 +45,7 @@ class ServerJudge:
         for item in items:
             by_sample.setdefault(_name(item), {}).setdefault(item.text, item)
         asked = {name: list(self._compare(by_text)) for name, by_text in by_sample.items()}
-        replies = self._ask([question for found in asked.values() for _, question in found])
+        replies = self._asking.ask([question for found in asked.values() for _, question in found])
         results = {}
         for name, found in asked.items():
             comparisons = [
@@ -60,22 +61,6 @@ class ServerJudge:
             for pair in ((one, other), (other, one)):
                 item = by_text[pair[0]]
                 yield pair, ask_better(item, pair, self._instruction, self._options)
-
-    def _ask(self, asked: Sequence[Question]) -> dict[str, Reply]:
-        """Digest of a question -> its reply, asked of the server where the store has none."""
-        questions = {question.digest: question for question in asked}
-        known = self._replies.find(questions)
-        replies = {name: Reply(text) for name, text in known.items()}
-        wanting = [question for name, question in questions.items() if name not in known]
-        made = self._server.ask_all(wanting, self._replies.keep)
-        replies.update(made)
-        if questions:
-            num_failed = sum(reply.text is None for reply in made.values())
-            self._log(
-                f"judge {self._options.model}: {len(questions)} questions, {len(known)} of them "
-                f"replied to before, {len(made) - num_failed} now, {num_failed} not"
-            )
-        return replies
 
 
 def _name(item: Item) -> str:

@@ -68,12 +68,22 @@ def share_allowance(options: JudgeOptions, place: str) -> Allowance:
 
 
 class Server:
-    """Asks questions, many at a time."""
+    """Asks questions, many at a time.
 
-    def __init__(self, options: JudgeOptions, place: str) -> None:
-        self._options = options
+    `again` is what errors advise; with an `allowance` it asks no more than that leaves, instead of
+    what its own options say.
+    """
+
+    def __init__(
+        self,
+        options: JudgeOptions,
+        place: str,
+        again: str = "score again",
+        allowance: Allowance | None = None,
+    ) -> None:
+        self._options, self._again = options, again
         self._url = f"{options.base_url}/chat/completions"
-        self._allowance = share_allowance(options, place)
+        self.allowance = allowance or share_allowance(options, place)
 
     def ask_all(
         self, questions: Sequence[Question], keep: Callable[[str, str], None]
@@ -87,7 +97,9 @@ class Server:
         key = self._read_key()
         stopped = threading.Event()
         with httpx.Client(timeout=self._options.timeout_s, headers=_write_headers(key)) as client:
-            caller = Caller(self._options, self._url, client, self._allowance, stopped, key)
+            caller = Caller(
+                self._options, self._url, client, self.allowance, stopped, key, self._again
+            )
             with ThreadPoolExecutor(min(self._options.max_concurrency, len(questions))) as pool:
                 futures = {pool.submit(caller.ask, each, keep): each.digest for each in questions}
                 try:
@@ -121,6 +133,7 @@ class Caller:
     allowance: Allowance
     stopped: threading.Event
     key: str | None
+    again: str
 
     def ask(self, question: Question, keep: Callable[[str, str], None]) -> Reply:
         """The final reply, which `keep` gets where there is one."""
@@ -137,7 +150,7 @@ class Caller:
                     return Reply(None, why)
                 if not self.allowance.take():
                     said = f"all {self.options.max_calls} calls of max_calls are used up"
-                    return Reply(None, f"{said}; raise it and score again")
+                    return Reply(None, f"{said}; raise it and {self.again}")
                 outcome, wait_s = self._try(body)
             if isinstance(outcome, Reply):
                 return outcome
@@ -146,7 +159,7 @@ class Caller:
             if wait_s > MAX_WAIT_S or attempt == self.options.retries:
                 break
             self.stopped.wait(wait_s)
-        return Reply(None, f"{self.url}: {why}, {attempt + 1} calls in all; score again")
+        return Reply(None, f"{self.url}: {why}, {attempt + 1} calls in all; {self.again}")
 
     def _try(self, body: dict[str, Any]) -> tuple[Reply | str, float | None]:
         """A reply that is final, or why to ask again and how long the server wants to wait."""

@@ -25,12 +25,13 @@ from perpo_core.stages.train.finished import load_finished
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
 from perpo_core.stages.train.settings import list_unread
+from perpo_core.stages.train.smoothing import describe_scores, settle_smoothing
 from perpo_core.store.base import PLACE_FILE, load_base_digest, write_place
 from perpo_core.store.keys import compute_digest, hash_folder
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import describe_file
-from schemas.artifact import Checkpoint, Counts, FileRef, PreferenceSet, SampleSet
+from schemas.artifact import Checkpoint, ContrastSet, Counts, FileRef, PreferenceSet, SampleSet
 from schemas.base import CHOOSING_SPLIT
 from schemas.config import RefreshConfig
 from schemas.run import ADAPTER, PolicyRef, TrainJob
@@ -56,9 +57,15 @@ NOT_IN_KEY = COMPUTED_ALIKE | {
 
 
 def compute_key(
-    config: RefreshConfig, policy: PolicyRef, samples: SampleSet, preferences: PreferenceSet
+    config: RefreshConfig,
+    policy: PolicyRef,
+    samples: SampleSet,
+    preferences: PreferenceSet,
+    *contrasts: ContrastSet,
 ) -> str:
     """Lists, selection samples, start policy, the train section, and how answers are judged.
+
+    `contrasts`: one where the objective weighs tokens, else none.
 
     References count by their content, wherever they lie; raises ValueError where one is missing.
     """
@@ -73,10 +80,12 @@ def compute_key(
         "base_digest": references.base.digest if references.base else None,
         "extra_reference_digests": [ref.digest for ref in references.extra],
         **config.policy.pixel_limits.describe(),
+        **describe_scores(train, preferences),
     }
     if leaves_adapter(train, policy):
         settings["leaves"] = "adapter"
-    key = compute_stage_key("train", VERSION, as_parents(samples, preferences), settings)
+    parents = as_parents(samples, preferences, *contrasts)
+    key = compute_stage_key("train", VERSION, parents, settings)
     return Asked(key, references)
 
 
@@ -86,12 +95,16 @@ def find_curves(context: StageContext, key: str) -> Path:
 
 
 def run(
-    context: StageContext, key: str, samples: SampleSet, preferences: PreferenceSet
+    context: StageContext,
+    key: str,
+    samples: SampleSet,
+    preferences: PreferenceSet,
+    *contrasts: ContrastSet,
 ) -> Checkpoint:
     """Train on every list; uncommitted.
 
     Raises ValueError if the sampler's log-probabilities shall be the reference and are of another
-    policy.
+    policy, and as settle_smoothing does.
     """
     started = time.monotonic()
     config = context.config.train
@@ -103,15 +116,18 @@ def run(
     references = sidecars.list_jobs(
         context, preferences, workspace.scratch / "references", resolved
     )
+    whole, inputs = settle_smoothing(context, preferences)
     job = TrainJob(
-        config=context.config,
+        config=whole,
         policy=context.policy,
         references=references,
         samples=list_sample_files(context.store, samples),
         lists=lists,
+        contrasts=[path for contrast in contrasts for path in context.store.paths(contrast)],
         folder=workspace.folder,
         store=context.store.place,
         profile=context.profile,
+        **inputs,
     )
 
     policies = [reference.policy for reference in references]
@@ -127,7 +143,7 @@ def run(
         digest=compute_digest(files),  # where a base lies is not what came out
         files=files + place,
         counts=Counts(num_in=num_lists, num_kept=num_lists),
-        parents=as_parents(samples, preferences),
+        parents=as_parents(samples, preferences, *contrasts),
         producer=describe_producer(config.seed, config.threads, result["device"]),
         created_at=utc_now(),
         seconds=time.monotonic() - started,

@@ -18,10 +18,11 @@ from perpo_core.policy.refusals import describe_refusals
 from perpo_core.policy.stamps import require_unchanged
 from perpo_core.process.child import emit, load_job
 from perpo_core.promotion.pointer import MODEL_FOLDER
+from perpo_core.stages.train.answer_columns import build_columns
 from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
-from perpo_core.stages.train.data import CroppedLists, RankedLists
+from perpo_core.stages.train.data import CroppedLists, RankedLists, TokenValues
 from perpo_core.stages.train.families import find_obstacle
 from perpo_core.stages.train.finished import write_finished
 from perpo_core.stages.train.history import choose_step, read_history
@@ -40,6 +41,7 @@ from perpo_core.stages.train.ranks import (
 from perpo_core.stages.train.references import References
 from perpo_core.stages.train.saving import save_on_base, save_policy
 from perpo_core.stages.train.selection import SelectionReward
+from perpo_core.stages.train.token_table import TokenTable
 from perpo_core.stages.train.trainer import ListTrainer
 from perpo_core.store.workspace import SCRATCH
 from schemas.run import ADAPTER, PolicyRef, ReferenceJob, TrainJob
@@ -57,6 +59,7 @@ def main() -> ListTrainer:
         processor.tokenizer.pad_token_id, job.config.policy.dtype, job.config.train
     )
     attach_references(model, lists, processor, references, job)
+    lists.columns = build_columns(job, lists)
     trainer = train(job, model, processor, lists)
     result = save_result(job, trainer)
     if get_rank() == 0:
@@ -109,10 +112,15 @@ def attach_references(
     def attach(name: str, members: RankedLists | CroppedLists) -> list[Any]:
         return references.attach(members, jobs[name], partial(load, jobs[name]))
 
-    if "reference" in needs and config.reference_logps == "sampled":
+    if "tokens" in needs:
+        reference = attach(f"{config.reference}-tokens", lists)
+        lists.tokens = TokenValues(reference, TokenTable(job.contrasts))
+    elif "reference" in needs and config.reference_logps == "sampled":
         lists.ref_logps_PG = references.take_sampled(lists, lambda: model)
     elif "reference" in needs:
         lists.ref_logps_PG = attach(config.reference, lists)
+    if "sampler" in needs and not job.config.generate.max_policy_age:
+        references.compare_sampled(lists, model)
     if "crop" in needs:
         crops = CroppedLists(lists, processor, config.seed)
         crops.ref_logps_PG = attach(f"{config.reference}-crops", crops)

@@ -1,15 +1,16 @@
 """Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text.
 
 A list may carry its crop: a list of its own, the same prompt with every image cropped and the best
-answers only. K: further references.
+answers only. K: further references, T: tokens of an answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +20,21 @@ from perpo_core.policy.encoding import encode_messages, encode_prompt
 from perpo_core.policy.prompts import Prompt, read_prompt
 from perpo_core.stages.train.crops import crop_image
 from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
+from perpo_core.stages.train.token_table import Row
 from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
-COLUMNS = ["sample_id", "prompt_id", "images", "prompt", "responses"]
+COLUMNS = ["sample_id", "prompt_id", "task", "images", "prompt", "responses"]
+AnswerColumn = Callable[[dict[str, Any]], Sequence[float]]
+"""Of a row of schemas.arrow.PREFERENCES, a number for each of its responses."""
+
+
+class TokenValues(NamedTuple):
+    """What objectives that look at tokens need of frozen models: rows of lists, or tables."""
+
+    ref_logps: Any
+    contrasts: Any
+    """Log-probabilities under the better of two contrastive policies, less the worse's."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,9 @@ class RankedList:
     ref_logps_G: Sequence[float] | None = None
     extra_ref_logps_KG: Sequence[Sequence[float]] = ()
     crop: RankedList | None = None
+    tokens: TokenValues | None = None
+    columns_G: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Field of ListBatch -> a number for each answer."""
 
 
 class RankedLists(Dataset[RankedList]):
@@ -48,6 +63,9 @@ class RankedLists(Dataset[RankedList]):
         self.ref_logps_PG: list[list[float]] | None = None
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
+        self.tokens: TokenValues | None = None
+        self.columns: dict[str, AnswerColumn] = {}
+        """Field of ListBatch -> how it is computed."""
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -55,14 +73,22 @@ class RankedLists(Dataset[RankedList]):
     def __getitem__(self, index: int) -> RankedList:
         row = self.load_row(index)
         prefix_ids, vision = encode_prompt(self._processor, self.read_prompt(row))
+        tokens = TokenValues(*(table[index] for table in self.tokens)) if self.tokens else None
         return RankedList(
             row["sample_id"],
             PackableList(prefix_ids, _read_branches(row["responses"]), vision),
             [response["reward"] for response in row["responses"]],
-            self.ref_logps_PG[index] if self.ref_logps_PG else None,
+            self._read_reference(index, tokens),
             [rows[index] for rows in self.extra_ref_logps_KPG],
             self.crops[index] if self.crops is not None else None,
+            tokens,
+            {name: compute(row) for name, compute in self.columns.items()},
         )
+
+    def _read_reference(self, index: int, tokens: TokenValues | None) -> list[float] | None:
+        if tokens:
+            return [math.fsum(logps) for logps in tokens.ref_logps]
+        return self.ref_logps_PG[index] if self.ref_logps_PG else None
 
     @property
     def spans(self) -> list[range]:
@@ -77,6 +103,12 @@ class RankedLists(Dataset[RankedList]):
         """Log-probabilities of every list's answers under the policy that sampled them, nats."""
         responses_P = self._rows.iterate_column("responses.list.element.logp")
         return [[response["logp"] for response in responses] for responses in responses_P]
+
+    def iterate_texts(self) -> Iterator[tuple[str, list[str]]]:
+        """(task, texts of the answers) of every list."""
+        texts_P = self._rows.iterate_column("responses.list.element.text")
+        for task, responses in zip(self._rows.iterate_column("task"), texts_P, strict=True):
+            yield task, [response["text"] for response in responses]
 
     def load_row(self, index: int) -> dict[str, Any]:
         """The row of schemas.arrow.PREFERENCES."""
@@ -145,6 +177,10 @@ class TrainBatch:
     num_tokens_PG: Tensor
     extra_ref_logps_KPG: Tensor
     crop: TrainBatch | None = None
+    tokens: TokenValues | None = None
+    """Tensors [P, G, T], padded with zeros."""
+    columns_PG: Mapping[str, Tensor] = field(default_factory=dict)
+    """Field of ListBatch -> its values, float64."""
 
     @property
     def num_lists(self) -> int:
@@ -169,6 +205,8 @@ class TrainBatch:
             change(self.num_tokens_PG),
             change(self.extra_ref_logps_KPG),
             crop,
+            TokenValues(*map(change, self.tokens)) if self.tokens else None,
+            {name: change(values_PG) for name, values_PG in self.columns_PG.items()},
         )
 
 
@@ -192,7 +230,27 @@ def collate_lists(lists: Sequence[RankedList], pad_id: int) -> TrainBatch:
         _pad(lengths, group_size, torch.long),
         torch.stack(tables) if tables else torch.zeros(0, len(lists), group_size),
         collate_lists(crops, pad_id) if crops else None,
+        _collate_tokens([ranked.tokens for ranked in lists if ranked.tokens], group_size),
+        {
+            name: _pad([ranked.columns_G[name] for ranked in lists], group_size, torch.float64)
+            for name in lists[0].columns_G
+        },
     )
+
+
+def _collate_tokens(lists: Sequence[TokenValues], group_size: int) -> TokenValues | None:
+    """[P, G, T] of each table; None where no list has one."""
+    if not lists:
+        return None
+    return TokenValues(*(_pad_tokens(rows, group_size) for rows in zip(*lists, strict=True)))
+
+
+def _pad_tokens(lists: Sequence[Row], group_size: int) -> Tensor:
+    longest = max(len(tokens) for row in lists for tokens in row)
+    table_PGT = torch.zeros(len(lists), group_size, longest)
+    for p, row in enumerate(lists):
+        table_PGT[p, : len(row)] = _pad(row, longest, torch.float32)
+    return table_PGT
 
 
 def _pad(rows: Sequence[Sequence[float]], width: int, dtype: torch.dtype) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from perpo_core.stages.train.attention_ways import Heads
 from perpo_core.stages.train.data import TrainBatch
-from perpo_core.stages.train.logps import compute_token_logps, sum_by_answer
+from perpo_core.stages.train.logps import compute_token_logps, spread_by_answer, sum_by_answer
 from perpo_core.stages.train.objectives import ListBatch
 from perpo_core.stages.train.objectives.pairs import find_best
 
@@ -61,7 +61,7 @@ class ListPolicy(nn.Module):
         return device
 
     def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
-        """(logps_PG, the same of the crops or None), nats, float32 or wider."""
+        """([M] of the scored tokens, the same of the crops or None), nats, float32 or wider."""
         with self.precision():
             return self._compute(batch), self._compute(batch.crop) if batch.crop else None
 
@@ -70,26 +70,40 @@ class ListPolicy(nn.Module):
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
     def _compute(self, batch: TrainBatch) -> Tensor:
-        return sum_by_answer(compute_token_logps(self.base, batch.packed), batch.packed)
+        return compute_token_logps(self.base, batch.packed)
 
 
 def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
     """What objectives look at; `model` is a ListPolicy, wrapped or not."""
-    logps_PG, crop_logps_PB = model(batch)
+    token_logps_M, crop_logps_M = model(batch)
     lists = ListBatch(
-        logps_PG=logps_PG,
+        logps_PG=sum_by_answer(token_logps_M, batch.packed),
         ref_logps_PG=batch.ref_logps_PG,
         rewards_PG=batch.rewards_PG,
         mask_PG=batch.packed.mask_BG,
         num_tokens_PG=batch.num_tokens_PG,
         extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
+        **batch.columns_PG,
     )
-    return lists if batch.crop is None else _add_crop(lists, crop_logps_PB, batch.crop)
+    if batch.tokens is not None:
+        lists = _add_tokens(lists, token_logps_M, batch)
+    return lists if batch.crop is None else _add_crop(lists, crop_logps_M, batch.crop)
 
 
-def _add_crop(lists: ListBatch, logps_PB: Tensor, crop: TrainBatch) -> ListBatch:
+def _add_tokens(lists: ListBatch, token_logps_M: Tensor, batch: TrainBatch) -> ListBatch:
+    assert batch.tokens is not None
+    longest = batch.tokens.ref_logps.shape[2]
+    return replace(
+        lists,
+        token_logps_PGT=spread_by_answer(token_logps_M, batch.packed, longest),
+        ref_token_logps_PGT=batch.tokens.ref_logps,
+        contrast_PGT=batch.tokens.contrasts,
+    )
+
+
+def _add_crop(lists: ListBatch, token_logps_M: Tensor, crop: TrainBatch) -> ListBatch:
     """The log-probabilities of the crops' answers, put where these answers stand in their lists."""
-    best_PG = find_best(lists)
+    best_PG, logps_PB = find_best(lists), sum_by_answer(token_logps_M, crop.packed)
 
     def place(values_PB: Tensor) -> Tensor:
         """Both masks hold the best answers of a list in its order, list after list."""

@@ -63,6 +63,17 @@ def _project(head: nn.Module, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:
     return torch.log_softmax(logits_MV, -1).gather(-1, targets_M[:, None]).squeeze(-1)
 
 
+def spread_by_answer(token_logps_M: Tensor, batch: PackedBatch, longest: int) -> Tensor:
+    """The token log-probabilities by answer: [B, G, T = longest] nats, 0 where there is none."""
+    num_lists, group_size = batch.mask_BG.shape
+    counts = batch.owners_M.bincount(minlength=num_lists * group_size)
+    places_M = torch.arange(len(token_logps_M), device=token_logps_M.device)
+    places_M = places_M - (counts.cumsum(0) - counts)[batch.owners_M]
+    spread = token_logps_M.new_zeros(num_lists * group_size, longest)
+    spread = spread.index_put((batch.owners_M, places_M), token_logps_M)
+    return spread.view(num_lists, group_size, longest)
+
+
 def sum_by_answer(token_logps_M: Tensor, batch: PackedBatch) -> Tensor:
     """Sum the token log-probabilities of each answer: [B, G] nats, 0 where there is no answer."""
     num_lists, group_size = batch.mask_BG.shape

@@ -2,8 +2,9 @@
 
     <store>/references/<key>/part-00000.parquet     one row a list (schemas.arrow.REFERENCES)
 
-A key covers the lists, the reference's content, the precision it is computed in and, for crops,
-how they are drawn: nothing else of the train section, so that changing it leaves the table valid.
+or, where an objective looks at tokens, a row of their log-probabilities (TOKEN_VALUES). A key
+covers the lists, the reference's content, the precision it is computed in and, for crops, how they
+are drawn: nothing else of the train section, so that changing it leaves the table valid.
 A part depends on its part of the lists alone: where data grow, only new parts are computed.
 """
 
@@ -26,37 +27,39 @@ from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.workspace import Workspace
 from schemas.artifact import Counts, FileRef, PreferenceSet, ReferenceSet
 from schemas.config import RefreshConfig
-from schemas.run import PolicyRef, ReferenceJob
+from schemas.run import PolicyRef, ReferenceJob, ReferenceOf
+from schemas.train_config import TrainConfig
 
 KIND = "references"
 VERSION = 3
 
 
 def compute_key(
-    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
+    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, of: ReferenceOf
 ) -> str:
-    """Lists, reference, precision, crops, limits of images."""
-    settings = _list_settings(config, reference, crops)
+    """Lists, reference, precision, what of them, limits of images."""
+    settings = _list_settings(config, reference, of)
     return compute_stage_key(KIND, VERSION, as_parents(preferences), settings)
 
 
-def _list_settings(config: RefreshConfig, reference: PolicyRef, crops: bool) -> dict[str, Any]:
+def _list_settings(config: RefreshConfig, reference: PolicyRef, of: ReferenceOf) -> dict[str, Any]:
     """All that the log-probabilities of given lists depend on."""
     train = config.train
     return {
         "policy_digest": reference.digest,
         "dtype": config.policy.dtype,
         "quantize": train.quantize,
-        "crop_seed": train.seed if crops else None,
+        "crop_seed": train.seed if of == "crops" else None,
+        **({"tokens": True} if of == "tokens" else {}),
         **config.policy.pixel_limits.describe(),
     }
 
 
 def _identify_parts(
-    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, crops: bool
+    config: RefreshConfig, preferences: PreferenceSet, reference: PolicyRef, of: ReferenceOf
 ) -> dict[str, object]:
     """Name of a part -> what it is made of, in whatever set."""
-    settings = _list_settings(config, reference, crops)
+    settings = _list_settings(config, reference, of)
     parts = [file for file in preferences.files if file.path.startswith("part-")]
     return {file.path: [KIND, VERSION, settings, file.sha256] for file in parts}
 
@@ -92,9 +95,15 @@ def list_jobs(
         named[f"extra-{number}"] = reference
     jobs = []
     for name, reference in named.items():
-        for crops in (False, True) if name in ("start", "base") else (False,):
-            jobs.append(_build_job(context, preferences, folder, name, reference, crops))
+        for of in _list_contents(name, context.config.train):
+            jobs.append(_build_job(context, preferences, folder, name, reference, of))
     return jobs
+
+
+def _list_contents(name: str, train: TrainConfig) -> list[ReferenceOf]:
+    if name not in ("start", "base"):
+        return ["lists"]
+    return ["lists", "crops", "tokens"] if train.weighs_tokens else ["lists", "crops"]
 
 
 def _build_job(
@@ -103,28 +112,32 @@ def _build_job(
     folder: Path,
     name: str,
     reference: PolicyRef,
-    crops: bool,
+    of: ReferenceOf,
 ) -> ReferenceJob:
-    key = compute_key(context.config, preferences, reference, crops)
+    key = compute_key(context.config, preferences, reference, of)
     found = context.store.find(KIND, key, context.log)
     if found:
         parts: list[Path | None] = list(context.store.paths(found))
     else:
-        shared = _share(context, preferences, key, reference, crops)
+        shared = _share(context, preferences, key, reference, of)
         parts = [context.store.root / KIND / f.home if f and f.home else None for f in shared]
-    name = f"{name}-crops" if crops else name
+    name = name if of == "lists" else f"{name}-{of}"
     return ReferenceJob(
-        name=name, policy=reference, crops=crops, key=key, parts=parts, folder=folder / key
+        name=name, policy=reference, of=of, key=key, parts=parts, folder=folder / key
     )
 
 
 def _share(
-    context: StageContext, preferences: PreferenceSet, key: str, reference: PolicyRef, crops: bool
+    context: StageContext,
+    preferences: PreferenceSet,
+    key: str,
+    reference: PolicyRef,
+    of: ReferenceOf,
 ) -> list[FileRef | None]:
     """Of each part of the lists, what an earlier table says of the very same."""
     # A training that is made anew asks for the same numbers.
     earlier = find_shared_parts(replace(context, force=False), KIND, key)
-    made_of = _identify_parts(context.config, preferences, reference, crops)
+    made_of = _identify_parts(context.config, preferences, reference, of)
     return [earlier.find(name, each) for name, each in made_of.items()]
 
 
@@ -147,8 +160,8 @@ def _make(
 ) -> ReferenceSet:
     started = time.monotonic()
     workspace = context.open_workspace(KIND, job.key)
-    made_of = _identify_parts(context.config, preferences, job.policy, job.crops)
-    shared = _share(context, preferences, job.key, job.policy, job.crops)
+    made_of = _identify_parts(context.config, preferences, job.policy, job.of)
+    shared = _share(context, preferences, job.key, job.policy, job.of)
     files = [
         file or _copy(workspace, path, *each)
         for file, path, each in zip(shared, job.list_paths(), made_of.items(), strict=True)
@@ -169,7 +182,8 @@ def _make(
         seconds=time.monotonic() - started,
         attempt=workspace.attempt,
         policy_digest=job.policy.digest,
-        crops=job.crops,
+        crops=job.of == "crops",
+        tokens=job.of == "tokens",
     )
 
 

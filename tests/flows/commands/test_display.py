@@ -18,10 +18,9 @@ from flows.commands.display import (
 from flows.commands.tables import build_metrics_table, build_stages_table, describe_promotion
 from perpo_core.store.provenance import describe_producer, utc_now
 from schemas.artifact import Counts, Gate, Promotion
-from schemas.base import TaskName
+from schemas.base import ALL_STAGES, STAGES, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord, StageRecord
-from tests.flows.toy import TOY_STAGES
 
 COUNTS = Counts(num_in=10, num_kept=7, dropped={"low gap": 2, "cut off": 1})
 
@@ -110,7 +109,16 @@ def test_the_metrics_table_says_which_way_is_better() -> None:
     text = render(build_metrics_table(evaluation))
     assert "\u2191 better" in text.split("edit distance")[0]
     assert "\u2191 worse" in text.split("edit distance")[1]
-    assert TOY_STAGES.keys() == LiveDisplay(Console()).lines.keys()
+    lines = LiveDisplay(Console())
+    assert tuple(lines.lines) == STAGES
+    lines.start("contrast")
+    assert list_shown(lines) == list(ALL_STAGES), "in the order of the recipe"
+
+
+def list_shown(display: LiveDisplay) -> list[str]:
+    """The stages, top to bottom."""
+    words = render(display).split()
+    return sorted(ALL_STAGES, key=words.index)
 
 
 def build_promotion(*gates: Gate) -> Promotion:

@@ -12,7 +12,7 @@ from flows.runs.records import load_record, load_records
 from perpo_core.process.parent import ChildFailed
 from perpo_core.store.locks import is_locked, lock_name
 from perpo_core.store.store import Store
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, STAGES, StageName
 from schemas.config import RefreshConfig
 from schemas.run import RunRecord
 from tasks.watch import Watcher, watched_by
@@ -64,6 +64,24 @@ def test_the_same_again_reuses_everything_and_another_beta_only_trains(
     assert made(other) == ["train", "evaluate", "promote"]
     assert first.report is not None and (toy_config.store / first.report).is_file()
     assert (toy_config.store / first.report).with_name("report.json").is_file()
+
+
+def test_tokens_are_contrasted_where_the_objective_weighs_them(toy_config: RefreshConfig) -> None:
+    """And not again where only the training changes."""
+    weighing = change(toy_config, "train", objective="tis_dpo")
+    assert made(refresh(weighing)) == list(ALL_STAGES)
+    assert made(refresh(weighing)) == []
+    assert made(refresh(change(weighing, "train", beta=0.2))) == ["train", "evaluate", "promote"]
+    other = refresh(change(weighing, "contrast", beta=0.2))
+    assert made(other) == ["contrast", "train", "evaluate", "promote"]
+    again = rerun(weighing, "latest", "contrast", only=True, force=True)
+    assert made(again) == ["contrast"]
+
+
+def test_a_run_without_a_stage_says_so(toy_config: RefreshConfig) -> None:
+    refresh(toy_config)
+    with pytest.raises(ValueError, match=r"has no contrast, since train\.objective = perpo"):
+        rerun(toy_config, "latest", "contrast")
 
 
 def test_profiles_lie_beside_the_run_and_change_nothing_of_it(toy_config: RefreshConfig) -> None:
@@ -151,7 +169,7 @@ def test_a_stage_has_a_flow_of_its_own(toy_config: RefreshConfig) -> None:
     flow: Any = STAGE_FLOWS["train"]
     record = flow("latest", True, toy_config.store)
     assert made(record) == ["train"]
-    assert list(STAGE_FLOWS) == list(STAGES)
+    assert list(STAGE_FLOWS) == list(ALL_STAGES)
 
 
 def test_a_damaged_file_is_remade_by_a_refresh_and_refused_by_a_rerun(

@@ -25,7 +25,7 @@ from flows.serving.server import HOST, build_environment, build_url
 from flows.serving.setup import POOL, build_job_template
 from flows.serving.supervised import supervised
 from perpo_core.store.locks import lock_file
-from schemas.base import STAGES
+from schemas.base import ALL_STAGES
 from tasks.stages import GPU_STAGES
 from tests.flows.api import wait_until
 from tests.flows.served import find_free_port, find_processes
@@ -41,7 +41,7 @@ def find(name: str) -> dict[str, Any]:
 
 
 def test_every_stage_is_deployed() -> None:
-    stages = [f"{stage}/stage" for stage in STAGES]
+    stages = [f"{stage}/stage" for stage in ALL_STAGES]
     assert ["refresh/nightly", "refresh/on-demand", ASKS, *stages] == IDS
     assert all(one["work_pool"]["name"] == POOL and one["tags"] for one in DEPLOYMENTS)
     limited = [name for name, one in zip(IDS, DEPLOYMENTS, strict=True) if LIMIT in one]
@@ -55,7 +55,7 @@ def test_what_samples_or_trains_waits_for_a_gpu_worker_and_the_rest_does_not() -
         for name, one in zip(IDS, DEPLOYMENTS, strict=True)
     }
     refreshes = {"refresh/nightly": "gpu", "refresh/on-demand": "gpu"}
-    stages = {f"{stage}/stage": "gpu" if stage in GPU_STAGES else "cpu" for stage in STAGES}
+    stages = {f"{stage}/stage": "gpu" if stage in GPU_STAGES else "cpu" for stage in ALL_STAGES}
     assert queues == refreshes | stages | {ASKS: "cpu"}
 
 

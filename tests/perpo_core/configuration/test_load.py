@@ -84,7 +84,7 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         (
             '[train]\npairs = "some"',
             'train.pairs = "some" is not allowed; allowed: "best_worst" or "best_rest" or '
-            '"adjacent" or "all"',
+            '"adjacent" or "all" or "hardest" or "nearest" or "popular"',
         ),
         ("[train]\nlearningrate = 1", "unknown key train.learningrate (value 1); did you mean "
          "train.learning_rate?"),
@@ -127,6 +127,10 @@ def test_files_are_relative_to_the_config_and_overridden_ones_to_the_working_fol
         ('[train]\nobjective = "mdpo"\nanchor_weight = 2', "train: objective mdpo has its "
          "conditional and anchor terms already, with weight 1; for other weights set objective = "
          "dpo"),
+        ('[train]\nobjective = "rosepo"\nsmoothing = "column"', "train: smoothing = column and "
+         "smoothing_column, the reward it is read from, go together; set both or neither"),
+        ('[train]\nsmoothing_column = "iou"', "train: smoothing = column and smoothing_column, the "
+         "reward it is read from, go together; set both or neither"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_one_sentence_with_file_key_value_and_what_is_allowed(

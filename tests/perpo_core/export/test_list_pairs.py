@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perpo_core.export.lists.pairs import PAIRINGS, SMALL_GAP, TIE, choose_pairs
 from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES
+from tests.perpo_core.stages.train.objectives.cases import build_batch, build_case
 
 CHOICES = [name for name in PAIRINGS if name != "list"]
 REWARDS = st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=2, max_size=9)
@@ -49,9 +49,11 @@ def test_every_pair_is_in_order_and_all_are_accounted_for(choice, rewards, min_g
 @settings(deadline=None)
 @given(rewards=st.sets(st.integers(-9, 9), min_size=2, max_size=6))
 def test_without_ties_they_are_those_of_the_objectives(rewards: set[int]) -> None:
-    values = torch.tensor([sorted(map(float, rewards), reverse=True)])
-    better_PGG = values[:, :, None] > values[:, None, :]
-    for name, choose_trained in PAIR_CHOICES.items():
-        trained = {tuple(pair) for pair in choose_trained(better_PGG)[0].nonzero().tolist()}
-        chosen, _ = choose([float(r) for r in rewards], name.replace("_", "-"))
+    ordered = sorted(map(float, rewards), reverse=True)
+    batch = build_batch([build_case([0.0] * len(ordered), ordered)])
+    by_rewards = {name.replace("_", "-"): choice for name, choice in PAIR_CHOICES.items()}
+    assert set(CHOICES) < set(by_rewards), "some are by more than rewards, and not for export"
+    for name in CHOICES:
+        trained = {tuple(pair) for pair in by_rewards[name](batch)[0].nonzero().tolist()}
+        chosen, _ = choose(ordered, name)
         assert set(chosen) == trained

@@ -22,7 +22,7 @@ from perpo_core.store.keys import compute_hash, hash_file, hash_folder
 from perpo_core.store.provenance import as_parents
 from perpo_core.store.store import ARTIFACT_FILE, KINDS, YOUNG_S, Store
 from schemas.artifact import ReferenceSet
-from schemas.base import STAGES, StageName
+from schemas.base import ALL_STAGES, StageName
 from schemas.run import PolicyRef, RunRecord
 from tests.flows.toy import install
 from tests.perpo_core.rounds import GATES, build_round, make, policy_of
@@ -267,4 +267,4 @@ def test_a_kill_leaves_no_half_artifact_and_the_next_time_ends_it(
 
 def test_an_empty_store_has_nothing_to_remove(tmp_path: Path) -> None:
     assert collect_garbage(Store(tmp_path / "store"), keep=1) == []
-    assert len(KINDS) == len(STAGES) + 1  # and references
+    assert len(KINDS) == len(ALL_STAGES) + 1  # and references

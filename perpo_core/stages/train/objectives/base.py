@@ -1,9 +1,9 @@
 """What an objective is: a pure function of log-probabilities and rewards, one loss a list.
 
-Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), K further
-references. An objective returns the loss of every list; the trainer sums them and divides once by
-the number of lists of the whole optimiser step, so that micro-batches of different sizes weigh
-right.
+Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), T tokens of an
+answer (padded; num_tokens_PG says how many), K further references. An objective returns the loss of
+every list; the trainer sums them and divides once by the number of lists of the whole optimiser
+step, so that micro-batches of different sizes weigh right.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from torch import Tensor
 
 from schemas.train_config import TrainConfig
 
-Need = Literal["reference", "crop", "extra_references"]
-Invariance = Literal["reward_affine", "reward_order", "reference_shift"]
+Need = Literal[
+    "reference", "crop", "extra_references", "tokens", "closeness", "popularity", "smoothing",
+    "sampler",
+]  # fmt: skip
+Invariance = Literal["reward_shift", "reward_affine", "reward_order", "reference_shift"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class ListBatch:
     """The same under the reference."""
     extra_ref_logps_KPG: Tensor | None = None
     """ref_logps_PG under K further references."""
+    token_logps_PGT: Tensor | None = None
+    """What logps_PG is the sum of, nats; carries the gradient."""
+    ref_token_logps_PGT: Tensor | None = None
+    """The same under the reference."""
+    contrast_PGT: Tensor | None = None
+    """Log-probability of each token under the better of two contrastive policies, less that under
+    the worse, nats."""
+    closeness_PG: Tensor | None = None
+    """How close an answer is to the list's best one, float64; perpo_core.stages.train.closeness."""
+    popularity_PG: Tensor | None = None
+    """Lists of the task that hold an answer, float64; perpo_core.stages.train.popularity."""
+    smoothing_PG: Tensor | None = None
+    """What the data say of how far an answer's place can be doubted, 0 to 1, float64."""
+    sampler_logps_PG: Tensor | None = None
+    """logps_PG under the policy that sampled the answers, as it reported them, float64."""
 
     @property
     def log_ratios_PG(self) -> Tensor:
@@ -57,12 +75,14 @@ class Objective:
 
     compute_loss_P: Callable[[ListBatch, TrainConfig], Tensor]
     needs: frozenset[Need]
-    """What of a ListBatch has to be real beside the policy's log-probabilities."""
+    """What of a ListBatch has to be real beside the policy's log-probabilities, whatever the
+    settings; perpo_core.stages.train.objectives.combine knows what single settings ask for."""
     invariances: frozenset[Invariance]
-    """What leaves the loss of a list alone. reward_affine: a * reward + b with a > 0; reward_order
-    (says more): any change of rewards that keeps their order and ties; reference_shift: a constant
-    added to the reference log-probabilities of all its answers."""
+    """What leaves the loss of a list alone. reward_shift: reward + b; reward_affine (says more):
+    a * reward + b with a > 0; reward_order (says most): any change of rewards that keeps their
+    order and ties; reference_shift: a constant added to the reference log-probabilities of all its
+    answers."""
     ties: Literal["apart", "alike"]
     """apart: answers of equal rewards are never compared, and a list without two different rewards
-    (a singleton, all tied) has loss 0 and gradient 0; alike: the loss is that of the best answers,
-    all that tie for it, and needs no worse one."""
+    (a singleton, all tied) has loss 0 and gradient 0, where p3o's KL penalty counts as reward;
+    alike: the loss is that of the best answers, all that tie for it, and needs no worse one."""

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from perpo_core.stages.train.objectives import OBJECTIVES, TERMS
 from perpo_core.stages.train.objectives.base import ListBatch, Need
+from perpo_core.stages.train.settings import list_unread
 from schemas.train_config import TrainConfig
+
+NEEDED_BY: Mapping[tuple[str, str], Need] = {
+    ("pairs", "nearest"): "closeness",
+    ("pairs", "popular"): "popularity",
+    ("smoothing", "column"): "smoothing",
+}
+"""(setting, value) -> what that value needs of a list, whatever objective reads it."""
 
 
 def compute_loss_P(lists: ListBatch, config: TrainConfig) -> Tensor:
@@ -34,4 +44,15 @@ def list_parts(config: TrainConfig) -> list[str]:
 def find_needs(config: TrainConfig) -> frozenset[Need]:
     """What the objective and the terms that weigh something need of a list."""
     terms = [term for name, term in TERMS.items() if getattr(config, name)]
-    return OBJECTIVES[config.objective].needs.union(*(term.needs for term in terms))
+    of_parts = OBJECTIVES[config.objective].needs.union(*(term.needs for term in terms))
+    return of_parts | find_needs_of_settings(config)
+
+
+def find_needs_of_settings(config: TrainConfig) -> set[Need]:
+    """What the settings that the objective reads need besides."""
+    unread = list_unread(config)
+    return {
+        need
+        for (name, value), need in NEEDED_BY.items()
+        if name not in unread and getattr(config, name) == value
+    }

@@ -6,6 +6,9 @@
     best_rest   a best answer against every worse one
     adjacent    answers of neighbouring rewards
     all         every pair; the same as perpo with gamma = 0
+    hardest     a best answer against the worse one that the reference finds most likely
+    nearest     a best answer against the worse one closest to it (closeness.py, two folders up)
+    popular     a best answer against the worse one that most lists of its task hold (popularity.py)
 
 The mean makes ln 2 of every list at the start, however many pairs it has. Where answers tie for a
 place, all of them fill it, so that nothing depends on the order of a list; equal rewards are never
@@ -15,7 +18,9 @@ has loss 0 and gradient 0.
 By hand: rewards (0.9, 0.5, 0.1), beta 1, s (0.2, 0.0, -0.1). best_worst: softplus(-0.3) = 0.554355;
 best_rest: (softplus(-0.2) + softplus(-0.3)) / 2 = (0.598139 + 0.554355) / 2 = 0.576247; adjacent:
 (softplus(-0.2) + softplus(-0.1)) / 2 = (0.598139 + 0.644397) / 2 = 0.621268; all: their three sum
-/ 3 = 1.796891 / 3 = 0.598964.
+/ 3 = 1.796891 / 3 = 0.598964. With reference log-probabilities (-1, -5, -2) hardest compares the
+first with the third, 0.554355; with closeness (1, 0.6, 0.3) nearest compares it with the second,
+softplus(-0.2) = 0.598139; where both were seen equally often popular is best_rest.
 """
 
 from __future__ import annotations
@@ -27,7 +32,6 @@ from perpo_core.stages.train.objectives.pairs import (
     PAIR_CHOICES,
     compute_margins,
     compute_pair_loss,
-    find_better,
     weigh_alike,
 )
 from schemas.train_config import TrainConfig
@@ -35,7 +39,7 @@ from schemas.train_config import TrainConfig
 
 def compute_dpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
     """Eq. 7, the mean over the pairs of each list: [P]."""
-    pairs_PGG = PAIR_CHOICES[config.pairs](find_better(batch))
+    pairs_PGG = PAIR_CHOICES[config.pairs](batch)
     return compute_pair_loss(compute_margins(batch, config.beta), weigh_alike(pairs_PGG))
 
 

@@ -34,7 +34,6 @@ from perpo_core.stages.train.objectives.base import ListBatch, Objective
 from perpo_core.stages.train.objectives.pairs import (
     PAIR_CHOICES,
     compute_pair_loss,
-    find_better,
     weigh_alike,
 )
 from schemas.train_config import TrainConfig
@@ -48,7 +47,7 @@ def compute_mrpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
     virtual_PGG = compute_virtual_reference(references_KPG, config.mrpo_clip)
     logps_PG = torch.where(batch.mask_PG, batch.logps_PG, 0.0)
     ratios_PGG = logps_PG[:, :, None] - virtual_PGG.to(logps_PG.dtype)  # of i, compared with j
-    pairs_PGG = PAIR_CHOICES[config.pairs](find_better(batch))
+    pairs_PGG = PAIR_CHOICES[config.pairs](batch)
     return compute_pair_loss(config.beta * (ratios_PGG - ratios_PGG.mT), weigh_alike(pairs_PGG))
 
 

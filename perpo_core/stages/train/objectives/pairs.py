@@ -4,6 +4,10 @@ A pair is two answers of different rewards, whatever their positions: i is the b
 other. Answers of equal rewards are no pair. A list that has no pair weighs nothing.
 
     L = - sum over pairs of w_ij * log sigmoid(beta * (s_i - s_j))      every w >= 0
+
+`hardest`, `nearest` and `popular` take the place of the three rules by which RosePO (arXiv
+2410.12519) rejects answers; its abstract names them self-hard, semantically similar and popular,
+what exactly each of them is here is ours.
 """
 
 from __future__ import annotations
@@ -39,32 +43,55 @@ def find_chosen(batch: ListBatch) -> Tensor:
     return find_best(batch) & find_better(batch).any(2)
 
 
-def choose_all(better_PGG: Tensor) -> Tensor:
-    """Every pair."""
-    return better_PGG
-
-
-def choose_best_rest(better_PGG: Tensor) -> Tensor:
+def choose_best_rest(batch: ListBatch) -> Tensor:
     """A best answer against every worse one."""
-    return better_PGG & ~better_PGG.any(1)[:, :, None]
+    return find_better(batch) & find_best(batch)[:, :, None]
 
 
-def choose_best_worst(better_PGG: Tensor) -> Tensor:
+def choose_best_worst(batch: ListBatch) -> Tensor:
     """A best answer against a worst one."""
-    return choose_best_rest(better_PGG) & ~better_PGG.any(2)[:, None, :]
+    return choose_best_rest(batch) & find_worst(batch)[:, None, :]
 
 
-def choose_adjacent(better_PGG: Tensor) -> Tensor:
+def choose_adjacent(batch: ListBatch) -> Tensor:
     """Answers of neighbouring rewards: no answer of the list lies between them."""
+    better_PGG = find_better(batch)
     steps_PGG = better_PGG.float()
     return better_PGG & (steps_PGG @ steps_PGG == 0)
 
 
-PAIR_CHOICES: dict[PairChoice, Callable[[Tensor], Tensor]] = {
+def choose_hardest(batch: ListBatch) -> Tensor:
+    """A best answer against the worse one that the reference finds most likely."""
+    return _keep_highest(choose_best_rest(batch), batch.ref_logps_PG)
+
+
+def choose_nearest(batch: ListBatch) -> Tensor:
+    """A best answer against the worse one that is closest to it."""
+    assert batch.closeness_PG is not None
+    return _keep_highest(choose_best_rest(batch), batch.closeness_PG)
+
+
+def choose_popular(batch: ListBatch) -> Tensor:
+    """A best answer against the worse one that is commonest over the prompts of its task."""
+    assert batch.popularity_PG is not None
+    return _keep_highest(choose_best_rest(batch), batch.popularity_PG)
+
+
+def _keep_highest(pairs_PGG: Tensor, values_PG: Tensor) -> Tensor:
+    """The pairs whose worse answer has the highest value among a list's worse answers."""
+    worse_PG = pairs_PGG.any(1)
+    highest_P1 = torch.where(worse_PG, values_PG, -torch.inf).amax(1, keepdim=True)
+    return pairs_PGG & (values_PG == highest_P1)[:, None, :]
+
+
+PAIR_CHOICES: dict[PairChoice, Callable[[ListBatch], Tensor]] = {
     "best_worst": choose_best_worst,
     "best_rest": choose_best_rest,
     "adjacent": choose_adjacent,
-    "all": choose_all,
+    "all": find_better,
+    "hardest": choose_hardest,
+    "nearest": choose_nearest,
+    "popular": choose_popular,
 }
 
 

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from perpo_core.stages.train.objectives.base import ListBatch, Objective
 from perpo_core.stages.train.objectives.dpo import compute_dpo_loss
-from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES, find_better, weigh_alike
+from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES, weigh_alike
 from schemas.train_config import TrainConfig
 
 
 def compute_rpo_loss(batch: ListBatch, config: TrainConfig) -> Tensor:
     """The objective of Algorithm 2 for each list, in either form: [P]."""
-    pairs_PGG = PAIR_CHOICES[config.pairs](find_better(batch))
+    pairs_PGG = PAIR_CHOICES[config.pairs](batch)
     chosen_PG = weigh_alike(pairs_PGG).sum(2)
     nll_PG = -torch.where(batch.mask_PG, batch.logps_PG, 0.0)
     if config.rpo_nll == "averaged":

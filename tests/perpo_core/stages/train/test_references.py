@@ -18,7 +18,7 @@ from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
 from perpo_core.stages.train import child, references, sidecars
 from perpo_core.stages.train.data import RankedLists
-from perpo_core.stages.train.references import References, read_table, write_part
+from perpo_core.stages.train.references import References, open_table, write_part
 from perpo_core.store.store import Store
 from perpo_core.store.workspace import Workspace
 from schemas.arrow import REFERENCES
@@ -125,7 +125,7 @@ def table(trainable, policy, processor, tmp_path, training_events) -> Any:
     made = References(processor.tokenizer.pad_token_id, "float32", config)
     rows = made.compute(lists, range(NUM_LISTS), model)
     known = ReferenceJob(
-        name="start", policy=policy, crops=False, key="a" * 64,
+        name="start", policy=policy, key="a" * 64,
         parts=[tmp_path / "part-00000.parquet"], folder=tmp_path,
     )  # fmt: skip
     return made, lists, rows, known, model
@@ -152,7 +152,7 @@ def test_a_table_of_other_lists_is_refused(table, monkeypatch):
     write_part(known.parts[0], lists, range(NUM_LISTS), rows)
     monkeypatch.setattr(lists, "read_id", lambda i: f"other-{i}")
     with pytest.raises(ValueError, match="holds other lists"):
-        read_table(known.parts, lists)
+        open_table(known, lists)
 
 
 # The sampler's own

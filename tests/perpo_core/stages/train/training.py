@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import (
 
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.train import build, child, sidecars
+from perpo_core.stages.train.answer_columns import build_columns
 from perpo_core.stages.train.data import RankedLists
 from perpo_core.stages.train.history import read_history
 from perpo_core.stages.train.references import References
@@ -43,16 +45,18 @@ def build_trainer(
     selection: ScriptedSelection | None = None,
     resumed: bool = False,
     callbacks: tuple[TrainerCallback, ...] = (),
+    inputs: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Any:
-    """As the child's main builds it."""
+    """As the child's main builds it; `inputs` of the job are those that few objectives need."""
     dtype = changes.pop("dtype", "float32")
     config = TrainConfig(**(TRAIN | changes))
-    job = build_job(setting, work, config, dtype)
+    job = build_job(setting, work, config, dtype).model_copy(update=inputs)
     model, processor = child.load_model(job, job.policy)
     lists = RankedLists(job.lists, job.samples.packs, processor)
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
+    lists.columns = build_columns(job, lists)
     trainer = build.build_trainer(
         model, lists, selection or ScriptedSelection(),  # type: ignore[arg-type]
         processor, config, work, not resumed,

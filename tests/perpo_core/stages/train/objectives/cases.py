@@ -6,9 +6,9 @@ their differences, so that no dtype sees a tie of scores where another sees none
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from hypothesis import settings
@@ -16,23 +16,46 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from perpo_core.stages.train.objectives import OBJECTIVES, TERMS, ListBatch, Objective
-from schemas.train_config import TrainConfig
+from schemas.train_config import PairChoice, TrainConfig
 
 LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
 NUM_EXTRA = 2
+MAX_TOKENS = 9  # of an answer
 MANY = settings(max_examples=50, deadline=None)
 EXAMPLES = settings(max_examples=15, deadline=None)
 
 # What each objective reads of the configuration, in all its kinds.
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "perpo": [{"gamma": 0.0}, {"gamma": 0.5}, {"gamma": 2.0}],
-    "dpo": [{"pairs": choice} for choice in ("best_worst", "best_rest", "adjacent", "all")],
+    "dpo": [{"pairs": choice} for choice in get_args(PairChoice)],
     "rpo": [
         {"rpo_nll": "averaged", "rpo_eta": 0.2},
         {"rpo_nll": "cumulative", "rpo_eta": 0.3, "pairs": "adjacent"},
+        {"rpo_nll": "averaged", "rpo_eta": 0.2, "pairs": "nearest"},
     ],
-    "mrpo": [{"mrpo_clip": 0.1, "pairs": "best_rest"}, {"mrpo_clip": 1.0, "pairs": "all"}],
+    "mrpo": [
+        {"mrpo_clip": 0.1, "pairs": "best_rest"},
+        {"mrpo_clip": 0.1, "pairs": "hardest"},
+        {"mrpo_clip": 1.0, "pairs": "all"},
+    ],
+    "rosepo": [
+        {"smoothing_slope": 2.0},
+        {"smoothing": "column", "smoothing_column": "doubt", "pairs": "best_rest"},
+        {"smoothing_slope": 0.5, "pairs": "all"},
+    ],
+    "p3o": [
+        {"clip": "joint", "clip_range": 0.3},
+        {"clip": "separate", "clip_range": 0.2, "kl_weight": 0.1},
+        {"clip": "separate", "clip_range": 0.9},
+        {"clip": "joint", "clip_range": 0.9, "kl_weight": 0.3},
+    ],
+    "tis_dpo": [{"pairs": "adjacent"}, {"tis_pairs": "gap", "tis_high": 0.5, "tis_scale": 0.8}],
 }
+WANTED: dict[str, dict[str, Any]] = {
+    "mrpo": {"extra_references": ["elsewhere"]},
+    "rosepo": {"smoothing_slope": 2.0},
+}
+"""What a configuration of these cannot do without."""
 
 
 def list_configs(name: str, beta: float = 0.7) -> list[TrainConfig]:
@@ -43,8 +66,7 @@ def list_configs(name: str, beta: float = 0.7) -> list[TrainConfig]:
 def build_config(name: str, **fields: Any) -> TrainConfig:
     """A configuration for a loss; the pure functions never open the reference it names."""
     named = {"objective": name} if name in OBJECTIVES else {}
-    extra = {"extra_references": ["elsewhere"]} if name == "mrpo" else {}
-    return TrainConfig(**{**named, **extra, **fields})
+    return TrainConfig(**{**named, **WANTED.get(name, {}), **fields})
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,10 @@ class Case:
     crops: Sequence[float]
     ref_crops: Sequence[float]
     extra_refs: Sequence[Sequence[float]]
+    closeness: Sequence[float]
+    popularity: Sequence[float]
+    smoothing: Sequence[float]
+    samplers: Sequence[float]
 
     @property
     def members(self) -> list[int]:
@@ -68,6 +94,11 @@ class Case:
     def num_rewards(self) -> int:
         """Different rewards among the answers that are there."""
         return len({self.rewards[i] for i in self.members})
+
+    def list_contrasts(self, i: int) -> list[float]:
+        """Of the tokens of answer i, of either sign; from the first further reference."""
+        size = (self.extra_refs[0][i] + 4) / 2
+        return [size if t % 2 else -size for t in range(self.num_tokens[i])]
 
     def reorder(self, order: Sequence[int]) -> Case:
         """The same answers in another order."""
@@ -79,14 +110,22 @@ class Case:
         return Case(**rows, extra_refs=[pick(row) for row in self.extra_refs])
 
 
+def share_out(num_tokens: int) -> list[float]:
+    """What share of an answer's log-probability each of its tokens has: exact in bfloat16."""
+    return [1.0] if num_tokens == 1 else [0.25, 0.75, *[0.0] * (num_tokens - 2)]
+
+
 def build_case(
     ratios: Sequence[float], rewards: Sequence[float], mask: Sequence[bool] | None = None
 ) -> Case:
-    """A list by its log-ratios: reference 0, every answer of 4 tokens, crops that differ."""
+    """A list by its log-ratios: reference and sampler 0, answers of 4 tokens, crops that differ."""
     size = len(ratios)
     return Case(
         ratios, [0.0] * size, rewards, mask or [True] * size, [4] * size,
         [-0.5] * size, [-1.0] * size, [[-0.25 * (i + k) for i in range(size)] for k in (1, 4)],
+        closeness=[1 / (1 + i) for i in range(size)], popularity=[float(i) for i in range(size)],
+        smoothing=[0.1 * i for i in range(size)],
+        samplers=[0.0] * size,
     )  # fmt: skip
 
 
@@ -97,9 +136,19 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
     def stack(rows: Sequence[Sequence[Any]], padding: Any, kind: torch.dtype) -> Tensor:
         return torch.tensor([[*row, *[padding] * (size - len(row))] for row in rows], dtype=kind)
 
+    def stack_tokens(tokens: Callable[[Case, int], Sequence[float]]) -> Tensor:
+        nothing = [0.5] * MAX_TOKENS
+        rows = [
+            [[*tokens(c, i), *nothing][:MAX_TOKENS] for i in range(len(c.logps))] for c in cases
+        ]
+        return torch.tensor([[*row, *[nothing] * (size - len(row))] for row in rows], dtype=dtype)
+
+    logps_PG = stack([case.logps for case in cases], torch.nan, dtype).requires_grad_()
+    ref_logps_PG = stack([case.refs for case in cases], torch.inf, dtype)
+    shares_PGT = stack_tokens(lambda case, i: share_out(case.num_tokens[i]))
     return ListBatch(
-        logps_PG=stack([case.logps for case in cases], torch.nan, dtype).requires_grad_(),
-        ref_logps_PG=stack([case.refs for case in cases], torch.inf, dtype),
+        logps_PG=logps_PG,
+        ref_logps_PG=ref_logps_PG,
         rewards_PG=stack([case.rewards for case in cases], 99.0, torch.float64),
         mask_PG=stack([case.mask for case in cases], False, torch.bool),
         num_tokens_PG=stack([case.num_tokens for case in cases], 0, torch.long),
@@ -111,6 +160,13 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
                 for k in range(NUM_EXTRA)
             ]
         ),
+        token_logps_PGT=logps_PG[:, :, None] * shares_PGT,
+        ref_token_logps_PGT=ref_logps_PG[:, :, None] * shares_PGT,
+        contrast_PGT=stack_tokens(Case.list_contrasts),
+        closeness_PG=stack([case.closeness for case in cases], 9.0, torch.float64),
+        popularity_PG=stack([case.popularity for case in cases], 9.0, torch.float64),
+        smoothing_PG=stack([case.smoothing for case in cases], torch.nan, torch.float64),
+        sampler_logps_PG=stack([case.samplers for case in cases], torch.nan, torch.float64),
     )
 
 
@@ -148,9 +204,12 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
 
         return st.builds(
             Case, rows(quarters), rows(quarters), rows(reward_values),
-            rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, 9)),
+            rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, MAX_TOKENS)),
             rows(quarters), rows(quarters),
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),
+            closeness=rows(reward_values), popularity=rows(st.integers(1, 3).map(float)),
+            smoothing=rows(reward_values),
+            samplers=rows(quarters),
         )  # fmt: skip
 
     return st.integers(min_size, max_size).flatmap(of_size)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from schemas.train_config import TrainConfig
-from tests.perpo_core.stages.train.objectives.cases import Case
+from tests.perpo_core.stages.train.objectives.cases import Case, share_out
 
 Scalars = Sequence[Any]  # tensors of shape ()
 
@@ -39,6 +39,10 @@ def list_pairs(case: Case, choice: str) -> list[tuple[int, int]]:
     if choice == "adjacent":
         steps = set(itertools.pairwise(levels))
         return [(i, j) for i, j in pairs if (rewards[j], rewards[i]) in steps]
+    if choice != "all":
+        by = {"hardest": case.refs, "nearest": case.closeness, "popular": case.popularity}[choice]
+        worse = [by[j] for j in rewards if rewards[j] < levels[-1]]
+        return [(i, j) for i, j in list_pairs(case, "best_rest") if by[j] == max(worse)]
     return pairs
 
 
@@ -161,6 +165,71 @@ def mrpo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any
     return mean(losses)
 
 
+def tis_dpo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    def total(i: int, sign: float) -> Any:
+        found: Any = 0.0
+        tokens = zip(share_out(case.num_tokens[i]), case.list_contrasts(i), strict=True)
+        for share, contrast in tokens:
+            exponent = sign * min(max(contrast, config.tis_low), config.tis_high)
+            weight = config.tis_scale * math.exp(exponent)
+            found = found + weight * (share * logps[i] - share * case.refs[i])
+        return found
+
+    pairs = list_pairs(case, "all" if config.tis_pairs == "gap" else config.pairs)
+    powers = {
+        (i, j): (case.rewards[i] - case.rewards[j]) ** config.gamma
+        if config.tis_pairs == "gap"
+        else 1.0
+        for i, j in pairs
+    }
+    loss: Any = 0.0
+    for i, j in pairs:
+        margin = config.beta * (total(i, 1.0) - total(j, -1.0))
+        loss = loss - powers[i, j] / sum(powers.values()) * log_sigmoid(margin)
+    return loss
+
+
+def rosepo(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    s = [logp - ref for logp, ref in zip(logps, case.refs, strict=True)]
+    losses = []
+    for i, j in list_pairs(case, config.pairs):
+        if config.smoothing == "column":
+            eps = (case.smoothing[i] + case.smoothing[j]) / 2
+        else:
+            assert config.smoothing_slope is not None
+            eps = 1 / (1 + math.exp(config.smoothing_slope * (case.rewards[i] - case.rewards[j])))
+        margin = config.beta * (s[i] - s[j])
+        losses.append(-(1 - eps) * log_sigmoid(margin) - eps * log_sigmoid(-margin))
+    return mean(losses)
+
+
+def p3o(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    total = {
+        i: case.rewards[i] - config.kl_weight * (case.samplers[i] - case.refs[i])
+        for i in case.members
+    }
+    losses = []
+    for i, j in itertools.combinations(case.members, 2):
+        advantage = (total[i] - total[j]) / 2
+        u_i, u_j = logps[i] - case.samplers[i], logps[j] - case.samplers[j]
+        eps = config.clip_range
+        if config.clip == "joint":
+            losses.append(-clipped(advantage, u_i - u_j, -eps, eps))
+        else:
+            first = clipped(advantage, torch.exp(u_i), 1 - eps, 1 + eps)
+            losses.append(-first - clipped(-advantage, torch.exp(u_j), 1 - eps, 1 + eps))
+    return mean(losses)
+
+
+def clipped(advantage: float, ratio: Tensor, low: float, high: float) -> Any:
+    """min(A * ratio, A * clip(ratio)), case by case."""
+    if advantage > 0 and ratio > high:
+        return advantage * high
+    if advantage < 0 and ratio < low:
+        return advantage * low
+    return advantage * ratio
+
+
 SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "perpo": perpo,
     "plackett_luce": plackett_luce,
@@ -171,6 +240,9 @@ SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "sdpo": sdpo,
     "mdpo": mdpo,
     "mrpo": mrpo,
+    "tis_dpo": tis_dpo,
+    "rosepo": rosepo,
+    "p3o": p3o,
     "nll_weight": sft,
     "conditional_weight": conditional,
     "anchor_weight": anchor,

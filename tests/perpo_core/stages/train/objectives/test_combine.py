@@ -22,6 +22,7 @@ from tests.perpo_core.stages.train.objectives.cases import (
 )
 
 MIXABLE = sorted(set(OBJECTIVES) - {"mdpo"})  # mdpo has its terms already
+BY_COLUMN = {"smoothing": "column", "smoothing_column": "doubt"}
 WEIGHTS = {"nll_weight": 0.5, "conditional_weight": 2.0, "anchor_weight": 0.25}
 
 
@@ -74,6 +75,14 @@ def test_the_parts_of_a_loss_go_by_their_names(weights, names):
         ("perpo", {"conditional_weight": 0.1}, {"reference", "crop"}),
         ("mdpo", {}, {"reference", "crop"}),
         ("mrpo", {}, {"reference", "extra_references"}),
+        ("dpo", {"pairs": "hardest"}, {"reference"}),
+        ("dpo", {"pairs": "nearest"}, {"reference", "closeness"}),
+        ("rpo", {"pairs": "popular", "nll_weight": 1}, {"reference", "popularity"}),
+        ("perpo", {"pairs": "nearest"}, {"reference"}),
+        ("rosepo", {"smoothing_slope": 1}, {"reference"}),
+        ("rosepo", BY_COLUMN | {"pairs": "popular"}, {"reference", "smoothing", "popularity"}),
+        ("dpo", BY_COLUMN, {"reference"}),
+        ("p3o", {"pairs": "nearest"}, {"reference", "sampler"}),
     ],
 )
 def test_what_a_configuration_needs(objective, weights, needs):

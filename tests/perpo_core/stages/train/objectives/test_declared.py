@@ -15,7 +15,9 @@ from torch._subclasses import FakeTensorMode
 
 from perpo_core.stages.train.objectives import OBJECTIVES, ListBatch
 from perpo_core.stages.train.objectives.base import Invariance
+from perpo_core.stages.train.objectives.combine import find_needs_of_settings
 from perpo_core.stages.train.settings import READ_BY, list_unread
+from schemas.train_config import TrainConfig
 from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
     LOSSES,
@@ -33,6 +35,9 @@ CONFIGS = [(name, config) for name in LOSSES for config in list_configs(name)]
 
 # Every change is exact, or so mild that float64 keeps all orders and ties.
 CHANGES: dict[Invariance, Callable[[Case, int], Case]] = {
+    "reward_shift": lambda case, n: replace(
+        case, rewards=[reward + n - 5 for reward in case.rewards]
+    ),
     "reward_affine": lambda case, n: replace(
         case, rewards=[n / 4 * reward + n - 5 for reward in case.rewards]
     ),
@@ -44,9 +49,11 @@ CHANGES: dict[Invariance, Callable[[Case, int], Case]] = {
 
 
 def list_invariances(name: str) -> set[Invariance]:
-    """As declared; what leaves order and ties alone includes affine changes."""
+    """As declared; what leaves order and ties alone includes affine changes, and these shifts."""
     declared: set[Invariance] = set(LOSSES[name].invariances)
-    return declared | {"reward_affine"} if "reward_order" in declared else declared
+    if "reward_order" in declared:
+        declared.add("reward_affine")
+    return declared | {"reward_shift"} if "reward_affine" in declared else declared
 
 
 DECLARED = [(*pair, change) for pair in CONFIGS for change in sorted(list_invariances(pair[0]))]
@@ -90,26 +97,29 @@ def test_what_is_not_declared_does_not_hold(name, invariance):
 
 
 OTHER_VALUE = {
-    "gamma": 1.5,
-    "pairs": "all",
-    "rpo_eta": 0.7,
-    "rpo_nll": "cumulative",
-    "mrpo_clip": 0.6,
-}
+    "gamma": 1.5, "pairs": "all", "rpo_eta": 0.7, "rpo_nll": "cumulative", "mrpo_clip": 0.6,
+    "tis_pairs": "gap", "tis_low": -0.1, "tis_high": 0.2, "tis_scale": 0.3, "smoothing": "column",
+    "smoothing_slope": 7.0, "clip": "separate", "clip_range": 0.2, "kl_weight": 0.5,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", READ_BY)
+@pytest.mark.parametrize("setting", OTHER_VALUE)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_setting_is_read_by_whom_it_is_declared_to_be(name, setting):
     """Who reads it gives another loss; nobody else does, whose key leaves it out."""
     case = replace(build_case([-0.5, -1.25, 0.25], [0.9, 0.5, 0.0]), refs=[-1.0, -2.0, -4.0])
-    config = list_configs(name)[0]
+    config = list_configs(name)[-1 if setting == "gamma" else 0]
     other = config.model_copy(update={setting: OTHER_VALUE[setting]})
     if (setting, name) == ("pairs", "mdpo"):
         pytest.skip("the configuration refuses other pairs for mdpo")
     is_read = compute(name, case, config) != compute(name, case, other)
     assert is_read == (name in READ_BY[setting])
     assert (setting in list_unread(config)) != is_read
+
+
+def test_every_setting_that_only_some_read_is_tested() -> None:
+    by_the_stage = {"smoothing_column"}  # names what smoothing_PG holds: test_smoothing.py
+    assert set(READ_BY) == set(OTHER_VALUE) | by_the_stage
 
 
 def test_every_invariance_is_tested() -> None:
@@ -155,16 +165,24 @@ def test_answers_that_tie_for_the_best_are_never_compared(name, config):
 @given(case=draw_cases())
 def test_what_is_not_needed_is_not_read(name, config, case):
     whole = build_batch([case])
-    loss_P = LOSSES[name].compute_loss_P(keep_needed(whole, name), config)
+    loss_P = LOSSES[name].compute_loss_P(keep_needed(whole, name, config), config)
     assert loss_P.tolist() == LOSSES[name].compute_loss_P(whole, config).tolist()
 
 
-def keep_needed(batch: ListBatch, name: str) -> ListBatch:
-    needs = LOSSES[name].needs
+def keep_needed(batch: ListBatch, name: str, config: TrainConfig) -> ListBatch:
+    needs = LOSSES[name].needs | (find_needs_of_settings(config) if name in OBJECTIVES else set())
     if "crop" not in needs:
         batch = replace(batch, crop_logps_PG=None, ref_crop_logps_PG=None)
     if "extra_references" not in needs:
         batch = replace(batch, extra_ref_logps_KPG=None)
+    if "closeness" not in needs:
+        batch = replace(batch, closeness_PG=None)
+    if "popularity" not in needs:
+        batch = replace(batch, popularity_PG=None)
+    if "sampler" not in needs:
+        batch = replace(batch, sampler_logps_PG=None)
+    if "smoothing" not in needs:
+        batch = replace(batch, smoothing_PG=None)
     if "reference" not in needs:
         batch = replace(batch, ref_logps_PG=torch.full_like(batch.ref_logps_PG, torch.nan))
     return batch

@@ -19,12 +19,14 @@ from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
     LOSSES,
     MANY,
+    MAX_TOKENS,
     Case,
     build_batch,
     build_case,
     compute_gradients,
     draw_cases,
     list_configs,
+    share_out,
 )
 from tests.perpo_core.stages.train.objectives.slow import SLOW, compute_slowly
 
@@ -77,9 +79,16 @@ def test_gradcheck(name, config):
         build_case([0.4, -0.2, 1.3], [0.3, 0.8, 0.2], [True, True, False]),
     ]
     batch = build_batch(cases)
+    shares_T = torch.zeros(MAX_TOKENS, dtype=torch.float64)
+    shares_T[:4] = torch.tensor(share_out(4))
 
     def evaluate(logps_PG: Tensor, crop_logps_PG: Tensor) -> Tensor:
-        moved = replace(batch, logps_PG=logps_PG, crop_logps_PG=crop_logps_PG)
+        moved = replace(
+            batch,
+            logps_PG=logps_PG,
+            crop_logps_PG=crop_logps_PG,
+            token_logps_PGT=logps_PG[:, :, None] * shares_T,
+        )
         return LOSSES[name].compute_loss_P(moved, config)
 
     assert batch.crop_logps_PG is not None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perpo_core.stages.train.objectives import ListBatch
 from perpo_core.stages.train.objectives.lipo_lambda import compute_lambda_weights
 from perpo_core.stages.train.objectives.mrpo import compute_virtual_reference
-from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES, find_better
+from perpo_core.stages.train.objectives.pairs import PAIR_CHOICES
 from perpo_core.stages.train.objectives.perpo import compute_pair_weights
 from tests.perpo_core.stages.train.objectives.cases import (
     EXAMPLES,
     LOSSES,
+    MAX_TOKENS,
     Case,
     build_batch,
     build_case,
@@ -29,6 +33,10 @@ from tests.perpo_core.stages.train.objectives.slow import compute_slowly
 
 LN2 = math.log(2)
 THREE = build_case([0.2, 0.0, -0.1], [0.9, 0.5, 0.1])
+CHOSEN = replace(
+    THREE, logps=[-0.8, -5.0, -2.1], refs=[-1.0, -5.0, -2.0], closeness=[1.0, 0.6, 0.3],
+    popularity=[1.0, 2.0, 2.0],
+)  # fmt: skip
 LIKE_DPO = ["perpo", "plackett_luce", "sdpo", "rpo"]  # on a list of two
 betas = st.floats(0.05, 3)
 
@@ -50,6 +58,9 @@ def approx(value: float) -> object:
         ("dpo", THREE, {"pairs": "best_rest"}, 0.576247),
         ("dpo", THREE, {"pairs": "adjacent"}, 0.621268),
         ("dpo", THREE, {"pairs": "all"}, 0.598964),
+        ("dpo", CHOSEN, {"pairs": "hardest"}, 0.554355),
+        ("dpo", CHOSEN, {"pairs": "nearest"}, 0.598139),
+        ("dpo", CHOSEN, {"pairs": "popular"}, 0.576247),
         ("plackett_luce", THREE, {}, 1.584228),
         ("sdpo", THREE, {}, 0.939831),
         ("lipo_lambda", build_case([0.2, 0.3, -0.1], [1.0, 0.5, 0.0]), {}, 0.490179),
@@ -176,6 +187,71 @@ def test_averaged_rpo_is_dpo_with_the_likelihood_term(case):
     assert compute("rpo", case, build_config("rpo", rpo_eta=0.3)) == approx(dpo + 0.3 * nll)
 
 
+# TIS-DPO
+
+
+def build_tokens(case: Case, logps: Sequence[Any], contrasts: Sequence[Any]) -> ListBatch:
+    """A list of answers of two tokens each, reference 0."""
+    token_logps = torch.tensor([logps], dtype=torch.float64)
+    return replace(
+        build_batch([replace(case, num_tokens=[2] * len(logps))]),
+        token_logps_PGT=token_logps,
+        ref_token_logps_PGT=torch.zeros_like(token_logps),
+        contrast_PGT=torch.tensor([contrasts], dtype=torch.float64),
+    )
+
+
+def test_tis_dpo_by_hand():
+    """Weights (1.5, 0.5) of the better answer and (0.8, 1.2) of the worse."""
+    contrasts = [[math.log(1.5), math.log(0.5)], [-math.log(0.8), -math.log(1.2)]]
+    batch = build_tokens(build_case([0.1, -0.2], [0.9, 0.1]), [[0.2, -0.1], [0.1, -0.3]], contrasts)
+    config = build_config("tis_dpo", beta=0.5, tis_low=-1.0)
+    loss = LOSSES["tis_dpo"].compute_loss_P(batch, config)
+    assert loss.item() == pytest.approx(0.569400, abs=1e-6)
+    assert loss.item() == approx(math.log1p(math.exp(-0.265)))
+
+
+@pytest.mark.parametrize("tis_pairs", ["alike", "gap"])
+@EXAMPLES
+@given(case=draw_cases(), beta=betas, scale=st.sampled_from([1.0, 0.5, 3.0]))
+def test_tis_dpo_of_equal_policies_is_dpo_with_their_weight_times_beta(
+    tis_pairs, case, beta, scale
+):
+    """And perpo where the gaps weigh."""
+    tis = build_config("tis_dpo", beta=beta, tis_scale=scale, tis_pairs=tis_pairs, pairs="adjacent")
+    batch = replace(build_batch([case]), contrast_PGT=torch.zeros(1, len(case.logps), MAX_TOKENS))
+    loss = LOSSES["tis_dpo"].compute_loss_P(batch, tis).item()
+    name, fields = {"alike": ("dpo", {"pairs": "adjacent"}), "gap": ("perpo", {})}[tis_pairs]
+    assert loss == approx(compute(name, case, build_config(name, beta=beta * scale, **fields)))
+
+
+@EXAMPLES
+@given(case=draw_cases(), shift=st.sampled_from([-3.0, 0.5, 7.0]))
+def test_a_constant_added_to_both_log_probabilities_of_a_token_changes_nothing(case, shift):
+    config, batch = build_config("tis_dpo", pairs="all"), build_batch([case])
+    moved = replace(
+        batch,
+        token_logps_PGT=add_to_second(batch.token_logps_PGT, shift),
+        ref_token_logps_PGT=add_to_second(batch.ref_token_logps_PGT, shift),
+    )
+    losses = [LOSSES["tis_dpo"].compute_loss_P(each, config).item() for each in (batch, moved)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-12, abs=1e-12)
+
+
+def add_to_second(tokens_PGT: Any, shift: float) -> Any:
+    return torch.cat([tokens_PGT[:, :, :1], tokens_PGT[:, :, 1:] + shift], dim=2)
+
+
+def test_a_token_that_did_not_move_gives_its_weight_no_gradient():
+    case = build_case([0.1, -0.2], [0.9, 0.1])
+    batch = build_tokens(case, [[0.0, 0.1], [0.0, -0.2]], [[0.2] * 2] * 2)
+    assert batch.contrast_PGT is not None
+    contrast_PGT = batch.contrast_PGT.requires_grad_()
+    loss_P = LOSSES["tis_dpo"].compute_loss_P(batch, build_config("tis_dpo"))
+    [gradient_PGT] = torch.autograd.grad(loss_P.sum(), [contrast_PGT])
+    assert not gradient_PGT[..., 0].any() and gradient_PGT[..., 1].all()
+
+
 # PerPO
 
 
@@ -273,9 +349,18 @@ def test_lipo_lambda_takes_the_mean_over_the_orders_that_tied_scores_allow(ratio
         ("best_rest", {(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)}),
         ("adjacent", {(0, 2), (0, 3), (1, 2), (1, 3), (2, 4), (3, 4)}),
         ("all", {(0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4), (2, 4), (3, 4)}),
+        ("hardest", {(0, 3), (0, 4), (1, 3), (1, 4)}),
+        ("nearest", {(0, 3), (0, 4), (1, 3), (1, 4)}),
+        ("popular", {(0, 2), (1, 2)}),
     ],
 )
 def test_the_pairs_of_a_list_with_ties(choice, expected):
     case = build_case([0.0] * 6, [0.9, 0.9, 0.5, 0.5, 0.1, 0.0], [True] * 5 + [False])
-    pairs_PGG = PAIR_CHOICES[choice](find_better(build_batch([case])))
+    case = replace(
+        case,
+        refs=[-1, -2, -9, -5, -5, -1],
+        closeness=[1, 1, 0.2, 0.4, 0.4, 0.9],
+        popularity=[3, 3, 2, 1, 1, 3],
+    )
+    pairs_PGG = PAIR_CHOICES[choice](build_batch([case]))
     assert {(i, j) for _, i, j in pairs_PGG.nonzero().tolist()} == expected

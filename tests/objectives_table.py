@@ -1,0 +1,67 @@
+"""The table of docs/objectives.md, from what objectives and terms declare of themselves.
+
+    python -m tests.objectives_table
+
+prints it; tests/test_docs.py says whether the page has it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+
+from perpo_core.stages.train.objectives import OBJECTIVES, TERMS, Objective
+from perpo_core.stages.train.settings import READ_BY
+
+COLUMNS = (
+    "name", "needs", "leaves its loss alone", "answers of equal reward", "its own settings",
+    "source",
+)  # fmt: skip
+NEEDS = {
+    "reference": "a reference", "crop": "crops", "extra_references": "further references",
+    "tokens": "tokens' weights", "sampler": "the sampler's log-probabilities",
+    "smoothing": "how far places can be doubted",
+}  # fmt: skip
+INVARIANCES = {
+    "reward_order": "any rewards of the same order", "reward_affine": "rewards scaled or shifted",
+    "reference_shift": "the reference shifted", "reward_shift": "rewards shifted",
+}  # fmt: skip
+TIES = {"apart": "never compared", "alike": "all count"}
+
+
+def build_table() -> str:
+    """As Markdown."""
+    head = f"| {' | '.join(COLUMNS)} |"
+    return "\n".join([head, "|" + " --- |" * len(COLUMNS), *_list_rows()])
+
+
+def _list_rows() -> Iterator[str]:
+    for name, objective in {**OBJECTIVES, **TERMS}.items():
+        settings = sorted(each for each, readers in READ_BY.items() if name in readers)
+        cells = (
+            f"`{name}`",
+            _join(NEEDS.get(each, each) for each in sorted(objective.needs)),
+            _join(INVARIANCES.get(each, each) for each in sorted(objective.invariances)),
+            TIES[objective.ties],
+            _join(f"`{each}`" for each in settings),
+            find_source(objective),
+        )
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _join(words: Iterator[str]) -> str:
+    return ", ".join(words) or "-"
+
+
+def find_source(objective: Objective) -> str:
+    """What stands in brackets behind the first sentence of its module."""
+    module = sys.modules[objective.compute_loss_P.__module__]
+    first = (inspect.getdoc(module) or "").splitlines()[0]
+    found = re.search(r"\(((?:arXiv|ICML|NeurIPS)[^;)]*)", first)
+    return found[1] if found else "-"
+
+
+if __name__ == "__main__":
+    print(build_table())
