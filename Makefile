@@ -11,7 +11,7 @@ MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
-        bench-generate bench-score bench-overhead bench-scale gpu-check gpu-wheels lint format types \
+        bench-generate bench-score bench-overhead bench-tune bench-scale gpu-check gpu-wheels lint format types \
         audit lock clean
 
 help:  ## this list
@@ -67,6 +67,9 @@ bench-score: $(READY)  ## speed and memory of scoring, against a plain loop and 
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
+
+bench-tune: $(READY)  ## what `perpo tune` chooses against trials at random, in five seeds (an hour)
+	@$(BIN)/python -m tests.benchmarks.tune_choice $(ARGS)
 
 bench-scale: $(READY)  ## nights over 100,000 photos: memory, bytes, time (20 GB of disk; ARGS=--help)
 	@$(BIN)/python -m tests.benchmarks.scale $(ARGS)

@@ -10,6 +10,8 @@ from schemas.base import Section
 
 TunedValue = bool | int | float | str
 """What a setting may be in a trial."""
+TOLERANCE = 1e-6
+"""Of a step, by which the last one may miss `high`: decimal fractions are not exact."""
 UserName = Literal["person", "hypervolume", "spacing", "maximum_spread", "r2"]
 Sides = Literal["settings", "fronts"]
 """What is compared: two single trials, or two Pareto fronts of several."""
@@ -26,15 +28,18 @@ class TuneRange(Section):
     high: float | None = None
     """Greatest value."""
     log: bool = False
-    """true: in equal ratios instead of equal steps; low must be above 0 then."""
+    """true: in equal ratios instead of equal distances; low must be above 0 then."""
+    step: float | None = Field(default=None, gt=0)
+    """Only low, low + step, low + 2 step and so on up to high: trials that meet are reused. null:
+    all between."""
     choices: list[TunedValue] = Field(default=[], max_length=64)
     """Instead of low and high: the values, two or more."""
 
     @model_validator(mode="after")
     def _check_one_way(self) -> TuneRange:
         if self.choices:
-            if self.low is not None or self.high is not None or self.log:
-                raise ValueError("choices stand alone; leave low, high and log out")
+            if self.low is not None or self.high is not None or self.log or self.step:
+                raise ValueError("choices stand alone; leave low, high, log and step out")
             if len({repr(value) for value in self.choices}) < max(2, len(self.choices)):
                 raise ValueError("choices must be two or more different values")
             return self
@@ -44,7 +49,17 @@ class TuneRange(Section):
             )
         if self.log and self.low <= 0:
             raise ValueError(f"log = true takes ratios, and low = {self.low:g} is not above 0")
+        if self.step is not None:
+            self._check_step(self.step, self.high - self.low)
         return self
+
+    def _check_step(self, step: float, width: float) -> None:
+        if self.log:
+            raise ValueError(
+                "step is a distance and log = true takes ratios; leave one of them out"
+            )
+        if abs(width / step - round(width / step)) > TOLERANCE:
+            raise ValueError(f"high is no whole number of steps of {step:g} above low")
 
 
 class TuneConfig(Section):

@@ -54,10 +54,16 @@ def _build_distribution(config: RefreshConfig, name: str, tried: TuneRange) -> B
         return CategoricalDistribution(taken)
     low, high = taken
     if type(low) is int:
-        return IntDistribution(low, high, log=tried.log)
+        return IntDistribution(low, high, log=tried.log, step=_count_by(name, tried))
     if type(low) is float:
-        return FloatDistribution(low, high, log=tried.log)
+        return FloatDistribution(low, high, log=tried.log, step=tried.step)
     raise ValueError(f'tune.ranges."{name}" is no number; write {{ choices = [...] }}')
+
+
+def _count_by(name: str, tried: TuneRange) -> int:
+    if tried.step is not None and not tried.step.is_integer():
+        raise ValueError(f'tune.ranges."{name}" counts; write a whole number for step')
+    return int(tried.step or 1)
 
 
 def _try_value(config: RefreshConfig, name: str, value: TunedValue) -> Any:

@@ -15,6 +15,7 @@ from perpo_core.tuning.ranges import (
 )
 from schemas.config import RefreshConfig
 from schemas.tune_config import TuneConfig, TunedValue, TuneRange
+from tests.perpo_core.tuning.studies import build_config, run_study
 
 
 def build(name: str, tried: TuneRange) -> str:
@@ -53,6 +54,21 @@ def test_what_cannot_be_tried_is_said_before_any_trial(
         build(name, tried)
     assert said in str(error.value)
     assert f'tune.ranges."{name}"' in str(error.value)
+
+
+def test_steps_are_all_that_is_drawn(tmp_path: Path) -> None:
+    ranges = {
+        "train.learning_rate": TuneRange(low=2e-5, high=1e-4, step=2e-5),
+        "train.lora_rank": TuneRange(low=4, high=12, step=4),
+    }
+    config = build_config(ranges, trials=15, startup=15, comparisons=1)
+    study, standing = run_study(tmp_path, lambda settings: [0.5, 0.5], config)
+    rates = {float(trial.settings["train.learning_rate"]) for trial in standing.trials}
+    assert len(standing.trials) == 15
+    assert sorted(rates) == pytest.approx([2e-5, 4e-5, 6e-5, 8e-5, 1e-4])
+    assert {trial.settings["train.lora_rank"] for trial in study.list_trials()} == {4, 8, 12}
+    with pytest.raises(ValueError, match="write a whole number for step"):
+        build("train.lora_rank", TuneRange(low=4, high=8, step=0.5))
 
 
 def test_nothing_to_try_is_said_with_an_example() -> None:
@@ -102,12 +118,16 @@ def test_overriding_a_configuration_changes_nothing_else(tmp_path: Path) -> None
         ('{ choices = ["a"] }', "two or more different values"),
         ("{ choices = [1, 1] }", "two or more different values"),
         ('{ choices = ["a", "b"], low = 1 }', "choices stand alone"),
+        ('{ choices = ["a", "b"], step = 1 }', "choices stand alone"),
+        ("{ low = 1, high = 2, log = true, step = 0.5 }", "leave one of them out"),
+        ("{ low = 1, high = 2, step = 0.3 }", "no whole number of steps of 0.3 above low"),
+        ("{ low = 1, high = 2, step = 0 }", "step = 0"),
         ("{ lo = 1, high = 2 }", "did you mean tune.ranges.train.beta.low?"),
         (
             '{ low = "x", high = 2 }',
             'tune.ranges.train.beta.low = "x" is not allowed',
         ),
-        ("3", "allowed: {low, high, log, choices}"),
+        ("3", "allowed: {low, high, log, step, choices}"),
     ],
 )
 def test_a_range_that_is_none_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
