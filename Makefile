@@ -11,11 +11,11 @@ MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
-        bench-generate bench-score bench-overhead bench-tune bench-scale gpu-check gpu-wheels lint format types \
-        audit lock clean
+        bench-generate bench-score bench-overhead bench-objectives bench-tune bench-scale gpu-check \
+        gpu-wheels lint format types audit lock clean
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 	@echo
 	@echo 'ARGS="..." is passed on by refresh, serve, tests, chaos, two-workers, audit, the'
 	@echo 'benches and gpu-check, whose --help says more; PYTHON=... names another Python (3.11 for'
@@ -67,6 +67,9 @@ bench-score: $(READY)  ## speed and memory of scoring, against a plain loop and 
 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
+
+bench-objectives: $(READY)  ## the default refresh under each objective: gains, cost (hours; ARGS=--help)
+	@$(BIN)/python -m tests.benchmarks.objectives $(ARGS)
 
 bench-tune: $(READY)  ## what `perpo tune` chooses against trials at random, in five seeds (an hour)
 	@$(BIN)/python -m tests.benchmarks.tune_choice $(ARGS)

@@ -1,4 +1,4 @@
-"""`make bench-tune`: does `perpo tune` choose better than chance, with real trials on embedded data?
+"""`make bench-tune`: what `perpo tune` chooses, against chance, with real trials on embedded data.
 
 For each of five seeds two studies of the same trials in number: one by the learned utility of a
 simulated user, one at random; the first ones are the same. Learning rate and likelihood weight are
