@@ -185,6 +185,24 @@ TOKEN_VALUES = pa.schema(
     ]
 )
 
+VERSION = pa.struct(
+    [
+        ("degree", pa.int32()),  # 0 is the answer itself, degrees - 1 the worst
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),  # end token included
+    ]
+)
+
+# One row a list, in the order of the part of the lists that it belongs to.
+DEGRADED = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        # Of its best answer; without degree 0 where that is the sampled answer, token by token.
+        ("versions", pa.list_(VERSION)),
+        ("reason", pa.string()),  # why there are none; null where there are
+    ]
+)
+
 DROPPED = pa.schema(
     [
         ("stage", pa.string()),

@@ -198,6 +198,15 @@ class ContrastSet(Artifact):
     """The policy that both are made of."""
 
 
+class DegradedSet(Artifact):
+    """part-*.parquet: degraded versions of the lists' best answers (schemas.arrow.DEGRADED).
+
+    A part for each of the lists' own; counts are in lists, dropped those without versions.
+    """
+
+    kind: Literal["degraded"] = "degraded"
+
+
 class TrainPoint(Frozen):
     """One logged training step.
 
@@ -230,6 +239,33 @@ class RewardPoint(Frozen):
     per_task: dict[TaskName, float]
 
 
+class DegreeReading(Frozen):
+    """How well the degrees of answers are told that nobody trained on, with the head's last use.
+
+    The answers are the truths of validation prompts, written as the policy would, and degraded as
+    the lists' best answers are.
+    """
+
+    step: int
+    """Of the checkpoint whose policy and head were asked."""
+    confusion: list[list[int]]
+    """[degree][told]: versions of each degree by the degree that was told, D x D."""
+    prompts: Counts
+    """Validation prompts; dropped are those without versions."""
+    lists: Counts
+    """Lists that were trained on; dropped are those without versions, which told nothing."""
+
+    @property
+    def num_versions(self) -> int:
+        return sum(map(sum, self.confusion))
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share that was told right, 1/D by chance; None where nothing was asked."""
+        right = sum(row[degree] for degree, row in enumerate(self.confusion))
+        return right / self.num_versions if self.num_versions else None
+
+
 class Checkpoint(Artifact):
     """model/: the chosen checkpoint, as a complete folder that transformers and vLLM load, with
     adapter/ besides, in PEFT's format, where adapters are all that was trained; or as an adapter on
@@ -249,6 +285,8 @@ class Checkpoint(Artifact):
     its own for choosing and did not name it."""
     readings: list[RewardPoint] = Field(validation_alias=AliasChoices("readings", "validation"))
     """[]: nothing to choose by, so that the last step was kept."""
+    degree_reading: DegreeReading | None = None
+    """None where no degree was told."""
 
 
 class Metric(Frozen):
@@ -314,6 +352,7 @@ AnyArtifact = Annotated[
     | PreferenceSet
     | ReferenceSet
     | ContrastSet
+    | DegradedSet
     | Checkpoint
     | EvalReport
     | Promotion,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.artifact import Counts, Gate, Metric, Producer
+from schemas.artifact import Counts, DegreeReading, Gate, Metric, Producer
 from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunStatus
@@ -75,6 +75,8 @@ class Report(Frozen):
     headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
     promotion: PromotionSummary | None = None
+    degree_reading: DegreeReading | None = None
+    """How well the degrees of validation answers were told; None where train.degree_weight is 0."""
     warnings: list[str] = []
     """What a person should look into before trusting this training, a sentence each."""
     stages: dict[StageName, StageSummary]

@@ -213,6 +213,16 @@ class ReferenceJob(Frozen):
         return [known or path for known, path in zip(self.parts, own, strict=True)]
 
 
+class DegradedJob(Frozen):
+    """Degraded versions of the best answers of all lists."""
+
+    key: Digest
+    parts: list[Path]
+    """Of each part of the lists, where its versions lie, or where the child writes them."""
+    is_kept: bool
+    """Whether the store has them."""
+
+
 class TrainJob(Frozen):
     """One training child process."""
 
@@ -234,6 +244,8 @@ class TrainJob(Frozen):
     """Folder for a profile of a few steps; None: none is taken."""
     scores: list[Path] = []
     """Rows of schemas.arrow.SCORES, of each part of the lists; none where nothing asks for them."""
+    degraded: DegradedJob | None = None
+    """None where no degree is told."""
 
 
 ContrastSide = Literal["better", "worse"]

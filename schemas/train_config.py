@@ -95,6 +95,14 @@ class TrainConfig(Section):
     anchor_weight: float = Field(default=0.0, ge=0, le=100)
     """Adds this times mDPO's anchor: the best answer's likelihood shall not fall below the
     reference's (mDPO: 1, included in mdpo)."""
+    degree_weight: float = Field(default=0.0, ge=0, le=100)
+    """Adds this times SPO's degree loss: how far each of `degrees` versions of the best answer is
+    degraded shall be told from the policy's hidden state at its end token (docs/degrees.md)."""
+    degrees: int = Field(default=4, ge=2, le=16)
+    """With degree_weight: versions of the best answer, itself and ever worse ones."""
+    degree_learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    """With degree_weight: peak learning rate of the layer that tells the degrees, which is thrown
+    away when the training ends."""
     adapter: Literal["lora", "full"] = "lora"
     """Train low-rank adapters on the language model, or every weight."""
     lora_rank: int = Field(default=128, ge=1, le=4096)
@@ -150,7 +158,7 @@ class TrainConfig(Section):
     """Warn when the best answers are on average less likely than under the reference by more than
     this, nats."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Order of the lists, initial adapters, crops of the conditional term."""
+    """Order of the lists, initial adapters, crops of the conditional term, degraded versions."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads of training; unused on a GPU."""
     loader_workers: int = Field(default=0, ge=0, le=64)

@@ -23,6 +23,7 @@ NEEDS = {
     "reference": "a reference", "crop": "crops", "extra_references": "further references",
     "tokens": "tokens' weights", "sampler": "the sampler's log-probabilities",
     "smoothing": "how far places can be doubted",
+    "degrees": "degraded versions of the best answer",
 }  # fmt: skip
 INVARIANCES = {
     "reward_order": "any rewards of the same order", "reward_affine": "rewards scaled or shifted",
@@ -39,7 +40,7 @@ def build_table() -> str:
 
 def _list_rows() -> Iterator[str]:
     for name, objective in {**OBJECTIVES, **TERMS}.items():
-        settings = sorted(each for each, readers in READ_BY.items() if name in readers)
+        settings = sorted(each for each, readers in READ_BY.items() if name in readers - {each})
         cells = (
             f"`{name}`",
             _join(NEEDS.get(each, each) for each in sorted(objective.needs)),

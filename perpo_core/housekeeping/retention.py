@@ -2,11 +2,11 @@
 
 Kept are the last N completed runs of each name and every run since the oldest of them; of those the
 artifacts of every stage, their parents up to the samples (so also the held-out answers that an
-evaluation compares), reference log-probabilities of lists that are kept, and the folder of every
-policy that they started from or name in their configuration. Kept are the promoted policy and the
-one that `perpo rollback --previous` goes to. A policy is kept without what it was made of, else
-the chain of rounds would keep every night for ever; but where it is an adapter, with the weights
-that this goes onto.
+evaluation compares), reference log-probabilities and degraded answers of lists that are kept, and
+the folder of every policy that they started from or name in their configuration. Kept are the
+promoted policy and the one that `perpo rollback --previous` goes to. A policy is kept without what
+it was made of, else the chain of rounds would keep every night for ever; but where it is an
+adapter, with the weights that this goes onto.
 
 A run record or a kept artifact that cannot be read would keep nobody knows what, and so would a
 pointer of which nothing tells: as long as there is one, nothing is removed (`list_unknown`).
@@ -34,6 +34,7 @@ from perpo_core.store.workspace import SIDECAR_SUFFIX
 from schemas.run import RunRecord
 
 ATTEMPT = re.compile(r"attempt-(\d+)")
+TABLES_OF_LISTS = ("references", "degraded")
 Name = tuple[str, str]
 """Kind and key of an artifact."""
 Attempt = tuple[str, str, int]
@@ -74,7 +75,7 @@ def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:
     """Everything that these runs and the promoted pointer rest on."""
     entries = [(entry.kind, entry.key) for run in runs for entry in run.stages.values()]
     artifacts = _add_parents(store, entries)
-    artifacts |= _find_references(store, artifacts)
+    artifacts |= _find_tables(store, artifacts)
     folders = [folder for run in runs for folder in _list_policies(run)]
     folders += [store.root / pointer.folder for pointer in _list_pointers(store) if pointer.folder]
     attempts = {found for folder in folders if (found := find_attempt(store, folder))}
@@ -149,12 +150,13 @@ def _add_parents(store: Store, names: Iterable[Name]) -> set[Name]:
     return found
 
 
-def _find_references(store: Store, kept: set[Name]) -> set[Name]:
+def _find_tables(store: Store, kept: set[Name]) -> set[Name]:
     """No artifact names the tables that its training read; their lists do."""
-    loaded = {key: store.load("references", key) for key in store.list_keys("references")}
+    names = [(kind, key) for kind in TABLES_OF_LISTS for key in store.list_keys(kind)]
+    loaded = {name: store.load(*name) for name in names}
     return {
-        ("references", key)
-        for key, table in loaded.items()
+        name
+        for name, table in loaded.items()
         if table and any((parent.kind, parent.key) in kept for parent in table.parents)
     }
 

@@ -13,6 +13,7 @@ from perpo_core.perception.tasks import TASKS
 from perpo_core.report.cards import Album, Card
 from perpo_core.report.changes import Changes, count_changes, load_greedy_pairs
 from perpo_core.report.choice import describe_choice
+from perpo_core.report.degrees import build_degree_table
 from perpo_core.report.gallery import load_change_cards, load_list_cards
 from perpo_core.report.histograms import load_histograms
 from perpo_core.report.load import RunArtifacts
@@ -65,6 +66,7 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         champion_rows=build_metric_rows(champion_metrics, champion_scale),
         champion_scale=champion_scale,
         training_plots=build_training_plots(artifacts.checkpoint) if artifacts.checkpoint else [],
+        degree_table=build_degree_table(artifacts.checkpoint),
         reward_plots=_build_reward_plots(store, artifacts),
         gap_plots=_build_gap_plots(store, artifacts, run.config),
         list_cards=list_cards,

@@ -87,6 +87,7 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         validation=evaluation.validation if evaluation else {},
         headroom_closed=evaluation.headroom_closed if evaluation else {},
         promotion=_summarise_promotion(artifacts),
+        degree_reading=artifacts.checkpoint.degree_reading if artifacts.checkpoint else None,
         warnings=_list_warnings(run, artifacts),
         stages={
             stage: StageSummary(

@@ -139,11 +139,16 @@ class SeparateTrainer(Trainer):
 
 
 def compute_full_logps(model: Any, rows: dict[str, Tensor], num_scored: int) -> Tensor:
-    """Log-probability of the last tokens of every row by logits of all of them: [G]."""
+    """Log-probability of the last tokens of every row, all of them together: [G]."""
+    return compute_full_token_logps(model, rows, num_scored).sum(1)
+
+
+def compute_full_token_logps(model: Any, rows: dict[str, Tensor], num_scored: int) -> Tensor:
+    """Of each of the last tokens of every row, by logits of all tokens: [G, num_scored]."""
     logits_GTV = model(**rows).logits[:, :-1].float()  # as models of bfloat16 are trained
     targets_GT = rows["input_ids"][:, 1:]
     logps_GT = logits_GTV.log_softmax(-1).gather(2, targets_GT[..., None]).squeeze(2)
-    return logps_GT[:, targets_GT.shape[1] - num_scored :].sum(1)
+    return logps_GT[:, targets_GT.shape[1] - num_scored :]
 
 
 def spread_list(lists: list[RankedList]) -> dict[str, Any]:

@@ -36,9 +36,10 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         "train.objective=p3o", "train.nll_weight=0", "generate.temperature=1",
         "lists.drop_duplicates=false", "lists.list_size=16",
     ),
+    "degrees": ("train.degree_weight=0.5", "train.degree_learning_rate=0.003"),
     "tis_dpo": ("train.objective=tis_dpo", "contrast.by=dpo"),
 }  # fmt: skip
-"""Name -> what is set besides the default configuration."""
+"""Name -> what is set besides the default configuration; degrees: `perpo` with that term."""
 SHOWN: tuple[tuple[TaskName, str], ...] = (
     ("grounding", "acc_at_50"), ("grounding", "sampled_reward"),
     ("ocr", "edit_distance"), ("counting", "accuracy"),

@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from perpo_core.bootstrap.model import build_model, build_processor
 from perpo_core.policy.builtin_folder import BUILTIN_FOLDER
 from perpo_core.process.child import emit, load_job
 from perpo_core.stages import collect
 from perpo_core.stages.stage import find_or_make
 from perpo_core.stages.train.objectives import OBJECTIVES, TERMS
+from perpo_core.stages.train.token_table import write_token_part
 from perpo_core.store.keys import hash_folder
 from schemas.run import PolicyRef
 from tests.gpu_check.cases import Figures, report_case, use_exact_float32
@@ -42,6 +45,7 @@ def main() -> None:
     settings: dict[str, dict[str, Any]] = {name: {"objective": name} for name in OBJECTIVES}
     settings["mrpo"]["extra_references"] = [str(build_other_policy(job.folder / "other"))]
     settings["rosepo"]["smoothing_slope"] = 4.0  # these lists have no scores to fit one to
+    settings["tis_dpo"]["inputs"] = {"contrasts": write_contrasts(setting, job.folder)}
     settings |= {f"perpo + {name}": {name: 0.5} for name in TERMS}
     for name, changes in settings.items():
         folder = job.folder / name.replace(" + ", "-")
@@ -64,6 +68,21 @@ def build_other_policy(folder: Path) -> Path:
     build_model(processor, seed=2).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def write_contrasts(setting: Any, folder: Path) -> list[Path]:
+    """What tis_dpo weighs tokens by: of every answer the first tokens most."""
+    context, _, preferences = setting
+    paths = []
+    for part in context.store.paths(preferences):
+        lists = pq.read_table(part).to_pylist()
+        rows = [
+            [[1 / (1 + t) for t in range(len(each["token_ids"]))] for each in row["responses"]]
+            for row in lists
+        ]
+        paths.append(folder / "contrasts" / part.name)
+        write_token_part(paths[-1], [row["sample_id"] for row in lists], rows)
+    return paths
 
 
 def make_steps(setting: Any, work: Path, changes: dict[str, Any]) -> Figures:

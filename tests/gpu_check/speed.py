@@ -33,7 +33,7 @@ from perpo_core.stages.train.model import choose_trained
 from perpo_core.stages.train.packing import PackableList
 from perpo_core.stages.train.trainer import ListTrainer
 from schemas.train_config import TrainConfig
-from tests.benchmarks.engines import compute_full_logps, spread_rows
+from tests.benchmarks.engines import compute_full_token_logps, spread_rows
 from tests.benchmarks.llava import PAD, Lists, Shape, build_processor
 from tests.gpu_check.cases import Figures, report_case
 from tests.gpu_check.flops import count_flops
@@ -53,14 +53,14 @@ SAME_LOSS = 0.02  # relative, of the first step: speed means nothing unless the 
 class SeparatePolicy(ListPolicy):
     """The same policy on a row an answer."""
 
-    def _compute(self, batch: TrainBatch) -> Tensor:
-        """[P, G], of lists that are all of one shape."""
+    def _compute(self, batch: TrainBatch) -> tuple[Tensor, None]:
+        """[M], of lists that are all of one shape; no degree is told."""
         rows = [spread_rows(self._take(packable)) for packable in batch.packed.lists]
         inputs = {
             name: torch.cat([each[name] for each in rows]).to(self.device) for name in rows[0]
         }
         num_scored = len(batch.packed.lists[0].branches[0].ids)
-        return compute_full_logps(self.base, inputs, num_scored).view(len(rows), -1)
+        return compute_full_token_logps(self.base, inputs, num_scored).flatten(), None
 
     def _take(self, packable: PackableList) -> PackableList:
         """Its image on the device, where it is repeated."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from perpo_core.stages.train.objectives import OBJECTIVES, TERMS
 from tests.gpu_check import bare
 from tests.gpu_check.attention import CPU_WAYS, KINDS, SMALL_LAYOUTS
 from tests.gpu_check.bare import ROOT
@@ -87,7 +88,7 @@ def check_rows(rows: dict[str, list[dict[str, Any]]]) -> None:
     assert len([row for row in rows["parity"] if "logps_difference" in row]) == 2 * 8
     assert len(rows["attention"]) == len(KINDS) * len(SMALL_LAYOUTS) * len(CPU_WAYS)
     assert all(row["output_error"] < 0.03 and row["step_ms"] > 0 for row in rows["attention"])
-    assert len(rows["objectives"]) == 9 + 3
+    assert len(rows["objectives"]) == len(OBJECTIVES) + len(TERMS)
     assert all(row["weight_change"] > 0 for row in rows["objectives"])
     for name in ("speed-0.5B", "speed-7B"):
         methods = [row["case"].split()[-1] for row in rows[name]]

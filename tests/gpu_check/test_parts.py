@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from perpo_core.stages.train.attention_ways import WAYS, Heads
 from perpo_core.stages.train.data import collate_lists
-from perpo_core.stages.train.list_policy import ListPolicy
+from perpo_core.stages.train.list_policy import ListPolicy, compute_list_batch
 from perpo_core.stages.train.model import choose_trained
 from perpo_core.stages.train.packing import Layout
 from schemas.train_config import TrainConfig
@@ -153,6 +153,21 @@ def test_operations_are_those_that_torch_counts(method: str) -> None:
     assert flops.count_flops(policy, shape, method == "packed") - pairs == pytest.approx(
         counted, rel=0.05
     )
+
+
+def test_the_methods_find_the_same_log_probabilities() -> None:
+    """Each as training reads them: what is compared for speed does the same work."""
+    trained = choose_trained(
+        build_model("0.5B", True, "cpu"), TrainConfig(lora_rank=8, trackers=[])
+    )
+    lists = Lists(2, Shape(3, 20), build_processor())
+    batch = collate_lists([lists[0], lists[1]], PAD)
+    packed, separate = (
+        compute_list_batch(kind(trained.policy, trained.autocast), batch).logps_PG.detach()
+        for kind in speed.METHODS.values()
+    )
+    assert packed.shape == (2, 3)
+    torch.testing.assert_close(separate, packed, rtol=speed.SAME_LOSS, atol=0)
 
 
 def count_attention(text: Any, tower: Any, shape: Shape, packed: bool) -> float:

@@ -72,10 +72,10 @@ def trainable(tmp_path_factory, policy, processor):
 @pytest.fixture
 def training_events(monkeypatch) -> list[dict[str, Any]]:
     """What the training child would tell its parent; threads as in the child."""
-    from perpo_core.stages.train import child, history, references
+    from perpo_core.stages.train import child, degree_telling, history, references, versions
 
     told: list[dict[str, Any]] = []
-    for module in (child, history, references):
+    for module in (child, degree_telling, history, references, versions):
         monkeypatch.setattr(module, "emit", lambda event, **fields: told.append({event: fields}))
     torch.set_num_threads(1)
     return told

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from perpo_core.perception.boxes import Box, Frame
+from perpo_core.perception.degrading import Degrader
 from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.legibility import Harm
 from perpo_core.perception.rewards.base import Target
@@ -101,6 +102,8 @@ class Task:
     """Given how the box format writes a box, how answers are written, for a model card."""
     find_harm: Callable[[Target, Size, Size], Harm | None] = lambda target, size, small: None
     """(truth, size, smaller size) -> what scaling the image down does to what is asked."""
+    degrader: Degrader | None = None
+    """How an answer is made worse by known degrees; None where nothing of the kind is known."""
     look: Look = Look("#555555", "#aaaaaa", "-")
 
     @property

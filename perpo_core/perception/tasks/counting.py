@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import Frame
+from perpo_core.perception.degrading import COUNT
 from perpo_core.perception.legibility import Harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.tasks.base import (
@@ -43,5 +44,6 @@ COUNTING = Task(
     write_truth=write_truth,
     get_words=lambda target: str(target["count"]),
     find_harm=find_harm,
+    degrader=COUNT,
     look=Look("#2e7d5b", "#5cc49a", ":"),
 )

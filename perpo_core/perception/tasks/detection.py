@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame, parse_boxes
+from perpo_core.perception.degrading import BOXES
 from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.detection_f1 import DetectionF1Options
@@ -70,5 +71,6 @@ DETECTION = Task(
     read_shapes=read_boxes,
     describe_writing=lambda shape: f"Any number of boxes are written `{shape}` each, none as `[]`",
     find_harm=find_harm,
+    degrader=BOXES,
     look=Look("#a3324f", "#e58a9f", "--"),
 )

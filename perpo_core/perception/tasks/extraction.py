@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from perpo_core.perception.degrading import VALUES
 from perpo_core.perception.find_answer import find_answer
 from perpo_core.perception.json_objects import parse_json_object, write_object
 from perpo_core.perception.legibility import Harm, find_text_harm
@@ -61,5 +62,6 @@ EXTRACTION = Task(
     read_words=read_words,
     marks_differences=True,
     find_harm=find_harm,
+    degrader=VALUES,
     look=Look("#6b6f10", "#c3c94a", "--"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perpo_core.perception.boxes import BOX_FORMATS, Box, Frame, parse_box
+from perpo_core.perception.degrading import BOX
 from perpo_core.perception.legibility import Harm, find_box_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.tasks.base import (
@@ -73,5 +74,6 @@ GROUNDING = Task(
     read_shapes=read_shapes,
     describe_writing=lambda shape: f"Boxes are written `{shape}`",
     find_harm=find_harm,
+    degrader=BOX,
     look=Look("#0072b2", "#56b4e9", "-"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perpo_core.perception.degrading import WORDS
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.edit_similarity import find_text
@@ -50,5 +51,6 @@ OCR = Task(
     read_words=lambda text, target: find_text(text, get_text(target))[0],
     marks_differences=True,
     find_harm=find_harm,
+    degrader=WORDS,
     look=Look("#b8610b", "#e69f4c", "--"),
 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from perpo_core.perception.boxes import BOX_FORMATS, Frame
+from perpo_core.perception.degrading import POINT
 from perpo_core.perception.legibility import Harm, find_box_harm, find_side_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.rewards.pointing import FAR, Point, parse_point, write_point
@@ -129,5 +130,6 @@ POINTING = Task(
     read_shapes=read_shapes,
     describe_writing=lambda shape: "Points are written `[x, y]`",
     find_harm=find_harm,
+    degrader=POINT,
     look=Look("#7a4fb5", "#b79ae0", "-."),
 )

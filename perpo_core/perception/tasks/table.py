@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from perpo_core.perception.degrading import CELLS
 from perpo_core.perception.legibility import Harm, find_text_harm
 from perpo_core.perception.rewards.base import Target
 from perpo_core.perception.tasks.base import (
@@ -43,5 +44,6 @@ TABLE = Task(
     write_truth=write_text,
     get_words=get_text,
     find_harm=find_harm,
+    degrader=CELLS,
     look=Look("#4b5563", "#a6b0bd", ":"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from perpo_core.perception.boxes import Frame
+from perpo_core.perception.degrading import WORDS
 from perpo_core.perception.legibility import Harm, find_side_harm
 from perpo_core.perception.rewards.base import Target, list_truths
 from perpo_core.perception.rewards.vqa_accuracy import VqaOptions, compute_vote
@@ -76,5 +77,6 @@ VQA = Task(
     write_truth=write_truth,
     get_words=get_words,
     find_harm=find_harm,
+    degrader=WORDS,
     look=Look("#0e7f8f", "#5fc6d3", "-"),
 )

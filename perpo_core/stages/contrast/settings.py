@@ -15,7 +15,8 @@ TAKEN_OVER = {"learning_rate", "epochs", "beta", "lora_rank", "lora_alpha"}
 FIXED: dict[str, Any] = {
     "adapter": "lora", "projector_learning_rate": None, "vision_learning_rate": None,
     "reference": "start", "reference_logps": "computed", "extra_references": [],
-    "nll_weight": 0.0, "conditional_weight": 0.0, "anchor_weight": 0.0, "trackers": [],
+    "nll_weight": 0.0, "conditional_weight": 0.0, "anchor_weight": 0.0,
+    "degree_weight": 0.0, "trackers": [],
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from perpo_core.process.parent import run_child
 from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import Asked, StageContext
-from perpo_core.stages.train import sidecars
+from perpo_core.stages.train import sidecars, version_sidecar
 from perpo_core.stages.train.finished import load_finished
 from perpo_core.stages.train.outcome import leaves_adapter
 from perpo_core.stages.train.sampled_by import check_sampled_by
@@ -84,6 +84,8 @@ def compute_key(
     }
     if leaves_adapter(train, policy):
         settings["leaves"] = "adapter"
+    if train.degree_weight:
+        settings["degraded"] = version_sidecar.VERSION
     parents = as_parents(samples, preferences, *contrasts)
     key = compute_stage_key("train", VERSION, parents, settings)
     return Asked(key, references)
@@ -127,6 +129,7 @@ def run(
         folder=workspace.folder,
         store=context.store.place,
         profile=context.profile,
+        degraded=version_sidecar.build_job(context, preferences, workspace.scratch / "degraded"),
         **inputs,
     )
 
@@ -155,6 +158,7 @@ def run(
         history=result["history"],
         chosen_on=CHOOSING_SPLIT,
         readings=result["readings"],
+        degree_reading=result.get("degree_reading"),
     )
 
 
@@ -179,6 +183,8 @@ def _train(
         if event["event"] == "reference":
             [made] = [each for each in job.references if each.name == event["name"]]
             sidecars.commit(context, preferences, made, event["device"])
+        if event["event"] == "degraded" and job.degraded:
+            version_sidecar.commit(context, preferences, job.degraded)
 
     return run_child(
         CHILD,

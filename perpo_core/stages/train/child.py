@@ -23,6 +23,7 @@ from perpo_core.stages.train.attention_ways import choose_way
 from perpo_core.stages.train.build import build_trainer
 from perpo_core.stages.train.checkpoints import find_checkpoint, load_trained
 from perpo_core.stages.train.data import CroppedLists, RankedLists, TokenValues
+from perpo_core.stages.train.degree_telling import attach_degrees
 from perpo_core.stages.train.families import find_obstacle
 from perpo_core.stages.train.finished import write_finished
 from perpo_core.stages.train.history import choose_step, read_history
@@ -60,8 +61,10 @@ def main() -> ListTrainer:
     )
     attach_references(model, lists, processor, references, job)
     lists.columns = build_columns(job, lists)
+    telling = attach_degrees(lists, processor, job)
     trainer = train(job, model, processor, lists)
-    result = save_result(job, trainer)
+    reading = telling.measure(trainer) if telling else None
+    result = save_result(job, trainer) | {"degree_reading": reading and reading.model_dump()}
     if get_rank() == 0:
         result |= {
             "device": str(model.device),

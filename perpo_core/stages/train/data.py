@@ -21,6 +21,7 @@ from perpo_core.policy.prompts import Prompt, read_prompt
 from perpo_core.stages.train.crops import crop_image
 from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
 from perpo_core.stages.train.token_table import Row
+from perpo_core.stages.train.version_tables import VersionTable
 from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
@@ -64,6 +65,7 @@ class RankedLists(Dataset[RankedList]):
         self.extra_ref_logps_KPG: list[list[list[float]]] = []
         self.crops: CroppedLists | None = None
         self.tokens: TokenValues | None = None
+        self.versions: VersionTable | None = None
         self.columns: dict[str, AnswerColumn] = {}
         """Field of ListBatch -> how it is computed."""
 
@@ -73,10 +75,11 @@ class RankedLists(Dataset[RankedList]):
     def __getitem__(self, index: int) -> RankedList:
         row = self.load_row(index)
         prefix_ids, vision = encode_prompt(self._processor, self.read_prompt(row))
+        packable = PackableList(prefix_ids, _read_branches(row["responses"]), vision)
         tokens = TokenValues(*(table[index] for table in self.tokens)) if self.tokens else None
         return RankedList(
             row["sample_id"],
-            PackableList(prefix_ids, _read_branches(row["responses"]), vision),
+            self.versions.add_to(packable, index) if self.versions else packable,
             [response["reward"] for response in row["responses"]],
             self._read_reference(index, tokens),
             [rows[index] for rows in self.extra_ref_logps_KPG],

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from perpo_core.stages.train.attention_ways import Heads
 from perpo_core.stages.train.data import TrainBatch
-from perpo_core.stages.train.logps import compute_token_logps, spread_by_answer, sum_by_answer
+from perpo_core.stages.train.degree_head import DegreeHead
+from perpo_core.stages.train.logps import compute_logps_and_ends, spread_by_answer, sum_by_answer
 from perpo_core.stages.train.objectives import ListBatch
 from perpo_core.stages.train.objectives.pairs import find_best
 
@@ -23,11 +24,15 @@ from perpo_core.stages.train.objectives.pairs import find_best
 class ListPolicy(nn.Module):
     """Wraps a transformers image-text-to-text model, bare or with PEFT adapters."""
 
-    def __init__(self, policy: Any, autocast: bool = False) -> None:
+    def __init__(
+        self, policy: Any, autocast: bool = False, degree_head: DegreeHead | None = None
+    ) -> None:
         super().__init__()
         self.policy = policy
         self.autocast = autocast
         """Compute in bfloat16 although the weights are wider."""
+        self.degree_head = degree_head
+        """Tells how far answers are degraded; None where no degree is told. No part of `policy`."""
 
     @property
     def base(self) -> Any:
@@ -60,22 +65,28 @@ class ListPolicy(nn.Module):
         device: torch.device = self.policy.device
         return device
 
-    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
-        """([M] of the scored tokens, the same of the crops or None), nats, float32 or wider."""
+    def forward(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """([M] of the scored tokens, the same of the crops or None), nats, float32 or wider; and
+        logits of degrees, [P, V, D], or None.
+        """
         with self.precision():
-            return self._compute(batch), self._compute(batch.crop) if batch.crop else None
+            token_logps_M, ends_PVH = self._compute(batch)
+            crop_logps_M = self._compute(batch.crop)[0] if batch.crop else None
+        if self.degree_head is None or ends_PVH is None:
+            return token_logps_M, crop_logps_M, None
+        return token_logps_M, crop_logps_M, self.degree_head(ends_PVH)
 
     def precision(self) -> torch.autocast:
         """The context in which this policy computes, wherever it does."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
-    def _compute(self, batch: TrainBatch) -> Tensor:
-        return compute_token_logps(self.base, batch.packed)
+    def _compute(self, batch: TrainBatch) -> tuple[Tensor, Tensor | None]:
+        return compute_logps_and_ends(self.base, batch.packed)
 
 
 def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
     """What objectives look at; `model` is a ListPolicy, wrapped or not."""
-    token_logps_M, crop_logps_M = model(batch)
+    token_logps_M, crop_logps_M, degree_logits_PVD = model(batch)
     lists = ListBatch(
         logps_PG=sum_by_answer(token_logps_M, batch.packed),
         ref_logps_PG=batch.ref_logps_PG,
@@ -83,6 +94,8 @@ def compute_list_batch(model: nn.Module, batch: TrainBatch) -> ListBatch:
         mask_PG=batch.packed.mask_BG,
         num_tokens_PG=batch.num_tokens_PG,
         extra_ref_logps_KPG=batch.extra_ref_logps_KPG,
+        degree_logits_PVD=degree_logits_PVD,
+        degrees_PV=batch.packed.degrees_BV,
         **batch.columns_PG,
     )
     if batch.tokens is not None:

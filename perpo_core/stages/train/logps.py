@@ -31,8 +31,24 @@ def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
 
     `model` is a transformers image-text-to-text model; layers of it may have adapters.
     """
+    return compute_logps_and_ends(model, batch)[0]
+
+
+def compute_logps_and_ends(model: Any, batch: PackedBatch) -> tuple[Tensor, Tensor | None]:
+    """(compute_token_logps, hidden states at the ends whose degree is to be told, [B, V, H]).
+
+    The second is None where no degree is told.
+    """
     compute_hidden = compute_hidden_apart if find_obstacle(model) else compute_hidden_packed
-    hidden_MH = compute_hidden(model, batch)
+    hidden = compute_hidden(model, batch)
+    if batch.ends_BV is None:
+        return _compute_logps(model, hidden, batch), None
+    hidden_MH, ends = hidden.split([len(batch.targets_M), batch.ends_BV.numel()])
+    ends_BVH = ends.view(*batch.ends_BV.shape, hidden.shape[-1])
+    return _compute_logps(model, hidden_MH, batch), ends_BVH
+
+
+def _compute_logps(model: Any, hidden_MH: Tensor, batch: PackedBatch) -> Tensor:
     head = model.get_output_embeddings()
     pieces = [
         checkpoint(_project, head, hidden, targets, use_reentrant=False)
@@ -44,7 +60,8 @@ def compute_token_logps(model: Any, batch: PackedBatch) -> Tensor:
 
 
 def compute_hidden_packed(model: Any, batch: PackedBatch) -> Tensor:
-    """Hidden states that predict the scored tokens, all from one row: [M, H]."""
+    """Hidden states that predict the scored tokens, all from one row: [M, H], and after them those
+    at the ends: [M + B*V, H]."""
     use_packed_attention(model)
     hidden_1NH = model.model(
         input_ids=batch.input_ids_N[None],
@@ -54,7 +71,7 @@ def compute_hidden_packed(model: Any, batch: PackedBatch) -> Tensor:
         use_cache=False,
         **batch.vision,
     ).last_hidden_state
-    return hidden_1NH[0, batch.sources_M]
+    return hidden_1NH[0, batch.states_at]
 
 
 def _project(head: nn.Module, hidden_MH: Tensor, targets_M: Tensor) -> Tensor:

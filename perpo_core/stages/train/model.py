@@ -13,6 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import BitsAndBytesConfig
 
 from perpo_core.policy.loading import START, load_model
+from perpo_core.stages.train.degree_head import DegreeHead
 from perpo_core.stages.train.list_policy import ListPolicy
 from perpo_core.stages.train.parts import (
     PROJECTORS,
@@ -78,7 +79,16 @@ def choose_trained(model: Any, config: TrainConfig) -> ListPolicy:
             weight.data = weight.data.float()
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    return ListPolicy(model, autocast=narrow)
+    return ListPolicy(model, narrow, _build_degree_head(model, config))
+
+
+def _build_degree_head(model: Any, config: TrainConfig) -> DegreeHead | None:
+    """Where the model is; None where no degree is told."""
+    if not config.degree_weight:
+        return None
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    head = DegreeHead(base.get_decoder().config.hidden_size, config.degrees)
+    return head.to(base.device)
 
 
 def _adapt(model: Any, config: TrainConfig) -> Any:

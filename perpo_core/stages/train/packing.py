@@ -8,7 +8,8 @@ The result is exact: packed and separate sequences give the same log-probabiliti
 for P + G*R tokens instead of G*(P + R), and the vision tower runs once a list. Lists of any sizes
 follow each other without padding.
 
-Axes: N packed tokens, M scored tokens of the whole batch, B lists, G answers.
+Axes: N packed tokens, M scored tokens of the whole batch, B lists, G answers, V branches of a list
+whose degree is to be told (perpo_core.stages.train.versions).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from perpo_core.vision.inputs import join_vision
 
 # Of what processors return, a number a token of the prompt: it follows from the ids.
 PER_TOKEN = ("mm_token_type_ids", "token_type_ids")
+NO_DEGREE = -1
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Branch:
 
     ids: Sequence[int]
     num_unscored: int = 0
+    degree: int | None = None
+    """How far it is degraded, to be told at its last token; None: that is not asked."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,18 @@ class PackableList:
     prefix_ids: Sequence[int]
     branches: Sequence[Branch]
     vision: dict[str, Tensor] = field(default_factory=dict)
+    versions: Sequence[Branch] | None = None
+    """Degraded answers, which are computed as the branches are and rank with none of them; None
+    where no degree is told in this training, [] where this list has none."""
+
+    @property
+    def rows(self) -> Sequence[Branch]:
+        """All that follows the prefix, in its order."""
+        return [*self.branches, *self.versions] if self.versions else self.branches
 
     @property
     def lengths(self) -> ListLengths:
-        return ListLengths(len(self.prefix_ids), tuple(len(branch.ids) for branch in self.branches))
+        return ListLengths(len(self.prefix_ids), tuple(len(branch.ids) for branch in self.rows))
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,18 @@ class PackedBatch:
     owners_M: Tensor
     mask_BG: Tensor
     pad_id: int
+    ends_BV: Tensor | None = None
+    """Where the last tokens of V branches of a list stand in the row whose degree is to be told; 0
+    where there are fewer. None where no degree is told."""
+    degrees_BV: Tensor | None = None
+    """Their degrees; NO_DEGREE where there are fewer."""
+
+    @property
+    def states_at(self) -> Tensor:
+        """Indices of the hidden states that are read: sources_M, and after them ends_BV, if any."""
+        if self.ends_BV is None:
+            return self.sources_M
+        return torch.cat([self.sources_M, self.ends_BV.flatten()])
 
     def to(self, device: torch.device | str) -> PackedBatch:
         """The batch on a device; what is pinned travels while the host goes on."""
@@ -110,6 +134,7 @@ def pack_lists(lists: Sequence[PackableList], pad_id: int) -> PackedBatch:
     group_size = max(len(packable.branches) for packable in lists)
     sources, targets, owners = zip(*_find_scored(lists, group_size), strict=True)
     present = [[g < len(packable.branches) for g in range(group_size)] for packable in lists]
+    ends_BV, degrees_BV = _find_ends(lists)
     return PackedBatch(
         lists=lists,
         layout=tuple(packable.lengths for packable in lists),
@@ -120,6 +145,8 @@ def pack_lists(lists: Sequence[PackableList], pad_id: int) -> PackedBatch:
         owners_M=torch.tensor(owners),
         mask_BG=torch.tensor(present),
         pad_id=pad_id,
+        ends_BV=ends_BV,
+        degrees_BV=degrees_BV,
     )
 
 
@@ -128,14 +155,14 @@ def _check(packable: PackableList) -> None:
         raise ValueError("cannot pack a list whose prompt has no tokens")
     if not packable.branches:
         raise ValueError("cannot pack a list without answers")
-    for number, branch in enumerate(packable.branches):
+    for number, branch in enumerate(packable.rows):
         if len(branch.ids) <= branch.num_unscored:
             raise ValueError(f"cannot pack answer {number}: it has no token to score")
 
 
 def _flatten(packable: PackableList) -> Iterator[int]:
     yield from packable.prefix_ids
-    for branch in packable.branches:
+    for branch in packable.rows:
         yield from branch.ids
 
 
@@ -150,6 +177,26 @@ def _find_scored(lists: Sequence[PackableList], group_size: int) -> Iterator[tup
                 source = start + offset - 1 if offset else end_of_prefix
                 yield source, branch.ids[offset], row * group_size + number
             start += len(branch.ids)
+        start += sum(len(version.ids) for version in packable.versions or ())
+
+
+def _find_ends(lists: Sequence[PackableList]) -> tuple[Tensor | None, Tensor | None]:
+    """(ends_BV, degrees_BV), or None of both where no list is asked for degrees."""
+    if all(packable.versions is None for packable in lists):
+        return None, None
+    rows, start = [], 0
+    for packable in lists:
+        start += len(packable.prefix_ids)
+        row = []
+        for branch in packable.rows:
+            start += len(branch.ids)
+            if branch.degree is not None:
+                row.append((start - 1, branch.degree))
+        rows.append(row)
+    width = max(len(row) for row in rows)
+    table = [[*row, *[(0, NO_DEGREE)] * (width - len(row))] for row in rows]
+    ends, degrees = ([[each[i] for each in row] for row in table] for i in (0, 1))
+    return torch.tensor(ends, dtype=torch.long), torch.tensor(degrees, dtype=torch.long)
 
 
 def _drop_per_token(vision: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,7 @@
-"""The parts of a vision-language model that train at rates of their own, by family."""
+"""The parts of a vision-language model that train at rates of their own, by family.
+
+Beside them the head that tells degrees, which is no part of the model.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Any, Literal
 
 from torch import nn
 
+from perpo_core.stages.train.degree_head import PREFIX
 from schemas.train_config import TrainConfig
 
-Part = Literal["language", "projector", "vision"]
+Part = Literal["language", "projector", "vision", "degree_head"]
 
 # Names of modules and parameters below `model.`; what is none of these is language.
 PROJECTORS = (
@@ -24,6 +28,8 @@ def name_part(parameter: str) -> Part:
     >>> name_part("model.visual.merger.mlp.0.weight"), name_part("model.visual.blocks.0.norm.bias")
     ('projector', 'vision')
     """
+    if parameter.startswith(PREFIX):
+        return "degree_head"
     for part, names in (("projector", PROJECTORS), ("vision", TOWERS)):
         if any(f".model.{name}." in f".{parameter}." for name in names):
             return part  # type: ignore[return-value]
@@ -32,6 +38,8 @@ def name_part(parameter: str) -> Part:
 
 def choose_learning_rate(part: Part, config: TrainConfig) -> float | None:
     """Peak learning rate of a part; None: it is frozen."""
+    if part == "degree_head":
+        return config.degree_learning_rate
     if part == "vision":
         return config.vision_learning_rate
     if part == "projector" and (config.projector_learning_rate or config.adapter == "lora"):

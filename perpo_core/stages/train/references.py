@@ -177,7 +177,7 @@ def compute_token_rows(
 ) -> list[list[list[float]]]:
     """The same of their tokens."""
     model.eval()
-    token_logps_M, _ = model(collate_lists(members, pad_id).to(model.device))
+    token_logps_M = model(collate_lists(members, pad_id).to(model.device))[0]
     each = iter(token_logps_M.tolist())
     return [
         [list(islice(each, len(branch.ids) - branch.num_unscored)) for branch in list_.branches]

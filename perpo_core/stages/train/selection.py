@@ -28,7 +28,7 @@ from perpo_core.stages.train.ranks import gather, gather_turns, get_rank, take_t
 from perpo_core.store.packs import Images
 from perpo_core.store.place import Place
 from perpo_core.store.row_reader import RowReader
-from schemas.base import CHOOSING_SPLIT, TaskName
+from schemas.base import CHOOSING_SPLIT, Split, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import SampleFiles
 
@@ -68,7 +68,7 @@ class SelectionReward:
         self.refusals: dict[str, Refusal] = {}
         """sample_id -> why the policy cannot take its prompt; it chooses nothing."""
         images = Images(samples.packs)
-        for row in _pick_rows(samples.parts, config.train.eval_prompts):
+        for row in pick_rows(samples.parts, config.train.eval_prompts, CHOOSING_SPLIT):
             prompt = read_prompt(row, images)
             encoded = encode_or_refuse(processor, prompt, config.policy.max_model_len)
             if isinstance(encoded, Refusal):
@@ -116,13 +116,13 @@ class SelectionReward:
         return [judgement.value for judgement in judgements]
 
 
-def _pick_rows(parts: Sequence[Path], num_prompts: int) -> list[dict[str, Any]]:
-    """Selection rows shared out evenly over the tasks, in the files' order."""
+def pick_rows(parts: Sequence[Path], num_prompts: int, wanted: Split) -> list[dict[str, Any]]:
+    """Rows of a split shared out evenly over the tasks, in the files' order."""
     rows = RowReader(parts, COLUMNS)
     by_task: dict[TaskName, list[int]] = {task: [] for task in TASKS}
     names = zip(rows.iterate_column("task"), rows.iterate_column("split"), strict=True)
     for number, (task, split) in enumerate(names):
-        if split == CHOOSING_SPLIT:
+        if split == wanted:
             by_task[task].append(number)
     present = [numbers for numbers in by_task.values() if numbers]
     return rows.read_many(_share_out(present, num_prompts))

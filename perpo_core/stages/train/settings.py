@@ -1,15 +1,19 @@
-"""Settings that only some objectives read: what nobody reads makes no other policy.
+"""Settings that only some objectives or terms read: what nobody reads makes no other policy.
 
-So they are in the key of a training only where its objective reads them.
+So they are in the key of a training only where its objective, or a term that weighs something,
+reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal, get_args
 
 from schemas.train_config import ObjectiveName, TrainConfig
 
-READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
+TermWeight = Literal["degree_weight"]
+Reader = ObjectiveName | TermWeight
+READ_BY: Mapping[str, frozenset[Reader]] = {
     "gamma": frozenset({"perpo", "tis_dpo"}),
     "pairs": frozenset({"dpo", "rpo", "mrpo", "tis_dpo", "rosepo"}),
     "rpo_eta": frozenset({"rpo"}),
@@ -25,10 +29,15 @@ READ_BY: Mapping[str, frozenset[ObjectiveName]] = {
     "clip": frozenset({"p3o"}),
     "clip_range": frozenset({"p3o"}),
     "kl_weight": frozenset({"p3o"}),
+    "degree_weight": frozenset({"degree_weight"}),
+    "degrees": frozenset({"degree_weight"}),
+    "degree_learning_rate": frozenset({"degree_weight"}),
 }
-"""Name in TrainConfig -> the objectives that read it; what is not here all read."""
+"""Name in TrainConfig -> the objectives that read it, or the weights of terms, which do where they
+are not 0; what is not here all read, as the weights of terms older than this table."""
 
 
 def list_unread(train: TrainConfig) -> set[str]:
-    """The names in READ_BY that this training's objective does not read."""
-    return {name for name, readers in READ_BY.items() if train.objective not in readers}
+    """The names in READ_BY that neither this training's objective nor a term of it reads."""
+    readers = {train.objective, *(name for name in get_args(TermWeight) if getattr(train, name))}
+    return {name for name, named in READ_BY.items() if not readers & named}

@@ -21,7 +21,7 @@ from perpo_core.promotion.pointer import load_promoted, roll_back_to_previous
 from perpo_core.store.keys import compute_hash, hash_file, hash_folder
 from perpo_core.store.provenance import as_parents
 from perpo_core.store.store import ARTIFACT_FILE, KINDS, YOUNG_S, Store
-from schemas.artifact import ReferenceSet
+from schemas.artifact import DegradedSet, ReferenceSet
 from schemas.base import ALL_STAGES, StageName
 from schemas.run import PolicyRef, RunRecord
 from tests.flows.toy import install
@@ -155,7 +155,7 @@ def test_names_are_counted_apart(tmp_path: Path) -> None:
     assert kept == sorted([*nightly[1:], *weekly[1:]], key=lambda r: (r.started_at, r.run_id))
 
 
-def test_reference_tables_live_as_long_as_their_lists(tmp_path: Path) -> None:
+def test_tables_of_lists_live_as_long_as_their_lists(tmp_path: Path) -> None:
     store, records = Store(tmp_path), build_nights(tmp_path, 2)
     for record in records:
         lists = store.load("preferences", record.stages["materialize"].key)
@@ -164,8 +164,12 @@ def test_reference_tables_live_as_long_as_their_lists(tmp_path: Path) -> None:
             "key": compute_hash(["table", record.run_id]), "parents": as_parents(lists),
         }  # fmt: skip
         store.commit(ReferenceSet(**fields, policy_digest="b" * 64, crops=False))
-    gone = [found for found in collect_garbage(store, keep=1) if found.kind == "references"]
-    assert [found.what for found in gone] == [compute_hash(["table", "toy-000"])[:12]]
+        store.commit(DegradedSet(**fields))
+    gone = [(found.kind, found.what) for found in collect_garbage(store, keep=1)]
+    for kind in ("references", "degraded"):
+        assert [what for each, what in gone if each == kind] == [
+            compute_hash(["table", "toy-000"])[:12]
+        ]
 
 
 def test_what_no_run_names_stays_a_day(tmp_path: Path) -> None:
@@ -267,4 +271,4 @@ def test_a_kill_leaves_no_half_artifact_and_the_next_time_ends_it(
 
 def test_an_empty_store_has_nothing_to_remove(tmp_path: Path) -> None:
     assert collect_garbage(Store(tmp_path / "store"), keep=1) == []
-    assert len(KINDS) == len(ALL_STAGES) + 1  # and references
+    assert len(KINDS) == len(ALL_STAGES) + 2  # and references, degraded answers

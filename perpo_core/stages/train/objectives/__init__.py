@@ -16,6 +16,7 @@ from perpo_core.stages.train.objectives.sdpo import SDPO
 from perpo_core.stages.train.objectives.sft import SFT
 from perpo_core.stages.train.objectives.terms.anchor import ANCHOR
 from perpo_core.stages.train.objectives.terms.conditional import CONDITIONAL
+from perpo_core.stages.train.objectives.terms.degree import DEGREE
 from perpo_core.stages.train.objectives.tis_dpo import TIS_DPO
 
 OBJECTIVES: dict[str, Objective] = {
@@ -38,6 +39,7 @@ TERMS: dict[str, Objective] = {
     "nll_weight": SFT,
     "conditional_weight": CONDITIONAL,
     "anchor_weight": ANCHOR,
+    "degree_weight": DEGREE,
 }
 
 __all__ = ["OBJECTIVES", "TERMS", "ListBatch", "Objective"]

@@ -1,9 +1,10 @@
 """What an objective is: a pure function of log-probabilities and rewards, one loss a list.
 
 Axes: P lists of a batch, G answers of a list (padded; mask_PG says which are there), T tokens of an
-answer (padded; num_tokens_PG says how many), K further references. An objective returns the loss of
-every list; the trainer sums them and divides once by the number of lists of the whole optimiser
-step, so that micro-batches of different sizes weigh right.
+answer (padded; num_tokens_PG says how many), K further references, V versions of a list's best
+answer, each of one of D degrees. An objective returns the loss of every list; the trainer sums them
+and divides once by the number of lists of the whole optimiser step, so that micro-batches of
+different sizes weigh right.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from schemas.train_config import TrainConfig
 
 Need = Literal[
     "reference", "crop", "extra_references", "tokens", "closeness", "popularity", "smoothing",
-    "sampler",
+    "sampler", "degrees",
 ]  # fmt: skip
 Invariance = Literal["reward_shift", "reward_affine", "reward_order", "reference_shift"]
 
@@ -58,6 +59,10 @@ class ListBatch:
     """What the data say of how far an answer's place can be doubted, 0 to 1, float64."""
     sampler_logps_PG: Tensor | None = None
     """logps_PG under the policy that sampled the answers, as it reported them, float64."""
+    degree_logits_PVD: Tensor | None = None
+    """Logits of the degrees 0 .. D - 1 of the versions; carries the gradient."""
+    degrees_PV: Tensor | None = None
+    """The degree that each has; -1 where a list has fewer."""
 
     @property
     def log_ratios_PG(self) -> Tensor:

@@ -24,7 +24,14 @@ from schemas.artifact import ContrastSet
 from schemas.config import RefreshConfig
 from schemas.run import ContrastJob
 from schemas.train_config import TrainConfig
-from tests.perpo_core.stages.train.training import LORA, NUM_LISTS, TRAIN, build_job
+from tests.perpo_core.stages.train.training import (
+    LORA,
+    NUM_LISTS,
+    TRAIN,
+    build_job,
+    build_trainer,
+    read_points,
+)
 
 CONTRAST: dict[str, Any] = {"epochs": 2, "learning_rate": 1e-3, "lora_rank": 8, "lora_alpha": 16}
 
@@ -180,7 +187,8 @@ def test_the_key_follows_how_the_two_are_had_and_nothing_of_the_training(trainab
         return contrast.compute_key(context.config, context.policy, samples, preferences)
 
     prompt = {"by": "prompt"}
-    for changes in ({"beta": 0.9}, {"learning_rate": 0.1}, {"tis_high": 1.0}, {"pairs": "all"}):
+    others = ({"tis_high": 1.0}, {"pairs": "all"}, {"degree_weight": 1.0, "degrees": 3})
+    for changes in ({"beta": 0.9}, {"learning_rate": 0.1}, *others):
         assert key(train=changes) == key()
         assert key(train=changes, contrast=prompt) == key(contrast=prompt)
     assert key(contrast={"beta": 0.9}) != key() != key(contrast=prompt)
@@ -217,3 +225,23 @@ def test_tis_dpo_trains_on_what_the_two_say(trainable, sides, monkeypatch):
         for path in context.store.paths(trainable[2])
         for row in pq.read_table(path).to_pylist()
     ]
+
+
+@pytest.mark.usefixtures("training_events")
+def test_degrees_are_told_beside_weights_of_tokens(trainable, sides, monkeypatch, tmp_path):
+    """The first step of both is one, but for the further loss: a new head moves itself alone."""
+    context, made = make(trainable)
+    for module in (train_child, history, references):  # what the stage's children left behind
+        monkeypatch.setattr(module, "emit", lambda event, **fields: None)
+    firsts = []
+    for weight in (0.0, 0.5):
+        trainer = build_trainer(
+            trainable, tmp_path / str(weight), inputs={"contrasts": context.store.paths(made)},
+            objective="tis_dpo", degree_weight=weight, epochs=0.5,
+        )  # fmt: skip
+        trainer.train()
+        firsts.append(read_points(trainer)[0])
+    plain, both = firsts
+    assert both["loss/tis_dpo"] == pytest.approx(plain["loss"], rel=1e-5)
+    assert both["loss/degree"] > 0 and "loss/degree" not in plain
+    assert both["loss"] == pytest.approx(plain["loss"] + both["loss/degree"], rel=1e-5)

@@ -31,7 +31,7 @@ def run_stage(
     root: Path, policy: Any, processor: Any, selection: Any = None, **changes: Any
 ) -> Any:
     """(context, checkpoint) of a training; without selection, the last weights are the result."""
-    source = SOURCE | {"selection": selection or {}}
+    source = SOURCE | {"selection": selection or {}, "validation": {"grounding": 3}}
     context = replace(build_context(root, source=source, train=SETTINGS | changes), policy=policy)
     samples = find_or_make(context, collect).artifact
     preferences = commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
@@ -41,9 +41,11 @@ def run_stage(
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"conditional_weight": 0.5}, id="crops"),
+        pytest.param({"conditional_weight": 0.5, "degree_weight": 0.5}, id="crops and degrees"),
         pytest.param(LORA | {"save": "merged"}, id="lora", marks=pytest.mark.slow),
-        pytest.param({"sharding": "fsdp"}, id="sharded", marks=pytest.mark.slow),
+        pytest.param(
+            {"sharding": "fsdp", "degree_weight": 0.5}, id="sharded", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_two_processes_train_as_one(tmp_path, policy, processor, changes):
@@ -57,6 +59,8 @@ def test_two_processes_train_as_one(tmp_path, policy, processor, changes):
         assert two.loss == pytest.approx(one.loss, rel=1e-5)
         assert two.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
         assert two.metrics == pytest.approx(one.metrics, rel=1e-3, abs=1e-4)
+    assert together.degree_reading == alone.degree_reading
+    assert bool(alone.degree_reading) == ("degree_weight" in changes)
     weights, others = load_weights(runs)
     moved = compute_distance(weights, load_file(policy.folder / "model.safetensors"))
     assert moved > 0.01

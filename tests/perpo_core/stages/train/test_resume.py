@@ -49,7 +49,11 @@ def read_some_weight(model: Any) -> float:
     return math.modf(1000 * total)[0]
 
 
-@pytest.mark.parametrize("changes", [{}, LORA, {"micro_batch_lists": 1, "schedule": "cosine"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, LORA | {"degree_weight": 0.5}, {"micro_batch_lists": 1, "schedule": "cosine"}],
+    ids=["full", "lora with a head", "parts"],
+)
 @pytest.mark.parametrize("killed_at", [2, 4])  # with 1 and 3 steps saved, within an epoch
 def test_a_resumed_run_is_the_straight_run(trainable, tmp_path, changes, killed_at):
     straight = build_trainer(

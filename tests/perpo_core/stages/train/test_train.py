@@ -218,6 +218,7 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
         {"threads": 2}, {"displacement_nats": 9.0}, {"micro_batch_lists": 1},
         {"micro_batch_tokens": 1}, {"gradient_checkpointing": True}, {"processes": 2},
         {"processes": 2, "sharding": "fsdp"}, {"rpo_eta": 0.5, "mrpo_clip": 0.2},
+        {"degrees": 3, "degree_learning_rate": 0.1},
     ]  # fmt: skip
     for changes in alike:
         assert key_of(train=TRAIN | changes) == base
@@ -225,6 +226,9 @@ def test_the_key_covers_what_the_result_depends_on(trainable):
     others: list[Any] = [
         {"train": TRAIN | {"beta": 0.2}}, {"train": TRAIN | {"gamma": 0.2}},
         {"train": TRAIN | {"seed": 1}},
+        {"train": TRAIN | {"degree_weight": 1.0}},
+        {"train": TRAIN | {"degree_weight": 1.0, "degrees": 3}},
+        {"train": TRAIN | {"degree_weight": 1.0, "degree_learning_rate": 0.1}},
         {"policy": {"dtype": "bfloat16"}}, {"policy": {"box_format": "pixels"}},
         {"score": {"counting": "exact_match"}}, {"generate": {"max_tokens": 8}},
     ]  # fmt: skip

@@ -13,9 +13,10 @@ from transformers import (
 )
 
 from perpo_core.stages.samples import list_sample_files
-from perpo_core.stages.train import build, child, sidecars
+from perpo_core.stages.train import build, child, sidecars, version_sidecar
 from perpo_core.stages.train.answer_columns import build_columns
 from perpo_core.stages.train.data import RankedLists
+from perpo_core.stages.train.degree_telling import attach_degrees
 from perpo_core.stages.train.history import read_history
 from perpo_core.stages.train.references import References
 from perpo_core.stages.train.trainer import ListTrainer
@@ -57,6 +58,7 @@ def build_trainer(
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
     lists.columns = build_columns(job, lists)
+    attach_degrees(lists, processor, job)
     trainer = build.build_trainer(
         model, lists, selection or ScriptedSelection(),  # type: ignore[arg-type]
         processor, config, work, not resumed,
@@ -82,6 +84,7 @@ def build_job(setting: Any, folder: Path, config: TrainConfig, dtype: str = "flo
         lists=context.store.paths(preferences),
         folder=folder,
         store=context.store.place,
+        degraded=version_sidecar.build_job(context, preferences, folder / "degraded"),
     )
 
 

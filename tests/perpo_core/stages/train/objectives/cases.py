@@ -19,7 +19,7 @@ from perpo_core.stages.train.objectives import OBJECTIVES, TERMS, ListBatch, Obj
 from schemas.train_config import PairChoice, TrainConfig
 
 LOSSES: dict[str, Objective] = {**OBJECTIVES, **TERMS}
-NUM_EXTRA = 2
+NUM_EXTRA, NUM_DEGREES = 2, 3
 MAX_TOKENS = 9  # of an answer
 MANY = settings(max_examples=50, deadline=None)
 EXAMPLES = settings(max_examples=15, deadline=None)
@@ -85,6 +85,9 @@ class Case:
     popularity: Sequence[float]
     smoothing: Sequence[float]
     samplers: Sequence[float]
+    degree_logits: Sequence[Sequence[float]] = ((0.5, -0.5, 1.0), (1.0, 0.0, -0.25))
+    """A row a version of the best answer, a number a degree."""
+    degrees: Sequence[int] = (0, 1)
 
     @property
     def members(self) -> list[int]:
@@ -106,8 +109,9 @@ class Case:
         def pick(row: Sequence[Any]) -> list[Any]:
             return [row[i] for i in order]
 
-        rows = {name: pick(row) for name, row in vars(self).items() if name != "extra_refs"}
-        return Case(**rows, extra_refs=[pick(row) for row in self.extra_refs])
+        whole = ("extra_refs", "degree_logits", "degrees")
+        rows = {name: pick(row) for name, row in vars(self).items() if name not in whole}
+        return replace(self, **rows, extra_refs=[pick(row) for row in self.extra_refs])
 
 
 def share_out(num_tokens: int) -> list[float]:
@@ -132,9 +136,12 @@ def build_case(
 def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> ListBatch:
     """Lists of any sizes, padded with what must not matter."""
     size = max(len(case.logps) for case in cases)
+    num_versions = max(len(case.degrees) for case in cases)
 
-    def stack(rows: Sequence[Sequence[Any]], padding: Any, kind: torch.dtype) -> Tensor:
-        return torch.tensor([[*row, *[padding] * (size - len(row))] for row in rows], dtype=kind)
+    def stack(
+        rows: Sequence[Sequence[Any]], padding: Any, kind: torch.dtype, width: int = size
+    ) -> Tensor:
+        return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows], dtype=kind)
 
     def stack_tokens(tokens: Callable[[Case, int], Sequence[float]]) -> Tensor:
         nothing = [0.5] * MAX_TOKENS
@@ -167,6 +174,12 @@ def build_batch(cases: Sequence[Case], dtype: torch.dtype = torch.float64) -> Li
         popularity_PG=stack([case.popularity for case in cases], 9.0, torch.float64),
         smoothing_PG=stack([case.smoothing for case in cases], torch.nan, torch.float64),
         sampler_logps_PG=stack([case.samplers for case in cases], torch.nan, torch.float64),
+        degree_logits_PVD=stack(
+            [case.degree_logits for case in cases], [torch.nan] * NUM_DEGREES, dtype, num_versions
+        )
+        .view(len(cases), num_versions, NUM_DEGREES)
+        .requires_grad_(),
+        degrees_PV=stack([case.degrees for case in cases], -1, torch.long, num_versions),
     )
 
 
@@ -192,7 +205,17 @@ def replace_row(case: Case, **rows: Sequence[Any]) -> Case:
 
 
 quarters = (st.integers(-32, 0) | st.integers(-2, 0)).map(lambda n: n / 4)  # ties are common
+versions = st.tuples(
+    st.lists(quarters, min_size=NUM_DEGREES, max_size=NUM_DEGREES),
+    st.integers(0, NUM_DEGREES - 1),
+)  # logits and degree
 reward_values = st.integers(0, 6).map(lambda n: n / 6)
+
+
+def add_versions(found: Sequence[tuple[Sequence[float], int]], *parts: Any, **rows: Any) -> Case:
+    """A list with versions of its best answer, (logits, degree) each."""
+    logits, labels = [row for row, _ in found], [label for _, label in found]
+    return replace(Case(*parts, **rows), degree_logits=logits, degrees=labels)
 
 
 def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
@@ -203,7 +226,8 @@ def draw_cases(min_size: int = 1, max_size: int = 5) -> st.SearchStrategy[Case]:
             return st.lists(values, min_size=size, max_size=size)
 
         return st.builds(
-            Case, rows(quarters), rows(quarters), rows(reward_values),
+            add_versions, st.lists(versions, max_size=NUM_DEGREES),
+            rows(quarters), rows(quarters), rows(reward_values),
             rows(st.sampled_from([True, True, True, False])), rows(st.integers(1, MAX_TOKENS)),
             rows(quarters), rows(quarters),
             st.lists(rows(quarters), min_size=NUM_EXTRA, max_size=NUM_EXTRA),

@@ -230,6 +230,16 @@ def clipped(advantage: float, ratio: Tensor, low: float, high: float) -> Any:
     return advantage * ratio
 
 
+def degree(case: Case, logps: Scalars, crops: Scalars, config: TrainConfig) -> Any:
+    if not case.members:
+        return 0.0
+    losses = []
+    for logits, label in zip(case.degree_logits, case.degrees, strict=True):
+        likelihood = math.exp(logits[label]) / sum(math.exp(logit) for logit in logits)
+        losses.append(-math.log(likelihood))
+    return mean(losses)
+
+
 SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "perpo": perpo,
     "plackett_luce": plackett_luce,
@@ -246,6 +256,7 @@ SLOW: dict[str, Callable[[Case, Scalars, Scalars, TrainConfig], Any]] = {
     "nll_weight": sft,
     "conditional_weight": conditional,
     "anchor_weight": anchor,
+    "degree_weight": degree,
 }
 
 

@@ -23,7 +23,8 @@ from tests.perpo_core.stages.train.objectives.cases import (
 
 MIXABLE = sorted(set(OBJECTIVES) - {"mdpo"})  # mdpo has its terms already
 BY_COLUMN = {"smoothing": "column", "smoothing_column": "doubt"}
-WEIGHTS = {"nll_weight": 0.5, "conditional_weight": 2.0, "anchor_weight": 0.25}
+WEIGHTS = {"nll_weight": 0.5, "conditional_weight": 2.0, "anchor_weight": 0.25,
+           "degree_weight": 3.0}  # fmt: skip
 
 
 @pytest.mark.parametrize("objective", MIXABLE)
@@ -52,6 +53,7 @@ def test_mdpo_is_dpo_with_its_terms_at_weight_1(case):
         ({}, ["dpo"]),
         ({"anchor_weight": 0.5}, ["dpo", "anchor"]),
         ({"nll_weight": 0.5, "conditional_weight": 2.0}, ["dpo", "nll", "conditional"]),
+        ({"degree_weight": 0.5}, ["dpo", "degree"]),
     ],
 )
 def test_the_parts_of_a_loss_go_by_their_names(weights, names):
@@ -75,6 +77,8 @@ def test_the_parts_of_a_loss_go_by_their_names(weights, names):
         ("perpo", {"conditional_weight": 0.1}, {"reference", "crop"}),
         ("mdpo", {}, {"reference", "crop"}),
         ("mrpo", {}, {"reference", "extra_references"}),
+        ("sft", {"degree_weight": 0.1}, {"degrees"}),
+        ("tis_dpo", {"degree_weight": 0.1}, {"reference", "tokens", "degrees"}),
         ("dpo", {"pairs": "hardest"}, {"reference"}),
         ("dpo", {"pairs": "nearest"}, {"reference", "closeness"}),
         ("rpo", {"pairs": "popular", "nll_weight": 1}, {"reference", "popularity"}),

@@ -118,7 +118,8 @@ def test_a_setting_is_read_by_whom_it_is_declared_to_be(name, setting):
 
 
 def test_every_setting_that_only_some_read_is_tested() -> None:
-    by_the_stage = {"smoothing_column"}  # names what smoothing_PG holds: test_smoothing.py
+    # What smoothing_PG and degree_logits_PVD hold: test_smoothing.py, test_versions.py.
+    by_the_stage = {"smoothing_column", "degree_weight", "degrees", "degree_learning_rate"}
     assert set(READ_BY) == set(OTHER_VALUE) | by_the_stage
 
 
@@ -173,6 +174,8 @@ def keep_needed(batch: ListBatch, name: str, config: TrainConfig) -> ListBatch:
     needs = LOSSES[name].needs | (find_needs_of_settings(config) if name in OBJECTIVES else set())
     if "crop" not in needs:
         batch = replace(batch, crop_logps_PG=None, ref_crop_logps_PG=None)
+    if "degrees" not in needs:
+        batch = replace(batch, degree_logits_PVD=None, degrees_PV=None)
     if "extra_references" not in needs:
         batch = replace(batch, extra_ref_logps_KPG=None)
     if "closeness" not in needs:
