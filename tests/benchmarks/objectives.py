@@ -31,7 +31,7 @@ YARDSTICK = "perpo"
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     YARDSTICK: (),
     "dpo": ("train.objective=dpo",),
-    "rosepo": ("train.objective=rosepo", "score.grounding={ iou = 1.0, giou = 0.0 }"),
+    "rosepo": ("train.objective=rosepo", "score.grounding={ reward = { iou = 1.0, giou = 0.0 } }"),
     "p3o": (
         "train.objective=p3o", "train.nll_weight=0", "generate.temperature=1",
         "lists.drop_duplicates=false", "lists.list_size=16",
