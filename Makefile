@@ -68,7 +68,7 @@ bench-score: $(READY)  ## speed and memory of scoring, against a plain loop and 
 bench-overhead: $(READY)  ## how much of a default refresh is orchestration
 	@$(BIN)/python -m tests.benchmarks.overhead $(ARGS)
 
-bench-objectives: $(READY)  ## the default refresh under each objective: gains, cost (hours; ARGS=--help)
+bench-objectives: $(READY)  ## default refreshes by objective: gains (40 min); ARGS=--cost: what each costs (15 min)
 	@$(BIN)/python -m tests.benchmarks.objectives $(ARGS)
 
 bench-tune: $(READY)  ## what `perpo tune` chooses against trials at random, in five seeds (an hour)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,18 +28,34 @@ from tests.flows.whole import load_latest, run_perpo
 
 DEFAULT_CONFIG = Path("infra/configs/default.toml")
 YARDSTICK = "perpo"
-SETTINGS: Mapping[str, tuple[str, ...]] = {
+FULL: Mapping[str, tuple[str, ...]] = {
     YARDSTICK: (),
-    "dpo": ("train.objective=dpo",),
     "rosepo": ("train.objective=rosepo", "score.grounding={ reward = { iou = 1.0, giou = 0.0 } }"),
+    "degree_weight": ("train.degree_weight=0.5", "train.degree_learning_rate=0.003"),
+    "tis_dpo": ("train.objective=tis_dpo", "contrast.by=dpo"),
     "p3o": (
         "train.objective=p3o", "train.nll_weight=0", "generate.temperature=1",
         "lists.drop_duplicates=false", "lists.list_size=16",
     ),
-    "degrees": ("train.degree_weight=0.5", "train.degree_learning_rate=0.003"),
-    "tis_dpo": ("train.objective=tis_dpo", "contrast.by=dpo"),
 }  # fmt: skip
-"""Name -> what is set besides the default configuration; degrees: `perpo` with that term."""
+"""Name -> what is set besides the configuration. A term's name is `perpo` with that term."""
+FURTHER: Mapping[str, tuple[str, ...]] = {
+    **{name: (f"train.objective={name}",) for name in
+       ("dpo", "plackett_luce", "lipo_lambda", "rpo", "sdpo", "mdpo")},
+    "mrpo": ("train.objective=mrpo", 'train.extra_references=["perpo_core/policy/builtin"]'),
+    "sft": ("train.objective=sft", "train.nll_weight=0"),
+    "conditional_weight": ("train.conditional_weight=1",),
+    "anchor_weight": ("train.anchor_weight=1",),
+}  # fmt: skip
+SETTINGS = {**FULL, **FURTHER}
+SMALL = (
+    "source.train={ grounding = 384, ocr = 64, counting = 96 }",
+    "source.selection={ grounding = 8, ocr = 8, counting = 8 }",
+    "source.validation={ grounding = 8, ocr = 8, counting = 8 }",
+    "source.test={ grounding = 8, ocr = 8, counting = 8 }",
+    "train.eval_prompts=8", "train.eval_every_steps=1000",
+)  # fmt: skip
+"""Few lists, and next to nothing to measure gains on: cost alone."""
 SHOWN: tuple[tuple[TaskName, str], ...] = (
     ("grounding", "acc_at_50"), ("grounding", "sampled_reward"),
     ("ocr", "edit_distance"), ("counting", "accuracy"),
@@ -51,16 +67,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
     parser.add_argument("--store", type=Path, default=Path("build/bench-objectives"))
-    parser.add_argument("--objectives", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--set", nargs="*", default=[], help="further settings, of every row")
+    parser.add_argument("--objectives", nargs="+", choices=FULL, default=list(FULL))
+    parser.add_argument("--cost", action="store_true", help="of all, on few lists; no gains")
     arguments = parser.parse_args()
-    rows = list(measure(arguments.config, arguments.store, arguments.objectives, arguments.set))
-    print("\n".join(write_table(rows)))
+    names, settings = (SETTINGS, SMALL) if arguments.cost else (arguments.objectives, ())
+    rows = list(measure(arguments.config, arguments.store, list(names), settings))
+    print("\n".join(write_costs(rows) if arguments.cost else write_table(rows)))
     print(json.dumps(rows))
 
 
 def measure(
-    config: Path, store: Path, names: list[str], settings: list[str]
+    config: Path, store: Path, names: Sequence[str], settings: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """A row for each objective, said as soon as it is known."""
     for name in names:
@@ -116,18 +133,30 @@ def read_step_s(store: Store, record: RunRecord) -> float:
     )
 
 
-def write_table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Markdown, as docs/results.md has it."""
+def write_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Gains, as Markdown."""
     names = [f"{task} {metric}" for task, metric in SHOWN]
-    yield f"| objective | {' | '.join(names)} | gates | a step | memory |"
-    yield "| --- " * (len(names) + 4) + "|"
-    unit_s = next((row["step_s"] for row in rows if row["objective"] == YARDSTICK), None)
+    yield f"| objective | {' | '.join(names)} | gates |"
+    yield "| --- " * (len(names) + 2) + "|"
     for row in rows:
         metrics = [Metric(**each) for each in row["metrics"].values()]
         gains = [f"{m.delta:+.4f} ({m.delta_low:+.4f} to {m.delta_high:+.4f})" for m in metrics]
-        cost = f"{row['step_s'] / unit_s:.2f}" if unit_s else f"{row['step_s']:.2f} s"
-        cells = [f"`{row['objective']}`", *gains, row["gates"], cost]
-        yield f"| {' | '.join(cells)} | {row['peak_memory_gb']:.2f} GB |"
+        cells = (f"`{row['objective']}`", *gains, row["gates"])
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield from write_costs(rows)
+
+
+def write_costs(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A list's time relative to the yardstick's, where that is among them, as Markdown."""
+    unit_s = next((row["step_s"] for row in rows if row["objective"] == YARDSTICK), None)
+    yield "| objective | a step, s | relative | stage train, s | stage contrast, s | memory, GB |"
+    yield "| --- " * 6 + "|"
+    for row in rows:
+        relative = f"{row['step_s'] / unit_s:.2f}" if unit_s else ""
+        cells = (f"`{row['objective']}`", f"{row['step_s']:.3f}", relative, row["train_s"],
+                 row["contrast_s"], f"{row['peak_memory_gb']:.2f}")  # fmt: skip
+        yield f"| {' | '.join(map(str, cells))} |"
 
 
 if __name__ == "__main__":
