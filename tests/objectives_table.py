@@ -17,8 +17,16 @@ from perpo_core.stages.train.settings import READ_BY
 
 COLUMNS = (
     "name", "needs", "leaves its loss alone", "answers of equal reward", "its own settings",
-    "source",
+    "time a list", "source",
 )  # fmt: skip
+TIMES = {
+    "perpo": 1.00, "plackett_luce": 1.13, "lipo_lambda": 1.09, "dpo": 0.98, "sft": 1.07,
+    "rpo": 1.01, "sdpo": 1.03, "mdpo": 1.74, "mrpo": 1.12, "tis_dpo": 1.15, "rosepo": 1.07,
+    "p3o": 1.18, "nll_weight": 0.98, "conditional_weight": 1.61, "anchor_weight": 1.06,
+    "degree_weight": 1.13,
+}  # fmt: skip
+"""Of a training step, relative to `perpo`'s, as `make bench-objectives ARGS=--cost` measured it; of
+a term, `perpo` with it."""
 NEEDS = {
     "reference": "a reference", "crop": "crops", "extra_references": "further references",
     "tokens": "tokens' weights", "sampler": "the sampler's log-probabilities",
@@ -47,6 +55,7 @@ def _list_rows() -> Iterator[str]:
             _join(INVARIANCES.get(each, each) for each in sorted(objective.invariances)),
             TIES[objective.ties],
             _join(f"`{each}`" for each in settings),
+            f"{TIMES[name]:.2f}" if name in TIMES else "not measured",
             find_source(objective),
         )
         yield "| " + " | ".join(cells) + " |"
