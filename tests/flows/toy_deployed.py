@@ -8,11 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.recipes.deployed import refresh
-from flows.recipes.stages import collect, evaluate, generate, materialize, promote, score, train
+from flows.recipes.stages import (
+    collect,
+    contrast,
+    evaluate,
+    generate,
+    materialize,
+    promote,
+    score,
+    train,
+)
 from tests.flows.toy import TOY_STAGES, install
 
 __all__ = [
-    "collect", "evaluate", "generate", "materialize", "promote", "refresh", "score", "train",
+    "collect", "contrast", "evaluate", "generate", "materialize", "promote", "refresh", "score",
+    "train",
 ]  # fmt: skip
 PAUSE_S = float(os.environ.get("PERPO_TOY_PAUSE_S", "0"))
 
