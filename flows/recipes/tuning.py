@@ -27,13 +27,12 @@ from perpo_core.process.troubles import DiskFull, explain
 from perpo_core.store.locks import lock_name
 from perpo_core.store.open import open_store
 from perpo_core.store.store import Store
+from perpo_core.tuning.answering import Ask, have_answered
 from perpo_core.tuning.objectives import read_objectives
-from perpo_core.tuning.questions import Question
 from perpo_core.tuning.ranges import build_distributions, describe_settings, write_overrides
-from perpo_core.tuning.standing import Standing, compute_standing
+from perpo_core.tuning.standing import compute_standing
 from perpo_core.tuning.study import Study, Trial, open_study
 from perpo_core.tuning.suggest import suggest
-from perpo_core.tuning.users import INDICATORS, choose
 from perpo_core.tuning.words import describe_values
 from schemas.artifact import Checkpoint, EvalReport
 from schemas.config import RefreshConfig
@@ -41,8 +40,6 @@ from schemas.run import PolicyRef, RunRecord
 
 MAX_FAILED_IN_A_ROW = 3
 """Trials, after which something else than their settings is wrong."""
-Ask = Callable[[Study, Standing, Question], None]
-"""Returns when the question is answered, by whomever (Study.answer)."""
 Say = Callable[[str], None]
 
 
@@ -85,26 +82,11 @@ def take_next(study: Study, distributions: dict[str, BaseDistribution], ask: Ask
     running = compute_standing(study).running
     if running is not None:
         return running
-    standing = ask_all(study, ask)
+    standing = have_answered(study, ask)
     if len(standing.trials) >= standing.config.trials:
         return None
     suggested = suggest(standing, distributions)
     return None if suggested is None else study.begin(suggested[0], distributions, suggested[1])
-
-
-def ask_all(study: Study, ask: Ask) -> Standing:
-    """Have every question answered that is wanted by now."""
-    while True:
-        standing = compute_standing(study)
-        question = standing.find_question()
-        if question is None or question.number >= standing.num_wanted:
-            return standing
-        user = standing.config.user
-        if user in INDICATORS:
-            sides = standing.take(question.first), standing.take(question.second)
-            study.answer(question, choose(INDICATORS[user], *sides), user)
-        else:
-            ask(study, standing, question)
 
 
 def try_out(

@@ -28,7 +28,7 @@ from tests.flows.whole import load_latest, run_perpo
 
 DEFAULT_CONFIG = Path("infra/configs/default.toml")
 YARDSTICK = "perpo"
-FULL: Mapping[str, tuple[str, ...]] = {
+WITH_GAINS: Mapping[str, tuple[str, ...]] = {
     YARDSTICK: (),
     "rosepo": ("train.objective=rosepo", "score.grounding={ reward = { iou = 1.0, giou = 0.0 } }"),
     "degree_weight": ("train.degree_weight=0.5", "train.degree_learning_rate=0.003"),
@@ -39,7 +39,7 @@ FULL: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Name -> what is set besides the configuration. A term's name is `perpo` with that term."""
-FURTHER: Mapping[str, tuple[str, ...]] = {
+COST_ALONE: Mapping[str, tuple[str, ...]] = {
     **{name: (f"train.objective={name}",) for name in
        ("dpo", "plackett_luce", "lipo_lambda", "rpo", "sdpo", "mdpo")},
     "mrpo": ("train.objective=mrpo", 'train.extra_references=["perpo_core/policy/builtin"]'),
@@ -47,7 +47,7 @@ FURTHER: Mapping[str, tuple[str, ...]] = {
     "conditional_weight": ("train.conditional_weight=1",),
     "anchor_weight": ("train.anchor_weight=1",),
 }  # fmt: skip
-SETTINGS = {**FULL, **FURTHER}
+SETTINGS = {**WITH_GAINS, **COST_ALONE}
 SMALL = (
     "source.train={ grounding = 384, ocr = 64, counting = 96 }",
     "source.selection={ grounding = 8, ocr = 8, counting = 8 }",
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
     parser.add_argument("--store", type=Path, default=Path("build/bench-objectives"))
-    parser.add_argument("--objectives", nargs="+", choices=FULL, default=list(FULL))
+    parser.add_argument("--objectives", nargs="+", choices=WITH_GAINS, default=list(WITH_GAINS))
     parser.add_argument("--cost", action="store_true", help="of all, on few lists; no gains")
     arguments = parser.parse_args()
     names, settings = (SETTINGS, SMALL) if arguments.cost else (arguments.objectives, ())

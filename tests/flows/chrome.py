@@ -25,6 +25,12 @@ START_TIMEOUT_S = 60.0
 WAIT_TIMEOUT_S = 45.0
 REST_S = 0.3
 MAX_MESSAGE_BYTES = 1 << 26  # a screenshot is one message
+MAX_PICTURE_BYTES = 400_000  # of one in the docs
+PHONE_PX = 390
+# What a page was kept from doing, from before its first line on: window.violations.
+WATCH = """addEventListener("securitypolicyviolation", (event) =>
+  (window.violations ??= []).push(event.violatedDirective + " " + event.blockedURI))"""
+OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
 # The centre of the last visible element whose whole text is as said: dialogs come last. The tabs
 # are not marked as such, so that any element is asked.

@@ -13,7 +13,15 @@ import pytest
 
 from flows.serving.tune_server import serving_study
 from perpo_core.tuning.study import Study
-from tests.flows.chrome import Page, browsing, find_browser
+from tests.flows.chrome import (
+    MAX_PICTURE_BYTES,
+    OVERFLOW,
+    PHONE_PX,
+    WATCH,
+    Page,
+    browsing,
+    find_browser,
+)
 from tests.perpo_core.tuning.studies import begin_next, build_study
 
 pytestmark = [
@@ -22,11 +30,6 @@ pytestmark = [
     pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
 ]
 WIDTH, HEIGHT = 1240, 1130
-MAX_PICTURE_BYTES = 400_000
-PHONE_PX = 390
-WATCH = """addEventListener("securitypolicyviolation", (event) =>
-  (window.violations ??= []).push(event.violatedDirective + " " + event.blockedURI))"""
-OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 NUMBER = "document.querySelector('input[name=number]')?.value"
 # Whether the pictures are drawn: shown points in the accent's colour, others in another.
 DRAWN = """[...document.querySelectorAll("svg.plot")].map(each =>

@@ -23,7 +23,7 @@ from perpo_core.promotion.pointer import load_promoted
 from perpo_core.store.store import Store
 from schemas.run import RunRecord
 from tests.flows.api import wait_until
-from tests.flows.chrome import Page, browsing, find_browser
+from tests.flows.chrome import MAX_PICTURE_BYTES, Page, browsing, find_browser
 from tests.flows.served import Served, serving, wait_for_question
 
 pytestmark = [
@@ -35,7 +35,6 @@ pytestmark = [
 HEIGHT = 1160  # of the window
 RUN_TIMEOUT_S = 500.0
 SETTLE_S = 8.0  # a graph of minutes is drawn late where the machine is busy
-MAX_PICTURE_BYTES = 400_000
 TRAINER = "perpo_core.stages.train.child"
 # A few dozen prompts cannot tell a gain from chance, so that nobody is asked; here the gates pass.
 LENIENT = [

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from flows.runs.records import write_record
-from tests.flows.chrome import Page, browsing, find_browser
+from tests.flows.chrome import (
+    MAX_PICTURE_BYTES,
+    OVERFLOW,
+    PHONE_PX,
+    WATCH,
+    Page,
+    browsing,
+    find_browser,
+)
 from tests.flows.viewed import viewing
 from tests.perpo_core.report.report_fixture import build_run
 from tests.perpo_core.view.rows import build_store
@@ -23,11 +31,6 @@ pytestmark = [
     pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
 ]
 WIDTH, HEIGHT = 1440, 1160
-MAX_PICTURE_BYTES = 400_000
-PHONE_PX = 390
-# What a page was kept from doing, from before its first line on.
-WATCH = """addEventListener("securitypolicyviolation", (event) =>
-  (window.violations ??= []).push(event.violatedDirective + " " + event.blockedURI))"""
 LOADED = """performance.getEntriesByType("resource").filter(each => each.name.includes("/image/"))
   .every(each => each.responseStatus === 200 && each.decodedBodySize > 0)"""
 # Where the true box of the first list lies over its picture, percent: left, top, width, height.
@@ -39,7 +42,6 @@ TRUTH = """(() => {
 })()"""
 SAID = """["x", "y", "width", "height"].map(name =>
   parseFloat(document.querySelector(".question rect.box.truth").getAttribute(name)))"""
-OVERFLOW = "document.documentElement.scrollWidth - innerWidth"
 
 
 def press(page: Page, key: str) -> None:

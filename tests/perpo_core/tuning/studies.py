@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.store.store import Store
+from perpo_core.tuning.answering import have_answered
+from perpo_core.tuning.questions import Question
 from perpo_core.tuning.ranges import Settings, build_distributions
 from perpo_core.tuning.standing import Standing, compute_standing
 from perpo_core.tuning.study import Study, open_study
 from perpo_core.tuning.suggest import suggest
-from perpo_core.tuning.users import INDICATORS, choose
 from schemas.config import RefreshConfig
 from schemas.tune_config import TuneConfig, TuneRange
 
@@ -61,20 +62,13 @@ def run_study(folder: Path, measure: Measure, config: RefreshConfig) -> tuple[St
     study = open_study(Store(folder), config, POLICY)
     tune = config.tune
     while True:
-        standing = answer_all(study)
+        standing = have_answered(study, ask_nobody)
         if len(standing.trials) >= tune.trials or not begin_next(study):
             return study, standing
         number = len(study.list_trials()) - 1
         finish(study, number, measure(study.list_trials()[number].settings))
 
 
-def answer_all(study: Study) -> Standing:
-    """Have the simulated user answer what is wanted by now."""
-    while True:
-        standing = compute_standing(study)
-        question = standing.find_question()
-        if question is None or question.number >= standing.num_wanted:
-            return standing
-        user = standing.config.user
-        sides = standing.take(question.first), standing.take(question.second)
-        assert study.answer(question, choose(INDICATORS[user], *sides), user)
+def ask_nobody(study: Study, standing: Standing, question: Question) -> None:
+    """These users are simulated."""
+    raise AssertionError(f"{study.name} asks a person")
