@@ -32,7 +32,7 @@ def _describe(method: MethodResult, task: str, metric: str) -> list[str]:
         format_number(reading.value),
         format_signed(reading.change.delta) if reading.change else "",
         describe_interval(reading.change) if reading.change else "",
-        f"{found.headroom_closed.delta:.0%}" if found.headroom_closed else "",
+        f"{found.headroom_closed.closed:.0%}" if found.headroom_closed else "",
         ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in chosen.items()),
     ]
 

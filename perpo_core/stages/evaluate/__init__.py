@@ -52,7 +52,8 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 __all__ = [
-    "KIND", "VERSION", "Answers", "compute_key", "list_metrics", "load_answers", "read_answers", "run",
+    "KIND", "VERSION", "Answers", "compute_key", "list_metrics", "load_answers", "read_answers",
+    "run",
 ]  # fmt: skip
 
 KIND = "evaluation"
@@ -65,7 +66,7 @@ MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASUR
 def build_request(config: RefreshConfig) -> SamplingRequest:
     """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
     evaluate = config.evaluate
-    splits = [split for split in SPLITS if split in evaluate.splits]
+    splits: list[Split] = [split for split in SPLITS if split in evaluate.splits]
     return build_sampling_request(config, splits, evaluate.num_samples, evaluate.seed)
 
 
