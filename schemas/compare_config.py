@@ -48,7 +48,7 @@ class CompareConfig(Section):
     """Settings that a seed adds to: 0 with the first, 1 with the second, and so on. With
     generate.seed the methods of a seed share its answers and lists."""
     resamples: int = Field(default=10_000, ge=100, le=1_000_000)
-    """Of the bootstrap that tells methods apart; 40 for every two of them at least."""
+    """Of the bootstrap behind every interval; 40 for every two of start and methods at least."""
     side_by_side: int = Field(default=1, ge=1, le=64)
     """Trials that run at once. On GPUs each has its share of those that are visible; on a CPU each
     has train.threads and generate.processes of its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -85,8 +85,7 @@ def judge(
     `criteria`: what chose the settings, and what ranks.
     """
     chooses, judges = criteria
-    evaluate = config.evaluate
-    statistician = Statistician(evaluate.bootstrap_resamples, evaluate.seed)
+    statistician = Statistician(config.compare.resamples, config.evaluate.seed)
     before = {each.method: _read_sides(store, each.evaluations, "base") for each in judged}
     after = {each.method: _read_sides(store, each.evaluations, "trained") for each in judged}
     start = _read_sides(store, [start_evaluation], "base")
@@ -98,7 +97,7 @@ def judge(
     pairs = compare_pairs(
         {name: sides[judges.task] for name, sides in contenders.items()},
         judges,
-        replace(statistician, resamples=config.compare.resamples),
+        statistician,
     )
     report = ComparisonReport(
         name=config.name,
