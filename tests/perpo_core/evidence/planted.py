@@ -17,7 +17,7 @@ SEED_SPREAD = 0.013
 """Of the latent score, whose spread is 1: half a point of accuracy."""
 COMMON, METHOD, RUN = 0.8, 0.06, 0.14
 """Shares of the latent score's variance: prompts, methods on prompts, seeds of a method on prompts.
-Two runs then disagree about one prompt in five."""
+Runs of two methods then disagree about one prompt in five, those of one about one in six."""
 SAME_IMAGE = 0.3  # of what prompts have by themselves, what those of one image share
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perpo_core.evidence import resampling
 from perpo_core.evidence.bootstrap import compare_methods
 from perpo_core.evidence.resampling import (
     cluster_by_image,
@@ -65,6 +66,14 @@ def test_resamples_have_the_spread_of_the_variances() -> None:
     assert resampled_R.mean() == pytest.approx(values_SP.mean(), abs=0.003)
     # One of 60 less than the unbiased variance, as any bootstrap has.
     assert resampled_R.var() == pytest.approx(images * 59 / 60 + seeds * 10 / 8, rel=0.03)
+
+
+def test_of_seeds_alone_it_is_students_t() -> None:
+    """Seeds at -2, -1, 0, 1, 2 on every prompt: 0 +- 2.776 sqrt(2.5 / 5), 4 degrees of freedom."""
+    values_SP = np.arange(-2.0, 3.0)[:, None].repeat(4, axis=1)
+    found = compare_methods(np.zeros((1, 4)), values_SP, IMAGES_4, 40_000, seed=0)
+    assert [found.low, found.high] == pytest.approx([-1.963, 1.963], rel=0.03)
+    assert found.se == pytest.approx(np.sqrt(0.5))
 
 
 def test_the_start_stands_against_every_seed() -> None:
@@ -184,6 +193,12 @@ def test_what_cannot_be_compared(
 def test_too_few_resamples_are_refused() -> None:
     with pytest.raises(ValueError, match=r"39 resamples are too few .* at least 40"):
         compare_methods(FIRST, SECOND, IMAGES_4, 39, seed=0)
+
+
+def test_blocks_of_any_size_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = compare_methods(FIRST, SECOND, IMAGES_4, 401, seed=0)
+    monkeypatch.setattr(resampling, "BLOCK_DRAWS", 24)
+    assert compare_methods(FIRST, SECOND, IMAGES_4, 401, seed=0) == whole
 
 
 def test_fast_enough_for_many_pairs() -> None:
