@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from html import unescape
 
 import pytest
 
 from perpo_core.evidence.page import build_figures, build_page, write_markdown
+from perpo_core.evidence.page.curves import spread
 from schemas.comparison import ComparisonReport
 from tests.perpo_core.evidence.comparisons import LABELS, build_costs, build_report
 
@@ -66,6 +68,27 @@ def test_the_markdown_has_the_page_s_numbers_and_figures(
     numbers = re.findall(r"[+\u2212]?\d+\.\d{3,}|\d+%|\d+ min \d\d s", markdown)
     assert len(numbers) > 500
     assert {part for number in numbers for part in number.split()} <= words
+
+
+def test_a_legend_cuts_off_no_label() -> None:
+    """Of many methods with long names: each within the file's 7 inches of 72 points."""
+    svg = build_figures(build_report(12))["evidence-best-of-n.svg"]
+    places = re.findall(r'<text [^>]*x="([\d.]+)"[^>]*>(\d+ [^<]*)</text>', svg)
+    assert len(places) == 12
+    assert all(float(x) + 4.8 * len(unescape(text)) < 7 * 72 for x, text in places)
+
+
+@pytest.mark.parametrize(
+    ("values", "moved"),
+    [
+        ([3.0, 1.0], [3.0, 1.0]),
+        ([1.0, 1.0], [0.5, 1.5]),
+        ([2.0, 1.9, 5.0], [2.45, 1.45, 5.0]),
+        ([0.0, 0.0, 0.9], [-0.7, 0.3, 1.3]),
+    ],
+)
+def test_numbers_at_the_ends_of_lines_stand_apart(values: list[float], moved: list[float]) -> None:
+    assert spread(values, 1.0) == pytest.approx(moved)
 
 
 def test_foreign_words_break_no_table(markdown: str) -> None:
