@@ -125,7 +125,10 @@ def _number_ends(axes: Axes, report: ComparisonReport) -> None:
         return
     ends = [float(np.asarray(line.get_ydata())[-1]) for line in lines[-len(numbers) :]]
     low, high = axes.get_ylim()
-    for mark, y in zip(numbers, spread(ends, NUMBER_SHARE * (high - low)), strict=True):
+    gap = (high - low) * min(NUMBER_SHARE, 1 / len(ends))
+    places = spread(ends, gap)
+    shift = min(0.0, high - max(places)) or max(0.0, low - min(places))  # into the plot
+    for mark, y in zip(numbers, [place + shift for place in places], strict=True):
         axes.annotate(str(mark.number), (1, y), xycoords=axes.get_yaxis_transform(), fontsize=6.5,
                       color=mark.colour, va="center", annotation_clip=False)  # fmt: skip
     axes.set_ylim(low, high)

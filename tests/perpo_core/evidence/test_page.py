@@ -12,7 +12,6 @@ import pytest
 
 from perpo_core.evidence.page import build_page
 from perpo_core.evidence.page.definitions import METRICS, define_metric
-from perpo_core.evidence.page.marks import list_marks
 from perpo_core.evidence.page.words import format_p, format_settings, shorten_pair
 from perpo_core.evidence.values import PERCENTS
 from perpo_core.perception.tasks import TASKS
@@ -182,11 +181,6 @@ def test_what_there_is_not_is_left_out() -> None:
 
 
 def test_more_methods_than_looks_have_numbers() -> None:
-    marks = list_marks(8)
-    assert len({(mark.colour, mark.marker) for mark in marks}) == 8
-    assert len({(mark.dashes, mark.marker) for mark in marks}) == 8  # also in grey
-    assert all(mark.number is None for mark in marks)
-    assert [mark.number for mark in list_marks(10)] == list(range(1, 11))
     report = build_report(10)
     text = Page(build_page(report, build_costs(report))).text
     assert "10 Method of number 9" in text and f"1 {LABELS[0]}" in text

@@ -9,7 +9,6 @@ from html import unescape
 import pytest
 
 from perpo_core.evidence.page import build_figures, build_page, write_markdown
-from perpo_core.evidence.page.curves import spread
 from schemas.comparison import ComparisonReport
 from tests.perpo_core.evidence.comparisons import LABELS, build_costs, build_report
 
@@ -76,19 +75,6 @@ def test_a_legend_cuts_off_no_label() -> None:
     places = re.findall(r'<text [^>]*x="([\d.]+)"[^>]*>(\d+ [^<]*)</text>', svg)
     assert len(places) == 12
     assert all(float(x) + 4.8 * len(unescape(text)) < 7 * 72 for x, text in places)
-
-
-@pytest.mark.parametrize(
-    ("values", "moved"),
-    [
-        ([3.0, 1.0], [3.0, 1.0]),
-        ([1.0, 1.0], [0.5, 1.5]),
-        ([2.0, 1.9, 5.0], [2.45, 1.45, 5.0]),
-        ([0.0, 0.0, 0.9], [-0.7, 0.3, 1.3]),
-    ],
-)
-def test_numbers_at_the_ends_of_lines_stand_apart(values: list[float], moved: list[float]) -> None:
-    assert spread(values, 1.0) == pytest.approx(moved)
 
 
 def test_foreign_words_break_no_table(markdown: str) -> None:
