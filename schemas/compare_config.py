@@ -47,11 +47,14 @@ class CompareConfig(Section):
     vary: list[str] = Field(default=["generate.seed", "train.seed"], min_length=1, max_length=8)
     """Settings that a seed adds to: 0 with the first, 1 with the second, and so on. With
     generate.seed the methods of a seed share its answers and lists."""
+    resamples: int = Field(default=10_000, ge=100, le=1_000_000)
+    """Of the bootstrap behind every interval; 40 for every two of start and methods at least."""
     side_by_side: int = Field(default=1, ge=1, le=64)
     """Trials that run at once. On GPUs each has its share of those that are visible; on a CPU each
     has train.threads and generate.processes of its own."""
     best_of: int = Field(default=20, ge=1, le=256)
-    """Longest best-of-n curve; where evaluate.num_samples is less, that."""
+    """Length of the start policy's best-of-n curve, whose end is the headroom; methods have one of
+    evaluate.num_samples. Where this is more, the start answers the test prompts once more."""
 
     @model_validator(mode="after")
     def _check_methods(self) -> CompareConfig:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from schemas.base import Digest, Frozen, StageName, TaskName
-from schemas.evidence_statistics import Difference
+from schemas.evidence_statistics import Difference, Headroom
 
 Settings = dict[str, JsonValue]
 """Dotted name -> value."""
@@ -43,9 +43,8 @@ class TaskResult(Frozen):
     metrics: dict[str, Reading]
     best_of_n: list[float]
     """Expected reward of the best of n sampled answers, n = 1, 2, ..., mean over seeds."""
-    headroom_closed: Difference | None = None
-    """Share of the way from the start's greedy answer to the best of its n samples that the greedy
-    answer went; None: there is no way, or it is the start."""
+    headroom_closed: Headroom | None = None
+    """None: there is no way to go, or it is the start."""
 
 
 class MethodResult(Frozen):
@@ -105,7 +104,7 @@ class TrialCost(Frozen):
     """What one run took."""
 
     method: str
-    part: Literal["sweep", "judged"]
+    part: Literal["sweep", "judged", "start"]
     settings: Settings
     seed: int
     run_id: str

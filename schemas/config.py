@@ -22,6 +22,7 @@ from schemas.base import (
     TaskName,
     refuse_empty,
 )
+from schemas.benchmark_config import BenchmarkConfig, BenchmarkName
 from schemas.compare_config import CompareConfig
 from schemas.contrast_config import ContrastConfig
 from schemas.sources import DigitsSource, Source
@@ -167,6 +168,8 @@ class EvaluateConfig(Section):
     """Of the evaluation samples and the bootstrap."""
     gallery_size: int = Field(default=12, ge=0, le=200)
     """Lists shown in the report's gallery."""
+    benchmarks: dict[BenchmarkName, BenchmarkConfig] = {}
+    """Harnesses of somebody else that are run on base and trained: docs/benchmarks.md."""
 
 
 class PromoteConfig(Section):
@@ -189,6 +192,9 @@ class PromoteConfig(Section):
         "counting": {"greedy_reward": 0.02},
     }
     """Task -> metric -> its mean change must not fall below minus this; {} asks for none of it."""
+    max_loss_benchmarks: dict[str, dict[str, Annotated[float, Field(ge=0)]]] = {}
+    """Name in evaluate.benchmarks -> metric -> it must not get worse by more than this, in its own
+    units."""
     approval: bool = False
     """true: a promotion whose gates passed waits until a person says so, with `perpo approve RUN`
     or in the UI of `perpo serve`."""

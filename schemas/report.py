@@ -7,11 +7,19 @@ report.html beside it says the same for people. The names under `metrics`, `head
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.artifact import Counts, DegreeReading, Gate, Metric, Producer
+from schemas.artifact import (
+    Benchmarks,
+    Counts,
+    DegreeReading,
+    Gate,
+    Metric,
+    Producer,
+    leave_out_no_benchmarks,
+)
 from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import RunStatus
@@ -74,6 +82,8 @@ class Report(Frozen):
     """The same on the validation split, where promotion's gates look."""
     headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+    benchmarks: Benchmarks = {}
+    """What harnesses of somebody else said of both policies; absent where none was asked."""
     promotion: PromotionSummary | None = None
     degree_reading: DegreeReading | None = None
     """How well the degrees of validation answers were told; None where train.degree_weight is 0."""
@@ -89,3 +99,7 @@ class Report(Frozen):
     """Package -> version; several are joined by " / " where stages were made by different ones."""
     producers: dict[StageName, Producer]
     """Versions, device, threads and seed behind each stage's artifact."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_benchmarks(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_no_benchmarks(serialize(self))

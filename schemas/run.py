@@ -266,6 +266,24 @@ class ContrastJob(Frozen):
     """What follows every question; None: it is trained."""
 
 
+class BenchmarkJob(Frozen):
+    """One child process: a harness of somebody else on one policy."""
+
+    policy: PolicyRef
+    dtype: Literal["float32", "bfloat16"]
+    """In which an adapter is merged into what it goes onto."""
+    command: list[str]
+    """With the words of schemas.benchmark_config in it; the program by its path."""
+    settings: dict[str, Any]
+    env: dict[str, str]
+    folder: Path
+    """Working directory."""
+    output: Path
+    scratch: Path
+    """For merged weights, and for the file of the settings."""
+    timeout_s: float
+
+
 class OwnRewardJob(Frozen):
     """What a child asks of one's own reward."""
 

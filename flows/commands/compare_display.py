@@ -87,6 +87,6 @@ def showing_trials(console: Console) -> Iterator[None]:
         SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[stage]}"),
         BarColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_S) as progress:
-        with watched_by(TrialsDisplay(console, progress)):
-            yield
+    progress = Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_S)
+    with progress, watched_by(TrialsDisplay(console, progress)):
+        yield

@@ -32,7 +32,7 @@ def _describe(method: MethodResult, task: str, metric: str) -> list[str]:
         format_number(reading.value),
         format_signed(reading.change.delta) if reading.change else "",
         describe_interval(reading.change) if reading.change else "",
-        f"{found.headroom_closed.delta:.0%}" if found.headroom_closed else "",
+        f"{found.headroom_closed.closed:.0%}" if found.headroom_closed else "",
         ", ".join(f"{name.rpartition('.')[2]} {value}" for name, value in chosen.items()),
     ]
 
@@ -44,9 +44,10 @@ def build_pairs_table(report: ComparisonReport) -> Table:
         table.add_column(name)
     for name in ("difference", "95% interval", "p, by Holm", ""):
         table.add_column(name, justify="right")
+    labels = {method.name: method.label for method in (report.start, *report.methods)}
     for pair in sorted(report.pairs, key=lambda pair: pair.p_holm):
         table.add_row(
-            pair.better, pair.worse, format_signed(pair.difference.delta),
+            labels[pair.better], labels[pair.worse], format_signed(pair.difference.delta),
             describe_interval(pair.difference), f"{pair.p_holm:.3f}",
             Text("clear" if pair.is_clear else "not told apart", "" if pair.is_clear else "dim"),
         )  # fmt: skip

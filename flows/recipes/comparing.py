@@ -28,7 +28,14 @@ from flows.runs.records import load_records
 from perpo_core.evidence.choosing import Criterion, choose, find_tasks, name_criteria
 from perpo_core.evidence.costs import read_cost
 from perpo_core.evidence.judging import Judged, judge
-from perpo_core.evidence.trials import Trial, check_trials, describe_trial, list_judged, list_sweep
+from perpo_core.evidence.trials import (
+    Trial,
+    build_start,
+    check_trials,
+    describe_trial,
+    list_judged,
+    list_sweep,
+)
 from perpo_core.evidence.writing import write_comparison
 from perpo_core.policy.resolve import resolve_policy
 from perpo_core.process.parent import ChildFailed
@@ -36,7 +43,7 @@ from perpo_core.process.troubles import DiskFull, explain
 from perpo_core.store.locks import Check, lock_name
 from perpo_core.store.open import open_store
 from perpo_core.store.store import Store
-from schemas.artifact import Checkpoint, EvalReport
+from schemas.artifact import Checkpoint, EvalReport, SampleSet
 from schemas.comparison import ComparisonCosts, ComparisonReport, SweepPoint, TrialCost
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
@@ -66,14 +73,22 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
     with lock_name(store, f"compare-{config.name}") as check:
         policy = resolve_policy(config.policy, store)
         refuse_errors(config, policy)
-        samples = STAGE_TASKS["collect"](config, policy, False)
+        samples = collect(config, policy)
         chooses, judges = name_criteria(config.compare, find_tasks(samples))
         trials = Trials(config, store, policy, check)
         judged = [judge_method(trials, method, chooses) for method in config.compare.methods]
-        report = judge(store, config, policy, samples, chooses, judges, judged)
+        start = find_start(trials, judged[0])
+        report = judge(store, config, policy, samples, (chooses, judges), start, judged)
         costs = ComparisonCosts(trials=trials.costs)
         write_comparison(store, config.name, report, costs)
         return report
+
+
+def collect(config: RefreshConfig, policy: PolicyRef) -> SampleSet:
+    """What all trials share, to see which tasks there are."""
+    state: Any = STAGE_TASKS["collect"](config, policy, False, return_state=True)
+    samples: SampleSet = state.result()
+    return samples
 
 
 @dataclass
@@ -145,6 +160,17 @@ def judge_method(trials: Trials, method: str, by: Criterion) -> Judged:
             raise ValueError(f"{trial.name} failed, and every seed is needed: {record}")
     loaded = [trials.load(record) for record in records if isinstance(record, RunRecord)]
     return Judged(method, sweep, chosen, *zip(*loaded, strict=True))
+
+
+def find_start(trials: Trials, judged: Judged) -> EvalReport:
+    """The evaluation whose base answers tell what the start policy could reach."""
+    trial = build_start(trials.config, judged.method, judged.chosen)
+    if trial is None:
+        return judged.evaluations[0]
+    [record] = trials.run([trial])
+    if isinstance(record, str):
+        raise ValueError(f"{trial.name} failed, which tells the headroom: {record}")
+    return trials.load(record)[1]
 
 
 def choose_setting(trials: Trials, method: str, by: Criterion) -> list[SweepPoint]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from optuna.distributions import BaseDistribution
+
 from flows.recipes.runner import load_recorded
 from flows.recipes.trial import run_trial
 from flows.runs.checks import refuse_errors, refuse_full_disk

@@ -14,6 +14,22 @@ def resolve_paths(data: dict[str, Any], folder: Path) -> None:
     """Those that are relative become paths in the folder; what is no path is left as it is."""
     _resolve_rewards(data, folder)
     _resolve_source(data, folder)
+    _resolve_benchmarks(data, folder)
+
+
+def _resolve_benchmarks(data: dict[str, Any], folder: Path) -> None:
+    """Where their commands are started."""
+    evaluate = data.get("evaluate")
+    named = evaluate.get("benchmarks") if isinstance(evaluate, dict) else None
+    if not isinstance(evaluate, dict) or not isinstance(named, dict):
+        return
+    resolved = {
+        name: benchmark | {"folder": str(folder / Path(benchmark.get("folder") or ""))}
+        if isinstance(benchmark, dict) and isinstance(benchmark.get("folder"), str | None)
+        else benchmark
+        for name, benchmark in named.items()
+    }
+    data["evaluate"] = evaluate | {"benchmarks": resolved}
 
 
 def _resolve_source(data: dict[str, Any], folder: Path) -> None:

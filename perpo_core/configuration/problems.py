@@ -27,6 +27,6 @@ def find_unknown(
             advice = (
                 f"did you mean {'.'.join((*location, near[0]))}?"
                 if near
-                else (f"known here: {', '.join(sorted(known))}")
+                else (f"known here: {', '.join(sorted(known)) or 'none'}")
             )
             yield TaskProblem((*location, name), value, f"unknown key {key}; {advice}")

@@ -23,3 +23,13 @@ def find_task_problems(config: RefreshConfig) -> Iterator[TaskProblem]:
     of_score = {*TASKS, *ScoreConfig.model_fields}
     yield from find_unknown(("score",), config.score.model_extra or {}, of_score)
     yield from find_reward_problems(config)
+    yield from _find_benchmark_problems(config)
+
+
+def _find_benchmark_problems(config: RefreshConfig) -> Iterator[TaskProblem]:
+    """Gates on benchmarks that are not asked, or on metrics without a direction."""
+    location, named = ("promote", "max_loss_benchmarks"), config.evaluate.benchmarks
+    yield from find_unknown(location, config.promote.max_loss_benchmarks, named)
+    for name in config.promote.max_loss_benchmarks.keys() & named.keys():
+        metrics = config.promote.max_loss_benchmarks[name]
+        yield from find_unknown((*location, name), metrics, named[name].metrics)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from perpo_core.doctor.findings import Finding
 from perpo_core.doctor.gates import check_metrics
 from perpo_core.doctor.objectives import check_objective
+from perpo_core.stages.evaluate.benchmarks import find_command
 from schemas.config import RefreshConfig
 from schemas.sources import DigitsSource, RowsSource
 
@@ -15,6 +16,15 @@ def check_settings(config: RefreshConfig) -> list[Finding]:
     """Values that are allowed one by one and contradict each other."""
     findings = list(_find_contradictions(config))
     return findings or [Finding("ok", "configuration: settings agree")]
+
+
+def _find_missing_programs(config: RefreshConfig) -> Iterator[Finding]:
+    """Of benchmarks that run when everything else has."""
+    for name, benchmark in config.evaluate.benchmarks.items():
+        try:
+            find_command(name, benchmark)
+        except ValueError as error:
+            yield Finding("error", f"configuration: {error}")
 
 
 def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
@@ -46,4 +56,5 @@ def _find_contradictions(config: RefreshConfig) -> Iterator[Finding]:
                 f"{num_prompts} selection samples of the source; all of them will be used",
             )
     yield from check_metrics(config)
+    yield from _find_missing_programs(config)
     yield from check_objective(config)

@@ -79,7 +79,8 @@ def _find(name: str, key: str, tasks: Sequence[TaskName]) -> Criterion:
     if task not in tasks:
         known = ", ".join(tasks)
         raise ValueError(
-            f"compare.{key} = {name}: the source has no test prompts of {task}, but of {known}; name one of these"
+            f"compare.{key} = {name}: the source has no test prompts of {task}, but of {known}; "
+            "name one of these"
         )
     if metric not in list_metrics(task):
         known = ", ".join(list_metrics(task))

@@ -13,26 +13,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perpo_core.evidence.best_of_n import estimate_best_of_n
+from perpo_core.evidence.best_of_n import compute_best_of_n
 from perpo_core.evidence.bootstrap import compare_methods
-from perpo_core.evidence.choosing import Criterion
-from perpo_core.evidence.headroom import compute_headroom_closed
-from perpo_core.evidence.holm import adjust
+from perpo_core.evidence.choosing import GREEDY_REWARD, Criterion
+from perpo_core.evidence.headroom import compute_headroom
+from perpo_core.evidence.holm import judge_family
 from perpo_core.evidence.trials import Settings
 from perpo_core.evidence.values import Values, stack
 from perpo_core.evidence.verdicts import describe_result
 from perpo_core.stages.evaluate import Answers, read_answers
 from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint, EvalReport, SampleSet
-from schemas.base import TaskName
+from schemas.base import Split, TaskName
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, MethodResult, Pair, Reading, SweepPoint, TaskResult
 from schemas.config import RefreshConfig
 from schemas.evidence_statistics import Difference
 from schemas.run import PolicyRef
 
-SPLIT = "test"
-CLEAR = 0.05
+SPLIT: Split = "test"
 START_LABEL = "start"
 
 
@@ -53,9 +52,9 @@ class Statistician:
 
     resamples: int
     seed: int
-    best_of: int
 
     def compare(self, first_SP: Values, second_SP: Values, images: Sequence[str]) -> Difference:
+        """Of second minus first."""
         return compare_methods(first_SP, second_SP, images, self.resamples, self.seed)
 
 
@@ -77,24 +76,28 @@ def judge(
     config: RefreshConfig,
     policy: PolicyRef,
     samples: SampleSet,
-    chooses: Criterion,
-    judges: Criterion,
+    criteria: tuple[Criterion, Criterion],
+    start_evaluation: EvalReport,
     judged: Sequence[Judged],
 ) -> ComparisonReport:
-    """What `perpo compare` reports; raises ValueError where answers cannot be compared."""
-    evaluate = config.evaluate
-    best_of = min(config.compare.best_of, evaluate.num_samples)
-    statistician = Statistician(evaluate.bootstrap_resamples, evaluate.seed, best_of)
+    """What `perpo compare` reports; raises ValueError where answers cannot be compared.
+
+    `criteria`: what chose the settings, and what ranks.
+    """
+    chooses, judges = criteria
+    statistician = Statistician(config.compare.resamples, config.evaluate.seed)
     before = {each.method: _read_sides(store, each.evaluations, "base") for each in judged}
     after = {each.method: _read_sides(store, each.evaluations, "trained") for each in judged}
-    start = {task: Side.build(side.answers[:1]) for task, side in before[judged[0].method].items()}
+    start = _read_sides(store, [start_evaluation], "base")
     methods = [
-        _describe_method(config, each, before[each.method], after[each.method], statistician)
+        _describe_method(config, each, start, before[each.method], after[each.method], statistician)
         for each in judged
     ]
     contenders = {START: start, **after}
     pairs = compare_pairs(
-        {name: sides[judges.task] for name, sides in contenders.items()}, judges, statistician
+        {name: sides[judges.task] for name, sides in contenders.items()},
+        judges,
+        statistician,
     )
     report = ComparisonReport(
         name=config.name,
@@ -105,7 +108,7 @@ def judge(
         choose_by=chooses.name,
         num_seeds=config.compare.seeds,
         num_prompts={task: len(side.answers[0].sample_ids) for task, side in start.items()},
-        start=_describe_start(start, statistician),
+        start=_describe_start(start),
         methods=methods,
         pairs=pairs,
         verdicts=[],
@@ -117,20 +120,23 @@ def compare_pairs(
     sides: Mapping[str, Side], judges: Criterion, statistician: Statistician
 ) -> list[Pair]:
     """Every two, the better mean first, with Holm's correction over all of them."""
-    found = []
+    names, differences = [], []
     for pair in itertools.combinations(sides, 2):
         means = [float(sides[name].values[judges.metric].mean()) for name in pair]
         worse, better = pair if (means[1] > means[0]) != judges.is_lower_better else pair[::-1]
-        difference = statistician.compare(
-            sides[better].values[judges.metric],
-            sides[worse].values[judges.metric],
-            sides[better].answers[0].images,
-        )
-        found.append((better, worse, difference))
-    adjusted = adjust([difference.p_value for _, _, difference in found])
+        names.append((better, worse))
+        images = sides[better].answers[0].images
+        first_SP, second_SP = (sides[name].values[judges.metric] for name in (worse, better))
+        differences.append(statistician.compare(first_SP, second_SP, images))
     return [
-        Pair(better=better, worse=worse, difference=difference, p_holm=p, is_clear=p < CLEAR)
-        for (better, worse, difference), p in zip(found, adjusted, strict=True)
+        Pair(
+            better=better,
+            worse=worse,
+            difference=verdict.difference,
+            p_holm=verdict.p_adjusted,
+            is_clear=verdict.direction != "open",
+        )
+        for (better, worse), verdict in zip(names, judge_family(differences), strict=True)
     ]
 
 
@@ -141,11 +147,11 @@ def _read_sides(
     return {task: Side.build([answers[task] for answers in by_seed]) for task in by_seed[0]}
 
 
-def _describe_start(start: Mapping[TaskName, Side], statistician: Statistician) -> MethodResult:
+def _describe_start(start: Mapping[TaskName, Side]) -> MethodResult:
     tasks = {
         task: TaskResult(
             metrics={name: _read(values) for name, values in side.values.items()},
-            best_of_n=_build_curve(side, statistician),
+            best_of_n=_build_curve(side),
         )
         for task, side in start.items()
     }
@@ -155,12 +161,16 @@ def _describe_start(start: Mapping[TaskName, Side], statistician: Statistician) 
 def _describe_method(
     config: RefreshConfig,
     judged: Judged,
+    start: Mapping[TaskName, Side],
     before: Mapping[TaskName, Side],
     after: Mapping[TaskName, Side],
     statistician: Statistician,
 ) -> MethodResult:
     method = config.compare.methods[judged.method]
-    tasks = {task: _describe_task(before[task], side, statistician) for task, side in after.items()}
+    tasks = {
+        task: _describe_task(start[task], before[task], side, statistician)
+        for task, side in after.items()
+    }
     return MethodResult(
         name=judged.method,
         label=method.label or judged.method,
@@ -171,24 +181,27 @@ def _describe_method(
     )
 
 
-def _describe_task(before: Side, after: Side, statistician: Statistician) -> TaskResult:
+def _describe_task(
+    start: Side, before: Side, after: Side, statistician: Statistician
+) -> TaskResult:
     images = after.answers[0].images
     metrics = {
         name: _read(values_SP).model_copy(
-            update={"change": statistician.compare(values_SP, before.values[name], images)}
+            update={"change": statistician.compare(before.values[name], values_SP, images)}
         )
         for name, values_SP in after.values.items()
     }
-    headroom = compute_headroom_closed(
-        after.values["greedy_reward"],
-        before.values["greedy_reward"],
-        _estimate_most(before, statistician),
-        images,
-        statistician.resamples,
-        statistician.seed,
-    )
     return TaskResult(
-        metrics=metrics, best_of_n=_build_curve(after, statistician), headroom_closed=headroom
+        metrics=metrics,
+        best_of_n=_build_curve(after),
+        headroom_closed=compute_headroom(
+            after.values[GREEDY_REWARD],
+            before.values[GREEDY_REWARD][0],
+            _compute_best(start.answers[0])[:, -1],
+            images,
+            statistician.resamples,
+            statistician.seed,
+        ),
     )
 
 
@@ -198,16 +211,12 @@ def _read(values_SP: Values) -> Reading:
     )
 
 
-def _build_curve(side: Side, statistician: Statistician) -> list[float]:
-    """Mean over prompts and seeds for n = 1, 2, ..., best_of."""
-    curves = [
-        estimate_best_of_n(answers.sampled_P_N)[:, : statistician.best_of].mean(axis=0)
-        for answers in side.answers
-    ]
+def _build_curve(side: Side) -> list[float]:
+    """Mean over prompts and seeds for n = 1, 2, ..., sampled answers."""
+    curves = [_compute_best(answers).mean(axis=0) for answers in side.answers]
     return [float(value) for value in np.mean(curves, axis=0)]
 
 
-def _estimate_most(side: Side, statistician: Statistician) -> Values:
-    """[S, P] expected reward of the best of `best_of` samples."""
-    column = statistician.best_of - 1
-    return np.stack([estimate_best_of_n(each.sampled_P_N)[:, column] for each in side.answers])
+def _compute_best(answers: Answers) -> Values:
+    """[P, n]"""
+    return compute_best_of_n(answers.sampled_P_N, answers.sampled_P_N.shape[1])

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from perpo_core.configuration.load import ConfigError, override_config
 from perpo_core.configuration.words import write_toml_value
+from perpo_core.evidence.holm import check_resolution
 from schemas.base import JUDGING_SPLIT
 from schemas.compare_config import MAX_TRIALS, CompareConfig, CompareMethod
 from schemas.config import RefreshConfig
@@ -21,7 +23,7 @@ from schemas.tune_config import TuneConfig
 
 Settings = Mapping[str, Any]
 """Dotted name -> value."""
-Part = Literal["sweep", "judged"]
+Part = Literal["sweep", "judged", "start"]
 NOT_COMPARED = ("name", "store", "compare", "tune", "policy")
 """Sections and settings that are the same for all methods."""
 FREE = {"name", "store", "min_free_disk_gb", "promote"}
@@ -70,6 +72,17 @@ def list_judged(config: RefreshConfig, method: str, chosen: Settings) -> list[Tr
     ]
 
 
+def build_start(config: RefreshConfig, method: str, chosen: Settings) -> Trial | None:
+    """What tells the start's headroom: a method's first run, with more sampled answers.
+
+    None where every run has as many.
+    """
+    if config.compare.best_of <= config.evaluate.num_samples:
+        return None
+    own = {"evaluate.splits": ["test"], "evaluate.num_samples": config.compare.best_of}
+    return _build_trial(config, method, "start", chosen, 0, "start", own)
+
+
 def list_settings(config: RefreshConfig, method: str) -> list[Settings]:
     """Every combination of what is swept, the last one changing fastest; [{}] without a sweep."""
     return list(_list_settings(config.compare, method))
@@ -89,6 +102,12 @@ def check_trials(config: RefreshConfig) -> None:
             )
         list_sweep(config, method)
         list_judged(config, method, settings[0])
+    check_resolution(config.compare.resamples, count_pairs(config.compare))
+
+
+def count_pairs(compare: CompareConfig) -> int:
+    """Every two of start and methods."""
+    return math.comb(len(compare.methods) + 1, 2)
 
 
 def describe_trial(config: RefreshConfig) -> str:

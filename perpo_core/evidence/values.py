@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from perpo_core.evidence.thresholds import compute_threshold_values
 from perpo_core.perception.tasks import TASKS
 from perpo_core.stages.evaluate import Answers
 
@@ -40,8 +41,7 @@ def stack(answers: Sequence[Answers]) -> dict[str, Values]:
 def compute_values(answers: Answers) -> Iterator[tuple[str, Values]]:
     """(metric name, one value a sample [P])."""
     if TASKS[answers.task].measure == BY_IOU:
-        for percent in PERCENTS:
-            yield f"acc_at_{percent}", (answers.measures_P >= percent / 100).astype(np.float64)
+        yield from compute_threshold_values(answers.measures_P).items()
     yield from answers.compute_values().items()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.benchmarks import build_benchmark_rows
 from perpo_core.report.cards import Album, Card
 from perpo_core.report.changes import Changes, count_changes, load_greedy_pairs
 from perpo_core.report.choice import describe_choice
@@ -65,6 +66,7 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         validation_scale=validation_scale,
         champion_rows=build_metric_rows(champion_metrics, champion_scale),
         champion_scale=champion_scale,
+        benchmark_rows=build_benchmark_rows(report.benchmarks),
         training_plots=build_training_plots(artifacts.checkpoint) if artifacts.checkpoint else [],
         degree_table=build_degree_table(artifacts.checkpoint),
         reward_plots=_build_reward_plots(store, artifacts),

@@ -86,6 +86,7 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         metrics=evaluation.metrics if evaluation else {},
         validation=evaluation.validation if evaluation else {},
         headroom_closed=evaluation.headroom_closed if evaluation else {},
+        benchmarks=evaluation.benchmarks if evaluation else {},
         promotion=_summarise_promotion(artifacts),
         degree_reading=artifacts.checkpoint.degree_reading if artifacts.checkpoint else None,
         warnings=_list_warnings(run, artifacts),
@@ -229,7 +230,8 @@ def _explain_promotion(artifacts: RunArtifacts) -> str:
 
 def _name_gate(gate: Gate) -> str:
     against = " against the policy promoted until then" if gate.against == "champion" else ""
-    return f"{TASK_LABELS[gate.task]} {label_metric(gate.metric)}{against}"
+    task = TASK_LABELS.get(gate.task, gate.task)
+    return f"{task} {label_metric(gate.metric)}{against}"
 
 
 def _join(words: list[str]) -> str:

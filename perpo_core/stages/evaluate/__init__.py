@@ -4,6 +4,7 @@ Both policies answer every validation and test prompt through the same engine, a
 prompt: those chose the checkpoint. A prompt that one of them cannot take is left out for both. The
 base's answers are a candidate set of their own in the store, so that training with other settings
 does not sample them again. The report reads the test split; gates read the validation split.
+Harnesses of somebody else are asked last (perpo_core/stages/evaluate/benchmarks).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, write_dropped
 from perpo_core.policy.resolve import locate_policy
 from perpo_core.promotion.pointer import MODEL_FOLDER
+from perpo_core.stages.evaluate import benchmarks
 from perpo_core.stages.evaluate.metrics import (
     ID_COLUMNS,
     Answers,
@@ -52,7 +54,8 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 __all__ = [
-    "KIND", "VERSION", "Answers", "compute_key", "list_metrics", "load_answers", "read_answers", "run",
+    "KIND", "VERSION", "Answers", "compute_key", "list_metrics", "load_answers", "read_answers",
+    "run",
 ]  # fmt: skip
 
 KIND = "evaluation"
@@ -65,7 +68,7 @@ MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASUR
 def build_request(config: RefreshConfig) -> SamplingRequest:
     """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
     evaluate = config.evaluate
-    splits = [split for split in SPLITS if split in evaluate.splits]
+    splits: list[Split] = [split for split in SPLITS if split in evaluate.splits]
     return build_sampling_request(config, splits, evaluate.num_samples, evaluate.seed)
 
 
@@ -80,6 +83,8 @@ def compute_key(
         "seed": config.evaluate.seed,
         "policy_digest": policy.digest,
     }
+    if config.evaluate.benchmarks:
+        settings["benchmarks"] = benchmarks.describe(config.evaluate.benchmarks)
     return compute_stage_key("evaluate", VERSION, as_parents(samples, checkpoint), settings)
 
 
@@ -87,8 +92,9 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     """Answers, rewards and intervals of both policies; uncommitted."""
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
+    trained_policy = _locate_trained(context, checkpoint)
     base = _answer(context, samples, context.policy, "base")
-    trained = _answer(context, samples, _locate_trained(context, checkpoint), "trained")
+    trained = _answer(context, samples, trained_policy, "trained")
     # What one policy cannot take is left out for both: they are compared on the same samples.
     refusals = {**load_refusals(context.store, base), **load_refusals(context.store, trained)}
     by_prompt = _load_samples(context, samples)
@@ -111,6 +117,11 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     }
     files += write_dropped(workspace, left_out, "evaluate")
     resamples, seed = context.config.evaluate.bootstrap_resamples, context.config.evaluate.seed
+    outside = [
+        benchmarks.run_all(context, context.policy, "base"),
+        benchmarks.run_all(context, trained_policy, "trained"),
+    ]
+    said = [scores for of_policy in outside for scores in of_policy.values()]
     metrics, headroom = compute_metrics(predictions, "test", resamples, seed)
     validation, _ = compute_metrics(predictions, JUDGING_SPLIT, resamples, seed)
     return EvalReport(
@@ -119,7 +130,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         digest=compute_digest(files),
         files=files,
         counts=_count(predictions.num_rows, left_out, context.config),
-        parents=as_parents(samples, checkpoint, base, trained),
+        parents=as_parents(samples, checkpoint, base, trained, *said),
         producer=describe_producer(seed, context.config.generate.threads, base.producer.device,
                                    base.producer.engine),
         created_at=utc_now(),
@@ -128,6 +139,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
         metrics=metrics,
         validation=validation,
         headroom_closed=headroom,
+        benchmarks=benchmarks.compare(context.config.evaluate.benchmarks, *outside),
     )  # fmt: skip
 
 

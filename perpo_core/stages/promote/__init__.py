@@ -69,13 +69,17 @@ def _compute_key(
     problem = find_problem(open_store(config.store), config, champion) if champion else None
     rival = {"champion": champion.policy_digest, "comparable": not problem} if champion else None
     parents = as_parents(evaluation, checkpoint)
-    return compute_stage_key("promote", VERSION, parents, _list_settings(config.promote), numbers
-                             if rival is None else {"numbers": numbers, **rival})  # fmt: skip
+    extra: dict[str, Any] = numbers if rival is None else {"numbers": numbers, **rival}
+    if config.promote.max_loss_benchmarks:  # the evaluation's digest is of its answers
+        extra = {"measured": extra, "benchmarks": evaluation.model_dump()["benchmarks"]}
+    return compute_stage_key("promote", VERSION, parents, _list_settings(config.promote), extra)
 
 
 def _list_settings(config: PromoteConfig) -> dict[str, Any]:
     """Without who moves the pointer; what is off by default counts only where it is on."""
     settings = config.model_dump(exclude={"approval", "enabled", "without_champion"})
+    if not config.max_loss_benchmarks:
+        del settings["max_loss_benchmarks"]
     settings |= {} if config.enabled else {"enabled": False}
     return settings | ({"without_champion": True} if config.without_champion else {})
 
@@ -132,8 +136,9 @@ def make_decision(
         if champion and not problem
         else None
     )
-    gates = compute_gates(config, evaluation.validation)
-    gates += compute_gates(config, comparison.validation, "champion") if comparison else []
+    gates = compute_gates(config, evaluation.validation, benchmarks=evaluation.benchmarks)
+    if comparison:
+        gates += compute_gates(config, comparison.validation, "champion", comparison.benchmarks)
     held = _find_obstacle(config, champion, problem) or find_unmeasured(gates)
     promoted = decide(gates) and held is None
     for gate in gates:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from perpo_core.perception.tasks import LOWER_IS_BETTER
 from perpo_core.stages.evaluate import list_metrics
-from schemas.artifact import Counts, Gate, Metric, Opponent
+from schemas.artifact import Benchmarks, Counts, Gate, Metric, Opponent
 from schemas.base import TaskName
 from schemas.config import PromoteConfig
 
@@ -25,12 +25,15 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def compute_gates(
-    config: PromoteConfig, validation: Validation, against: Opponent = "start"
+    config: PromoteConfig,
+    validation: Validation,
+    against: Opponent = "start",
+    benchmarks: Benchmarks | None = None,
 ) -> list[Gate]:
     """Every configured gate and what was measured, in order of kind, task and metric.
 
-    `validation` compares the trained policy with the opponent. Raises ValueError if a gate names
-    no metric of its task.
+    `validation` and `benchmarks` compare the trained policy with the opponent. Raises ValueError if
+    a gate names no metric of its task.
     """
     gates = []
     for task, metric, limit in _iterate(config, "min_gain"):
@@ -43,7 +46,20 @@ def compute_gates(
         measured = _measure(validation, task, metric, compute_gain)
         passed = measured is not None and measured >= -limit
         gates.append(_build_gate(task, metric, rule, measured, passed, against))
-    return gates
+    return gates + list(_build_benchmark_gates(config, benchmarks or {}, against))
+
+
+def _build_benchmark_gates(
+    config: PromoteConfig, benchmarks: Benchmarks, against: Opponent
+) -> Iterator[Gate]:
+    """A mean alone: a benchmark's answers are not here, so that nothing can be paired."""
+    for name, limits in sorted(config.max_loss_benchmarks.items()):
+        for metric, limit in sorted(limits.items()):
+            found = benchmarks.get(name, {}).get(metric)
+            measured = found.gain if found else None
+            rule = f"max_loss_benchmarks: gain in {metric} >= {-limit:g}"
+            passed = measured is not None and measured >= -limit
+            yield _build_gate(f"benchmark {name}", metric, rule, measured, passed, against)
 
 
 def list_gated(config: PromoteConfig, kind: Kind) -> list[TaskName]:
