@@ -81,7 +81,12 @@ def build_best_of_n(report: ComparisonReport, task: TaskName) -> Callable[[Axes]
                 continue
             most = max(most, len(found.best_of_n))
             places = range(1, len(found.best_of_n) + 1)
-            axes.plot(places, found.best_of_n, markevery=_find_ticks(most), **_thin(key.mark))
+            axes.plot(
+                places,
+                found.best_of_n,
+                markevery=_find_ticks(len(found.best_of_n)),
+                **_thin(key.mark),
+            )
             if greedy := found.metrics.get("greedy_reward"):
                 axes.plot([GREEDY_N], [greedy.value], **{**_thin(key.mark), "linestyle": "none"})
         _number_ends(axes, report)

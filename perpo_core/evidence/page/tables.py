@@ -76,8 +76,8 @@ class MethodRow:
 
     key: Key
     name: str
-    link: str | None
-    """Where its runs are listed; None for the start."""
+    link: str
+    """Where its runs are listed."""
     value: str
     place: float
     change: Change | None
@@ -156,7 +156,7 @@ def _build_method_row(
     return MethodRow(
         key=key,
         name=method.name,
-        link=None if method.name == START else link_list(method),
+        link=link_list(method),
         value=format_number(reading.value),
         place=place(reading.value),
         change=Change.of(metric, change) if change else None,
