@@ -5,15 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Sequence
 
+from perpo_core.evidence.page.cost_rows import CostRow, build_cost_rows
 from perpo_core.evidence.page.figures import list_curves, list_forests
 from perpo_core.evidence.page.metrics import TaskTable, build_task_tables
 from perpo_core.evidence.page.runs import Runs
 from perpo_core.evidence.page.sweeps import Sweep, build_sweeps
 from perpo_core.evidence.page.tables import (
     Change,
-    CostRow,
     MethodRow,
-    build_cost_rows,
     build_method_rows,
 )
 from perpo_core.evidence.page.words import NONE, capitalise, name_criterion, plural
