@@ -20,6 +20,8 @@ from schemas.comparison import ComparisonReport, MethodResult, Reading
 
 SPREAD = 0.72  # of the distance between thresholds that all methods share
 TICKS_N = (1, 2, 5, 10, 20, 50, 100, 200)
+NUMBER_SHARE = 0.05
+"""Of an axis' height that a method's number takes."""
 GREEDY_N = 0.68
 """Where the greedy answer stands on the axis of n."""
 
@@ -79,7 +81,12 @@ def build_best_of_n(report: ComparisonReport, task: TaskName) -> Callable[[Axes]
                 continue
             most = max(most, len(found.best_of_n))
             places = range(1, len(found.best_of_n) + 1)
-            axes.plot(places, found.best_of_n, markevery=_find_ticks(most), **_thin(key.mark))
+            axes.plot(
+                places,
+                found.best_of_n,
+                markevery=_find_ticks(len(found.best_of_n)),
+                **_thin(key.mark),
+            )
             if greedy := found.metrics.get("greedy_reward"):
                 axes.plot([GREEDY_N], [greedy.value], **{**_thin(key.mark), "linestyle": "none"})
         _number_ends(axes, report)
@@ -119,11 +126,34 @@ def _number_ends(axes: Axes, report: ComparisonReport) -> None:
     """Methods' numbers at the right end of their lines, where looks repeat."""
     numbers = [key.mark for key, _ in list_contenders(report) if key.mark.number is not None]
     lines = [line for line in axes.get_lines() if line.get_linestyle() not in ("None", "none")]
-    for mark, line in zip(numbers, lines[-len(numbers) :] if numbers else [], strict=True):
-        x, y = float(np.asarray(line.get_xdata())[-1]), float(np.asarray(line.get_ydata())[-1])
-        axes.annotate(str(mark.number), (x, y), xytext=(4, 0), textcoords="offset points",
-                      fontsize=6.5, color=mark.colour, va="center",
-                      bbox={"facecolor": PAGE, "edgecolor": "none", "pad": 0.4})  # fmt: skip
+    if not numbers:
+        return
+    ends = [float(np.asarray(line.get_ydata())[-1]) for line in lines[-len(numbers) :]]
+    low, high = axes.get_ylim()
+    gap = (high - low) * min(NUMBER_SHARE, 1 / len(ends))
+    places = spread(ends, gap)
+    shift = min(0.0, high - max(places)) or max(0.0, low - min(places))  # into the plot
+    for mark, y in zip(numbers, [place + shift for place in places], strict=True):
+        axes.annotate(str(mark.number), (1, y), xycoords=axes.get_yaxis_transform(), fontsize=6.5,
+                      color=mark.colour, va="center", annotation_clip=False)  # fmt: skip
+    axes.set_ylim(low, high)
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """The values moved apart to at least that gap, in their order, their mean as it was."""
+    order = np.argsort(values, kind="stable")
+    moved = np.array(values, dtype=float)[order]
+    steps = gap * np.arange(len(moved))
+    # Least squares under "the next is at least a gap above": pools of what would overlap.
+    pools: list[list[float]] = []
+    for value in moved - steps:
+        pools.append([float(value)])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    placed = np.concatenate([np.full(len(pool), np.mean(pool)) for pool in pools]) + steps
+    found = np.empty_like(placed)
+    found[order] = placed
+    return [float(each) for each in found]
 
 
 def _label_ious(axes: Axes, ious: Sequence[float]) -> None:

@@ -18,7 +18,11 @@ from schemas.comparison import ComparisonReport
 
 PAGE_WIDTH_INCHES, FILE_WIDTH_INCHES = 3.7, 7.0
 CURVE_INCHES = 2.5
+FILE_CURVE_INCHES = 3.2
 LEGEND_COLUMNS = 3
+LEGEND_CHARACTERS = 105
+"""Of a line; every entry has KEY_CHARACTERS beside its label."""
+KEY_CHARACTERS = 9
 LEGEND_ROW_INCHES = 0.19
 FILE_HEAD_INCHES = 0.6
 
@@ -34,6 +38,8 @@ class Figure:
     keys: tuple[Key, ...]
     draw: Callable[[Axes], None]
     height_inches: float
+    least_inches: float = 0.0
+    """Of the file, which is wider."""
 
     @property
     def svg(self) -> Markup:
@@ -47,11 +53,20 @@ class Figure:
 
     def write_file(self) -> str:
         """An SVG file of its own, title and legend included."""
-        rows = -(-len(self.keys) // LEGEND_COLUMNS)
-        height = self.height_inches + FILE_HEAD_INCHES + LEGEND_ROW_INCHES * rows
+        rows = -(-len(self.keys) // self._num_columns)
+        height = max(self.height_inches, self.least_inches) + LEGEND_ROW_INCHES * rows
         return draw_svg_file(
-            self.label, self._draw_whole, (FILE_WIDTH_INCHES, height), METHOD_PRINTED
+            self.label,
+            self._draw_whole,
+            (FILE_WIDTH_INCHES, height + FILE_HEAD_INCHES),
+            METHOD_PRINTED,
         )
+
+    @property
+    def _num_columns(self) -> int:
+        """Of the legend: no entry may be cut off."""
+        longest = max(len(key.label) for key in self.keys) + KEY_CHARACTERS
+        return max(1, min(LEGEND_COLUMNS, LEGEND_CHARACTERS // longest))
 
     def _draw_whole(self, axes: Axes) -> None:
         self.draw(axes)
@@ -62,7 +77,7 @@ class Figure:
         assert figure is not None
         legend = figure.legend(
             [key.handle for key in self.keys], [key.label for key in self.keys], frameon=False,
-            loc="outside lower left", ncols=LEGEND_COLUMNS, fontsize=8, handlelength=3,
+            loc="outside lower left", ncols=self._num_columns, fontsize=8, handlelength=3,
         )  # fmt: skip
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -112,12 +127,12 @@ def _list_accuracies(report: ComparisonReport) -> Iterator[Figure]:
     yield Figure(
         "accuracy-by-iou", f"{task} accuracy by IoU",
         "share of greedy answers of at least that IoU; small dots are seeds",
-        keys, curves.build_accuracy(report), CURVE_INCHES,
+        keys, curves.build_accuracy(report), CURVE_INCHES, FILE_CURVE_INCHES,
     )  # fmt: skip
     yield Figure(
         "accuracy-change-by-iou", f"{task} accuracy by IoU, change",
-        "against the start, 95% intervals; small dots are seeds",
-        keys[1:], curves.build_accuracy_change(report), CURVE_INCHES,
+        "against the start, 95% intervals; small dots are seeds, methods in the legend's order",
+        keys[1:], curves.build_accuracy_change(report), CURVE_INCHES, FILE_CURVE_INCHES,
     )  # fmt: skip
 
 
@@ -128,7 +143,7 @@ def build_best_of_n(report: ComparisonReport, task: str) -> Figure:
     note = f"expected reward of the best of n samples; {name_metric(task, 'greedy_reward')} left"
     return Figure(
         name, f"{label}, best of n", note, tuple(list_keys(report)),
-        curves.build_best_of_n(report, task), CURVE_INCHES,
+        curves.build_best_of_n(report, task), CURVE_INCHES, FILE_CURVE_INCHES,
     )  # fmt: skip
 
 

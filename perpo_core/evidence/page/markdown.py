@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 
+from perpo_core.evidence.page.cost_rows import CostRow, build_cost_rows
 from perpo_core.evidence.page.figures import list_curves, list_forests
 from perpo_core.evidence.page.metrics import TaskTable, build_task_tables
 from perpo_core.evidence.page.runs import Runs
 from perpo_core.evidence.page.sweeps import Sweep, build_sweeps
 from perpo_core.evidence.page.tables import (
     Change,
-    CostRow,
     MethodRow,
-    build_cost_rows,
     build_method_rows,
 )
 from perpo_core.evidence.page.words import NONE, capitalise, name_criterion, plural
@@ -45,11 +45,18 @@ def _list_parts(report: ComparisonReport, runs: Runs) -> Iterator[str]:
         yield f"![{escape(figure.label)}]({report.name}-{figure.name}.svg)"
     main, others = build_task_tables(report)
     for table in (main, *others):
-        yield f"{escape(table.label)}, {plural(table.num_prompts, 'test prompt')}:"
-        yield _write_task(table)
+        title = f"{table.label}, {plural(table.num_prompts, 'test prompt')}, all metrics"
+        yield from _fold(title, _write_task(table))
     if sweeps := build_sweeps(report, runs):
-        yield f"The sweep, {escape(name_criterion(report.choose_by))} on validation:"
-        yield build_table(SWEEP_HEADER, _write_sweeps(sweeps))
+        title = f"The sweep, {name_criterion(report.choose_by)} on validation"
+        yield from _fold(title, build_table(SWEEP_HEADER, _write_sweeps(sweeps)))
+
+
+def _fold(title: str, text: str) -> Iterator[str]:
+    """What opens at a click; Markdown inside wants empty lines around it."""
+    yield f"<details><summary>{html.escape(title)}</summary>"
+    yield text
+    yield "</details>"
 
 
 def _write_method(row: MethodRow) -> list[str]:

@@ -18,6 +18,8 @@ from perpo_core.report.summary import format_number
 from schemas.base import TaskName
 from schemas.comparison import ComparisonReport, MethodResult
 
+BEST_OF_N = "best_of_n"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -43,7 +45,7 @@ class TaskTable:
     task: TaskName
     label: str
     num_prompts: int
-    columns: list[tuple[Key, str | None]]
+    columns: list[tuple[Key, str]]
     """Look, and where the runs are listed."""
     rows: list[MetricRow]
     headroom: list[Share]
@@ -64,10 +66,7 @@ def build_task_table(report: ComparisonReport, task: TaskName) -> TaskTable:
         task=task,
         label=capitalise(TASKS[task].label),
         num_prompts=report.num_prompts[task],
-        columns=[
-            (key, None if method is report.start else link_list(method))
-            for key, method in contenders
-        ],
+        columns=[(key, link_list(method)) for key, method in contenders],
         rows=[_build_row(methods, task, metric) for metric in list_metrics(methods, task)],
         headroom=headroom if any(each.interval for each in headroom) else [],
     )
@@ -81,10 +80,19 @@ def list_metrics(methods: Sequence[MethodResult], task: TaskName) -> list[str]:
 def _build_row(methods: Sequence[MethodResult], task: TaskName, metric: str) -> MetricRow:
     return MetricRow(
         metric=metric,
-        label=name_metric(task, metric),
+        label=_name(methods, task, metric),
         is_lower_better=metric in LOWER_IS_BETTER,
         cells=[_build_cell(method, task, metric) for method in methods],
     )
+
+
+def _name(methods: Sequence[MethodResult], task: TaskName, metric: str) -> str:
+    """As a person would say it; of the best of n, of how many, where the start has another n."""
+    start, *others = [len(method.tasks[task].best_of_n) for method in methods]
+    label = name_metric(task, metric)
+    if metric != BEST_OF_N or set(others) <= {start}:
+        return label
+    return f"{label}: n is {start} of the start, {' or '.join(map(str, sorted(set(others))))} else"
 
 
 def _build_cell(method: MethodResult, task: TaskName, metric: str) -> Cell:

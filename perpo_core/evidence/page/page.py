@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Template
 from markupsafe import Markup
 
+from perpo_core.evidence.page.cost_rows import build_cost_rows
 from perpo_core.evidence.page.definitions import STATISTICS, list_definitions
 from perpo_core.evidence.page.figures import build_best_of_n, list_curves, list_forests
 from perpo_core.evidence.page.marks import write_variables
@@ -19,7 +20,7 @@ from perpo_core.evidence.page.metrics import build_task_tables
 from perpo_core.evidence.page.pairs import build_pair_rows
 from perpo_core.evidence.page.runs import Runs
 from perpo_core.evidence.page.sweeps import build_run_lists, build_sweeps, list_stages
-from perpo_core.evidence.page.tables import build_cost_rows, build_method_rows, get_metric
+from perpo_core.evidence.page.tables import build_method_rows, get_metric
 from perpo_core.evidence.page.words import (
     capitalise,
     join_counts,

@@ -9,16 +9,15 @@ from perpo_core.evidence.page.runs import link_list
 from perpo_core.evidence.page.tables import list_contenders
 from perpo_core.evidence.page.words import format_effect, format_interval, format_p
 from perpo_core.report.summary import format_signed
-from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, Pair
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of a pair, and where its runs are listed (not of the start, which has none)."""
+    """One of a pair, and where its runs are listed."""
 
     key: Key
-    link: str | None
+    link: str
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,7 @@ def sort_pairs(report: ComparisonReport) -> list[Pair]:
 
 def list_sides(report: ComparisonReport) -> dict[str, Side]:
     """By name of start and methods."""
-    return {
-        method.name: Side(key, None if method.name == START else link_list(method))
-        for key, method in list_contenders(report)
-    }
+    return {method.name: Side(key, link_list(method)) for key, method in list_contenders(report)}
 
 
 def build_pair_rows(report: ComparisonReport) -> list[PairRow]:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from pydantic import JsonValue
 
+from schemas.compare_config import START
 from schemas.comparison import ComparisonCosts, MethodResult, TrialCost
 
 
@@ -21,8 +22,15 @@ class Runs:
     def of(cls, costs: ComparisonCosts) -> Runs:
         return cls(tuple(costs.trials))
 
+    def list_start(self) -> list[TrialCost]:
+        """Whose base answers are the start's: a run for that alone, else the first that judges."""
+        own = [trial for trial in self.trials if trial.part == "start"]
+        return own or [each for each in self.trials if each.part == "judged" and not each.seed][:1]
+
     def list_judged(self, method: str) -> list[TrialCost]:
-        """Of one method, by seed."""
+        """Of one method, by seed; of the start, which has none, what `list_start` has."""
+        if method == START:
+            return self.list_start()
         found = [each for each in self.trials if (each.method, each.part) == (method, "judged")]
         return sorted(found, key=lambda trial: trial.seed)
 

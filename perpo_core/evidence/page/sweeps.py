@@ -88,7 +88,7 @@ def list_stages(runs: Runs) -> list[str]:
 
 
 def build_run_lists(report: ComparisonReport, runs: Runs) -> list[RunList]:
-    """Every method's runs: the judged ones by seed, then the sweep's."""
+    """Every method's runs: the judged ones by seed, then the sweep's; the start's first."""
     stages = list_stages(runs)
     return [
         RunList(
@@ -100,13 +100,14 @@ def build_run_lists(report: ComparisonReport, runs: Runs) -> list[RunList]:
                 for trial in (*runs.list_judged(method.name), *runs.list_sweep(method.name))
             ],
         )
-        for key, method in list_contenders(report)[1:]
+        for key, method in list_contenders(report)
     ]
 
 
 def _build_run_row(trial: TrialCost, stages: list[str]) -> RunRow:
     seconds = {str(stage): value for stage, value in trial.seconds.items()}
-    what = f"seed {trial.seed}" if trial.part == "judged" else format_settings(trial.settings)
+    of_sweep = trial.part == "sweep"
+    what = format_settings(trial.settings) if of_sweep else f"seed {trial.seed}"
     return RunRow(
         what=what,
         run_id=trial.run_id,

@@ -12,7 +12,6 @@ import pytest
 
 from perpo_core.evidence.page import build_page
 from perpo_core.evidence.page.definitions import METRICS, define_metric
-from perpo_core.evidence.page.marks import list_marks
 from perpo_core.evidence.page.words import format_p, format_settings, shorten_pair
 from perpo_core.evidence.values import PERCENTS
 from perpo_core.perception.tasks import TASKS
@@ -78,7 +77,7 @@ def test_the_first_table_has_every_number(report: ComparisonReport, html: str) -
 
 def test_cost_stands_beside_gain(html: str) -> None:
     _, *rows = read_table(html, "Cost")
-    assert rows[0][2:] == ["1 min 42 s", "1 min 26 s", "48 s", "1.08 GB", "7 min 20 s", "3 + 5"]
+    assert rows[0][2:] == ["1 min 44 s", "1 min 26 s", "48 s", "1.48 GB", "7 min 20 s", "3 + 5"]
     assert rows[1][5:] == ["\u2013", "5 min 13 s", "2 + 5"]  # no memory is known; one failed
     assert rows[2][6:] == ["\u2013", "0 + 5"]
 
@@ -101,6 +100,15 @@ def test_a_seed_leads_to_the_run_of_that_seed(report: ComparisonReport, html: st
     assert f'<a href="../{run_id}/report.html">{format_number(value)}</a>' in html
 
 
+def test_the_start_leads_to_the_run_that_answered(report: ComparisonReport, html: str) -> None:
+    run_id = "20261130-000000-evidence-method-0-start-0"
+    assert f'<a href="../{run_id}/report.html">0.680</a>' in html
+    costs = build_costs(report)
+    judged = [trial for trial in costs.trials if trial.part != "start"]
+    without = build_page(report, costs.model_copy(update={"trials": judged}))
+    assert f'<a href="../{run_id.replace("start", "judged")}/report.html">0.680</a>' in without
+
+
 def test_plots_have_every_pair_and_method(report: ComparisonReport, html: str) -> None:
     assert html.count('<svg class="plot"') == 2 + 3 + 2
     forests = dict(re.findall(r'<figure id="(.*?)">(.*?)</figure>', html, re.DOTALL))
@@ -113,6 +121,33 @@ def test_plots_have_every_pair_and_method(report: ComparisonReport, html: str) -
     assert 0 < unclear == html.count('<tr class="unclear">')
 
 
+def test_all_pairs_are_in_numbers(report: ComparisonReport, html: str) -> None:
+    labels = {method.name: method.label for method in (report.start, *report.methods)}
+    rows = {row[0]: row[1:] for row in read_table(html, "All pairs")[1:]}
+    for pair in report.pairs:
+        row = rows[f"{labels[pair.better]} \u2212 {labels[pair.worse]}"]
+        assert row[0] == format_signed(pair.difference.delta)
+        assert row[2:4] == [format_p(pair.difference.p_value), format_p(pair.p_holm)]
+        assert row[5] == ("clear" if pair.is_clear else "not told apart")
+
+
+def test_the_best_of_n_says_its_n_where_the_start_has_another(report: ComparisonReport) -> None:
+    methods = [
+        method.model_copy(
+            update={
+                "tasks": {
+                    task: found.model_copy(update={"best_of_n": found.best_of_n[:4]})
+                    for task, found in method.tasks.items()
+                }
+            }
+        )
+        for method in report.methods
+    ]
+    shorter = report.model_copy(update={"methods": methods})
+    text = Page(build_page(shorter, build_costs(shorter))).text
+    assert "reward of the best of n samples: n is 20 of the start, 4 else" in text
+
+
 def test_every_metric_and_task_is_there(report: ComparisonReport, html: str, page: Page) -> None:
     table = read_table(html, "Grounding, 2,048 test prompts")
     assert len(table) == 1 + 11 + 1 and len(table[0]) == 1 + 9
@@ -121,14 +156,17 @@ def test_every_metric_and_task_is_there(report: ComparisonReport, html: str, pag
     assert page.text.index("Kept abilities") < page.text.index("OCR, 512 test prompts")
     edits = read_table(html, "OCR, 512 test prompts")[1]
     assert edits[0] == "edit distance less is better"
-    assert edits[9].startswith("0.06") and "no clear change" in edits[9]
+    assert "better" in edits[7] and "no clear change" in edits[9]
 
 
 def test_less_of_an_error_is_better() -> None:
     report = build_report(7, judge_by="ocr.edit_distance")
-    rows = read_table(build_page(report, build_costs(report)), "Methods")
-    assert "\u2212" in rows[-1][2] and "worse" not in rows[-1][2]
-    assert report.pairs[0].difference.delta < 0
+    html = build_page(report, build_costs(report))
+    rows = read_table(html, "Methods")
+    assert "\u2212" in rows[-1][2] and "better" in rows[-1][2]
+    differences = [row[1] for row in read_table(html, "All pairs")[1:]]
+    assert all(each[0] == "\u2212" for each in differences)  # better minus worse
+    assert differences == sorted(differences, reverse=True)  # the largest first
 
 
 def test_the_sweep_names_what_was_chosen_and_what_failed(html: str, page: Page) -> None:
@@ -182,11 +220,6 @@ def test_what_there_is_not_is_left_out() -> None:
 
 
 def test_more_methods_than_looks_have_numbers() -> None:
-    marks = list_marks(8)
-    assert len({(mark.colour, mark.marker) for mark in marks}) == 8
-    assert len({(mark.dashes, mark.marker) for mark in marks}) == 8  # also in grey
-    assert all(mark.number is None for mark in marks)
-    assert [mark.number for mark in list_marks(10)] == list(range(1, 11))
     report = build_report(10)
     text = Page(build_page(report, build_costs(report))).text
     assert "10 Method of number 9" in text and f"1 {LABELS[0]}" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from html import unescape
 
 import pytest
 
@@ -66,6 +67,14 @@ def test_the_markdown_has_the_page_s_numbers_and_figures(
     numbers = re.findall(r"[+\u2212]?\d+\.\d{3,}|\d+%|\d+ min \d\d s", markdown)
     assert len(numbers) > 500
     assert {part for number in numbers for part in number.split()} <= words
+
+
+def test_a_legend_cuts_off_no_label() -> None:
+    """Of many methods with long names: each within the file's 7 inches of 72 points."""
+    svg = build_figures(build_report(12))["evidence-best-of-n.svg"]
+    places = re.findall(r'<text [^>]*x="([\d.]+)"[^>]*>(\d+ [^<]*)</text>', svg)
+    assert len(places) == 12
+    assert all(float(x) + 4.8 * len(unescape(text)) < 7 * 72 for x, text in places)
 
 
 def test_foreign_words_break_no_table(markdown: str) -> None:
