@@ -11,8 +11,8 @@ MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
-        bench-generate bench-score bench-overhead bench-objectives bench-tune bench-scale gpu-check \
-        gpu-wheels lint format types audit lock clean
+        bench-generate bench-score bench-overhead bench-objectives bench-tune bench-scale evidence \
+        gpu-check gpu-wheels lint format types audit lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -76,6 +76,9 @@ bench-tune: $(READY)  ## what `perpo tune` chooses against trials at random, in 
 
 bench-scale: $(READY)  ## nights over 100,000 photos: memory, bytes, time (20 GB of disk; ARGS=--help)
 	@$(BIN)/python -m tests.benchmarks.scale $(ARGS)
+
+evidence: $(READY)  ## methods against each other: is the listwise loss the reason? (3 hours, goes on after a kill)
+	@$(BIN)/python -m tests.benchmarks.evidence $(ARGS)
 
 # Not $(READY): a machine without network has no .venv, and its own Python does.
 gpu-check:  ## what only a CUDA machine can prove, in 8 minutes (ARGS=--cpu: in miniature)

@@ -23,12 +23,14 @@ from schemas.base import (
     refuse_empty,
 )
 from schemas.benchmark_config import BenchmarkConfig, BenchmarkName
+from schemas.compare_config import CompareConfig
 from schemas.contrast_config import ContrastConfig
 from schemas.sources import DigitsSource, Source
 from schemas.task_reward import RewardChoice
 from schemas.train_config import TrainConfig
 from schemas.tune_config import TuneConfig
 
+JudgedSplit = Literal["validation", "test"]
 CountReading = Literal["digits", "words"]
 
 
@@ -155,6 +157,9 @@ class ListsConfig(Section):
 class EvaluateConfig(Section):
     """Base against trained on held-out prompts."""
 
+    splits: list[JudgedSplit] = Field(default=["validation", "test"], min_length=1, max_length=2)
+    """Whose prompts are answered: validation, where gates look, and test, which the report shows.
+    Without validation nothing is promoted."""
     num_samples: int = Field(default=4, ge=2, le=256)
     """Answers sampled a prompt at the sampling temperature: expected reward and best of n."""
     bootstrap_resamples: int = Field(default=2000, ge=100, le=1_000_000)
@@ -215,6 +220,7 @@ class RefreshConfig(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     promote: PromoteConfig = PromoteConfig()
     tune: TuneConfig = TuneConfig()
+    compare: CompareConfig = CompareConfig()
 
     @property
     def stages(self) -> tuple[StageName, ...]:

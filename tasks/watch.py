@@ -20,6 +20,12 @@ class Watcher:
     def note(self, message: str) -> None:
         """What goes on beside the stages; "" ends it."""
 
+    @contextmanager
+    def splitting(self, name: str) -> Iterator[Watcher]:
+        """Who watches one of several runs, until it has ended."""
+        del name
+        yield self
+
     def start(self, stage: StageName) -> None:
         """A stage is being looked up or made."""
 

@@ -27,6 +27,7 @@ from flows.commands.common import (
     print_profiles,
     print_report_path,
 )
+from flows.commands.compare import app as compare_app
 from flows.commands.export import app as export_app
 from flows.commands.importing import app as import_app
 from flows.commands.judge import app as judge_app
@@ -53,6 +54,7 @@ app.add_typer(store_app)
 app.add_typer(import_app)
 app.add_typer(export_app)
 app.add_typer(tune_app)
+app.add_typer(compare_app)
 app.add_typer(judge_app, name="judge")
 
 

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from optuna.distributions import BaseDistribution
-from prefect import flow
 
-from flows.recipes.refresh import name_refresh, run_refresh
 from flows.recipes.runner import load_recorded
+from flows.recipes.trial import run_trial
 from flows.runs.checks import refuse_errors, refuse_full_disk
-from flows.runs.own_state import run_watched
 from flows.runs.records import load_records
 from perpo_core.configuration.load import ConfigError, override_config
 from perpo_core.policy.resolve import resolve_policy
@@ -41,12 +39,6 @@ from schemas.run import PolicyRef, RunRecord
 MAX_FAILED_IN_A_ROW = 3
 """Trials, after which something else than their settings is wrong."""
 Say = Callable[[str], None]
-
-
-@flow(name="trial", flow_run_name=name_refresh, persist_result=False)
-def run_trial(config: RefreshConfig) -> RunRecord:
-    """One trial: a refresh up to evaluate."""
-    return run_watched(lambda: run_refresh(config, None, last="evaluate"))
 
 
 def tune(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.process.gpus import get_share
 from perpo_core.process.parent import run_child
 from perpo_core.stages.contrast.settings import derive_training, list_instructions
 from perpo_core.stages.contrast.table import write_difference
@@ -150,7 +151,10 @@ def _make(
             on_event=on_event,
             log=context.log,
             progress_timeout_s=train.progress_timeout_s,
-            env={**build_child_env(max(1, train.threads // train.processes)), **CPU_TRAINING_ENV},
+            env={
+                **build_child_env(max(1, train.threads // train.processes), get_share()),
+                **CPU_TRAINING_ENV,
+            },
             log_path=workspace.folder / log_file,
             processes=train.processes,
             memory_advice=MEMORY_ADVICE,

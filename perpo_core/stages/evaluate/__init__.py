@@ -22,7 +22,13 @@ from perpo_core.policy.refusals import Refusals, count_reasons, load_refusals, w
 from perpo_core.policy.resolve import locate_policy
 from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.evaluate import benchmarks
-from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics, list_metrics
+from perpo_core.stages.evaluate.metrics import (
+    ID_COLUMNS,
+    Answers,
+    compute_metrics,
+    list_metrics,
+    load_answers,
+)
 from perpo_core.stages.generate import (
     build_sampling_request,
     compute_candidates_key,
@@ -40,17 +46,20 @@ from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents, describe_producer, utc_now
 from perpo_core.store.row_reader import read_columns
+from perpo_core.store.store import Store
 from schemas.arrow import PREDICTIONS
 from schemas.artifact import CandidateSet, Checkpoint, Counts, EvalReport, SampleSet
-from schemas.base import JUDGING_SPLIT, Split
+from schemas.base import JUDGING_SPLIT, SPLITS, Split, TaskName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
-__all__ = ["KIND", "VERSION", "compute_key", "list_metrics", "run"]
+__all__ = [
+    "KIND", "VERSION", "Answers", "compute_key", "list_metrics", "load_answers", "read_answers",
+    "run",
+]  # fmt: skip
 
 KIND = "evaluation"
 VERSION = 3
-SPLITS: list[Split] = [JUDGING_SPLIT, "test"]
 PREDICTIONS_FILE = "predictions.parquet"
 NOT_MEASURED = ("text", "rewards", "error")
 MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASURED]
@@ -59,7 +68,8 @@ MEASURED_COLUMNS = [name for name in PREDICTIONS.names if name not in NOT_MEASUR
 def build_request(config: RefreshConfig) -> SamplingRequest:
     """What both policies are asked: the greedy answer and `num_samples` sampled ones."""
     evaluate = config.evaluate
-    return build_sampling_request(config, SPLITS, evaluate.num_samples, evaluate.seed)
+    splits: list[Split] = [split for split in SPLITS if split in evaluate.splits]
+    return build_sampling_request(config, splits, evaluate.num_samples, evaluate.seed)
 
 
 def compute_key(
@@ -133,6 +143,15 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     )  # fmt: skip
 
 
+def read_answers(
+    store: Store, evaluation: EvalReport, split: Split, policy: str
+) -> dict[TaskName, Answers]:
+    """What the base or the trained policy answered, by task (metrics.py, load_answers)."""
+    [path] = store.paths(evaluation, PREDICTIONS_FILE)
+    predictions = pq.read_table(path, columns=MEASURED_COLUMNS, read_dictionary=ID_COLUMNS)
+    return load_answers(predictions, split, policy)
+
+
 def _locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:
     """What the start policy became; whatever an adapter goes onto was hashed with that."""
     start = context.policy
@@ -168,7 +187,8 @@ def _count(num_kept: int, left_out: Refusals, config: RefreshConfig) -> Counts:
 
 def _load_samples(context: StageContext, samples: SampleSet) -> dict[str, list[dict[str, Any]]]:
     """prompt_id -> its held-out samples, without their images."""
-    table = read_samples(context.store, samples, [*SAMPLE_COLUMNS, "image_id"], SPLITS)
+    splits = build_request(context.config).splits
+    table = read_samples(context.store, samples, [*SAMPLE_COLUMNS, "image_id"], splits)
     by_prompt: dict[str, list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         by_prompt.setdefault(row["prompt_id"], []).append(row)

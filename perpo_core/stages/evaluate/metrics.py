@@ -10,6 +10,8 @@ there can be, since leaving it out would compare the policies on different sampl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +29,32 @@ ID_COLUMNS = ("sample_id", "image_id")
 
 REWARD_METRICS = ("greedy_reward", "sampled_reward", "best_of_n")
 SMALLEST_HEADROOM = 1e-9  # below it the ratio would be one of rounding errors
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one policy's answers to the samples of a task and split are worth."""
+
+    task: TaskName
+    sample_ids: list[str]
+    """[P], ascending."""
+    images: list[str]
+    """[P]: the image that each asks about."""
+    measures_P: Values
+    """Of the greedy answers."""
+    greedy_P: Values
+    """Rewards of these."""
+    sampled_P_N: Values
+    """Rewards of the sampled ones."""
+
+    def compute_values(self) -> dict[str, Values]:
+        """Metric name -> one value a sample [P]."""
+        of_task = TASKS[self.task].metrics.items()
+        return {name: metric.compute(self.measures_P) for name, metric in of_task} | {
+            "greedy_reward": self.greedy_P,
+            "sampled_reward": self.sampled_P_N.mean(axis=1),
+            "best_of_n": self.sampled_P_N.max(axis=1),
+        }
 
 
 def list_metrics(task: TaskName) -> tuple[str, ...]:
@@ -50,11 +78,11 @@ def compute_metrics(
         rows = of_split.filter(pc.equal(of_split["task"], task))
         if not rows.num_rows:
             continue
-        base, trained = _build_values(rows, "base", task), _build_values(rows, "trained", task)
-        _check_same_samples(base, trained, task, split)
-        images = _find_images(rows, base[0])
+        base, trained = _read_answers(rows, "base", task), _read_answers(rows, "trained", task)
+        _check_same_samples(base, trained, split)
+        before, after = base.compute_values(), trained.compute_values()
         metrics[task] = {
-            name: compare_paired(base[1][name], trained[1][name], images, resamples, seed)
+            name: compare_paired(before[name], after[name], base.images, resamples, seed)
             for name in list_metrics(task)
         }
         headroom_closed[task] = compute_headroom_closed(metrics[task])
@@ -68,10 +96,20 @@ def compute_headroom_closed(metrics: dict[str, Metric]) -> float | None:
     return greedy.delta / headroom if headroom > SMALLEST_HEADROOM else None
 
 
-def _build_values(
-    rows: pa.Table, policy: str, task: TaskName
-) -> tuple[list[str], dict[str, Values]]:
-    """(sample_ids in order [P], metric name -> one value a sample [P]) of one policy."""
+def load_answers(predictions: pa.Table, split: Split, policy: str) -> dict[TaskName, Answers]:
+    """One policy's answers by task, for the tasks this split has; the order of rows is free.
+
+    Raises ValueError, naming the sample, unless each has one greedy answer and equally many
+    sampled ones.
+    """
+    of_split = _encode(predictions).filter(pc.equal(predictions["split"], split))
+    by_task = {task: of_split.filter(pc.equal(of_split["task"], task)) for task in TASKS}
+    return {
+        task: _read_answers(rows, policy, task) for task, rows in by_task.items() if rows.num_rows
+    }
+
+
+def _read_answers(rows: pa.Table, policy: str, task: TaskName) -> Answers:
     of_policy = rows.filter(pc.equal(rows["policy"], policy))
     if not of_policy.num_rows:
         raise ValueError(f"the predictions hold no {task} answer of the {policy} policy")
@@ -80,16 +118,15 @@ def _build_values(
     order_A = np.lexsort((indices_A, numbers_A))
     _check_indices(sample_ids, numbers_A[order_A], indices_A[order_A], policy, task)
     measures_A = pc.fill_null(of_policy["measure"], 0.0).to_numpy()
-    measures_P = measures_A[order_A].reshape(len(sample_ids), -1)[:, 0]
     rewards_P_N = of_policy["reward"].to_numpy()[order_A].reshape(len(sample_ids), -1)
-    greedy_P, sampled_P_N = rewards_P_N[:, 0], rewards_P_N[:, 1:]
-    values = {name: metric.compute(measures_P) for name, metric in TASKS[task].metrics.items()}
-    values |= {
-        "greedy_reward": greedy_P,
-        "sampled_reward": sampled_P_N.mean(axis=1),
-        "best_of_n": sampled_P_N.max(axis=1),
-    }
-    return sample_ids, values
+    return Answers(
+        task=task,
+        sample_ids=sample_ids,
+        images=_find_images(of_policy, sample_ids),
+        measures_P=measures_A[order_A].reshape(len(sample_ids), -1)[:, 0],
+        greedy_P=rewards_P_N[:, 0],
+        sampled_P_N=rewards_P_N[:, 1:],
+    )
 
 
 def _encode(predictions: pa.Table) -> pa.Table:
@@ -138,12 +175,10 @@ def _find_images(rows: pa.Table, sample_ids: list[str]) -> list[str]:
     return [image_of[sample_id] for sample_id in sample_ids]
 
 
-def _check_same_samples(
-    base: tuple[list[str], object], trained: tuple[list[str], object], task: TaskName, split: Split
-) -> None:
-    different = sorted(set(base[0]) ^ set(trained[0]))
+def _check_same_samples(base: Answers, trained: Answers, split: Split) -> None:
+    different = sorted(set(base.sample_ids) ^ set(trained.sample_ids))
     if different:
         raise ValueError(
-            f"{len(different)} {task} samples of split {split} have answers of one policy only, "
-            f"the first is {different[0]}; evaluate again"
+            f"{len(different)} {base.task} samples of split {split} have answers of one policy "
+            f"only, the first is {different[0]}; evaluate again"
         )

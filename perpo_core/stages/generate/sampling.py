@@ -26,9 +26,9 @@ from perpo_core.policy.refusals import (
 )
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import build_child_env
+from perpo_core.process.gpus import assign_gpus, count_engines, find_gpus
 from perpo_core.process.parent import run_child
 from perpo_core.stages.earlier import find_shared_parts
-from perpo_core.stages.generate.devices import assign_gpus, count_engines, find_gpus
 from perpo_core.stages.generate.identity import KIND, compute_sampling_digest, list_policies
 from perpo_core.stages.generate.reuse import find_reusable_files, index_candidates
 from perpo_core.stages.generate.shards import Shard, group_units, list_shards, name_part

@@ -16,6 +16,7 @@ from perpo_core.policy.reading import find_reading
 from perpo_core.policy.resolve import name_place
 from perpo_core.policy.stamps import unchanged
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.process.gpus import get_share
 from perpo_core.process.parent import run_child
 from perpo_core.promotion.pointer import MODEL_FOLDER
 from perpo_core.stages.samples import list_sample_files
@@ -193,7 +194,7 @@ def _train(
         log=context.log,
         progress_timeout_s=config.progress_timeout_s,
         env={
-            **build_child_env(max(1, config.threads // config.processes)),
+            **build_child_env(max(1, config.threads // config.processes), get_share()),
             **CPU_TRAINING_ENV,
             "TENSORBOARD_LOGGING_DIR": str(find_curves(context, key)),
         },

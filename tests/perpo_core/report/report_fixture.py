@@ -262,7 +262,7 @@ def build_predictions(
     rng = np.random.default_rng(2)
     judge = Judge(config.score, "norm1")
     predictions = []
-    for row in [row for row in rows if row["split"] in evaluate.SPLITS]:
+    for row in [row for row in rows if row["split"] in config.evaluate.splits]:
         frame = Frame(row["width"], row["height"])
         for policy, answer in policies.items():
             for index in range(-1, config.evaluate.num_samples):

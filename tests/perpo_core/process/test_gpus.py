@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perpo_core.stages.generate.devices import assign_gpus, count_engines, find_gpus
+from perpo_core.process.gpus import assign_gpus, count_engines, find_gpus
 
 
 def write_driver(folder: Path, num_gpus: int) -> Path:

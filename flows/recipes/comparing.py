@@ -1,0 +1,185 @@
+"""`perpo compare`: methods against each other, each at its best setting, over several seeds.
+
+    for each method:     sweep -> its best setting on validation -> a run a seed, judged on test
+    from all of them:    the report
+
+Every trial is an ordinary run up to evaluate: samples, answers, lists and trainings that the store
+has are reused by content, and nothing is promoted. A trial that a run has finished already is taken
+from that run's record, so that one more method runs only itself, and the same command goes on after
+a kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.recipes.runner import load_recorded
+from flows.recipes.side_by_side import run_side_by_side
+from flows.recipes.trial import run_trial
+from flows.runs.checks import refuse_errors, refuse_full_disk
+from flows.runs.own_state import run_watched
+from flows.runs.records import load_records
+from perpo_core.evidence.choosing import Criterion, choose, find_tasks, name_criteria
+from perpo_core.evidence.costs import read_cost
+from perpo_core.evidence.judging import Judged, judge
+from perpo_core.evidence.trials import (
+    Trial,
+    build_start,
+    check_trials,
+    describe_trial,
+    list_judged,
+    list_sweep,
+)
+from perpo_core.evidence.writing import write_comparison
+from perpo_core.policy.resolve import resolve_policy
+from perpo_core.process.parent import ChildFailed
+from perpo_core.process.troubles import DiskFull, explain
+from perpo_core.store.locks import Check, lock_name
+from perpo_core.store.open import open_store
+from perpo_core.store.store import Store
+from schemas.artifact import Checkpoint, EvalReport, SampleSet
+from schemas.comparison import ComparisonCosts, ComparisonReport, SweepPoint, TrialCost
+from schemas.config import RefreshConfig
+from schemas.run import PolicyRef, RunRecord
+from tasks.stages import STAGE_TASKS
+from tasks.watch import get_watcher, watched_by
+
+
+def name_compare() -> str:
+    """Such as "compare digits"."""
+    config: Any = flow_run.parameters["config"]
+    return f"compare {config['name'] if isinstance(config, dict) else config.name}"
+
+
+@flow(name="compare", flow_run_name=name_compare, persist_result=False)
+def compare(config: RefreshConfig) -> ComparisonReport:
+    """The methods of [compare] against each other and against the policy they begin from.
+
+    Raises ValueError, one sentence, for what the user can mend; ChildFailed if an engine broke.
+    """
+    return run_watched(lambda: run_comparison(config))
+
+
+def run_comparison(config: RefreshConfig) -> ComparisonReport:
+    """What `compare` does."""
+    check_trials(config)
+    store = open_store(config.store)
+    with lock_name(store, f"compare-{config.name}") as check:
+        policy = resolve_policy(config.policy, store)
+        refuse_errors(config, policy)
+        samples = collect(config, policy)
+        chooses, judges = name_criteria(config.compare, find_tasks(samples))
+        trials = Trials(config, store, policy, check)
+        judged = [judge_method(trials, method, chooses) for method in config.compare.methods]
+        start = find_start(trials, judged[0])
+        report = judge(store, config, policy, samples, (chooses, judges), start, judged)
+        costs = ComparisonCosts(trials=trials.costs)
+        write_comparison(store, config.name, report, costs)
+        return report
+
+
+def collect(config: RefreshConfig, policy: PolicyRef) -> SampleSet:
+    """What all trials share, to see which tasks there are."""
+    state: Any = STAGE_TASKS["collect"](config, policy, False, return_state=True)
+    samples: SampleSet = state.result()
+    return samples
+
+
+@dataclass
+class Trials:
+    """Runs trials, or takes what runs have finished already."""
+
+    config: RefreshConfig
+    store: Store
+    policy: PolicyRef
+    check: Check
+    """Raises ValueError once another machine may compare the same."""
+    costs: list[TrialCost] = field(default_factory=list)
+
+    def run(self, trials: Sequence[Trial]) -> list[RunRecord | str]:
+        """The record of each, or in one sentence why it failed."""
+        finished = self._find_finished()
+        works = [partial(self._take_or_run, trial, finished) for trial in trials]
+        found = run_side_by_side(works, self.config.compare.side_by_side)
+        for trial, record in zip(trials, found, strict=True):
+            if isinstance(record, RunRecord):
+                self.costs.append(read_cost(self.store, trial, record))
+        return found
+
+    def load(self, record: RunRecord) -> tuple[Checkpoint, EvalReport]:
+        """What it trained, and what that is worth."""
+        checkpoint = load_recorded(self.store, record, "train")
+        evaluation = load_recorded(self.store, record, "evaluate")
+        assert isinstance(checkpoint, Checkpoint) and isinstance(evaluation, EvalReport)
+        return checkpoint, evaluation
+
+    def _find_finished(self) -> dict[str, RunRecord]:
+        """What a trial is -> the newest run that finished it."""
+        return {
+            describe_trial(record.config): record
+            for record in load_records(self.store)
+            if record.status == "completed" and record.policy_digest == self.policy.digest
+        }
+
+    def _take_or_run(self, trial: Trial, finished: dict[str, RunRecord]) -> RunRecord | str:
+        record = finished.get(describe_trial(trial.config))
+        if record is not None and self._is_there(record):
+            return record
+        self.check()
+        refuse_full_disk(trial.config)
+        try:
+            with get_watcher().splitting(trial.name) as watcher, watched_by(watcher):
+                return run_trial(trial.config)
+        except DiskFull:
+            raise
+        except (ValueError, ChildFailed) as error:
+            return explain(error)
+
+    def _is_there(self, record: RunRecord) -> bool:
+        try:
+            self.load(record)
+        except ValueError:
+            return False
+        return True
+
+
+def judge_method(trials: Trials, method: str, by: Criterion) -> Judged:
+    """A method at its best setting, under every seed; raises ValueError if one of them failed."""
+    sweep = choose_setting(trials, method, by)
+    chosen = next((point.settings for point in sweep if point.is_chosen), {})
+    tried = list_judged(trials.config, method, chosen)
+    records = trials.run(tried)
+    for trial, record in zip(tried, records, strict=True):
+        if isinstance(record, str):
+            raise ValueError(f"{trial.name} failed, and every seed is needed: {record}")
+    loaded = [trials.load(record) for record in records if isinstance(record, RunRecord)]
+    return Judged(method, sweep, chosen, *zip(*loaded, strict=True))
+
+
+def find_start(trials: Trials, judged: Judged) -> EvalReport:
+    """The evaluation whose base answers tell what the start policy could reach."""
+    trial = build_start(trials.config, judged.method, judged.chosen)
+    if trial is None:
+        return judged.evaluations[0]
+    [record] = trials.run([trial])
+    if isinstance(record, str):
+        raise ValueError(f"{trial.name} failed, which tells the headroom: {record}")
+    return trials.load(record)[1]
+
+
+def choose_setting(trials: Trials, method: str, by: Criterion) -> list[SweepPoint]:
+    """Every setting of a method's sweep with what it has on validation; [] without a sweep."""
+    tried = list_sweep(trials.config, method)
+    points = [
+        SweepPoint(settings=dict(trial.settings), error=record)
+        if isinstance(record, str)
+        else SweepPoint(settings=dict(trial.settings), value=by.read(trials.load(record)[1]))
+        for trial, record in zip(tried, trials.run(tried), strict=True)
+    ]
+    return choose(points, by, method) if points else []

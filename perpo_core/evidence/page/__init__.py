@@ -1,0 +1,16 @@
+"""A comparison for readers: one page, its figures as files, its tables as Markdown.
+
+page.py       the page, from the tables and figures below
+tables.py     start and methods: what they are worth, and what that costs
+metrics.py    every other metric, task by task
+sweeps.py     what was tried before, and what each run took
+forest.py     differences as a plot; curves.py: over IoU, over n
+figures.py    which figures there are; in the page, and as files
+markdown.py   the tables for docs/
+"""
+
+from perpo_core.evidence.page.figures import build_figures
+from perpo_core.evidence.page.markdown import write_markdown
+from perpo_core.evidence.page.page import build_page
+
+__all__ = ["build_figures", "build_page", "write_markdown"]

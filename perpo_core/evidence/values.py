@@ -1,0 +1,53 @@
+"""What methods are compared by: one value a seed and prompt, by the name of a metric.
+
+Beside the task's own metrics and the rewards (perpo_core/stages/evaluate/metrics.py), of tasks that
+are measured by IoU the accuracy at other thresholds: the share of greedy answers whose IoU reaches
+0.3, 0.4, ..., 0.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perpo_core.evidence.thresholds import compute_threshold_values
+from perpo_core.perception.tasks import TASKS
+from perpo_core.stages.evaluate import Answers
+
+Values = NDArray[np.float64]
+BY_IOU = "iou"
+PERCENTS = range(30, 100, 10)
+
+
+def stack(answers: Sequence[Answers]) -> dict[str, Values]:
+    """Metric name -> [S, P] of the answers under each seed; of one policy, [1, P].
+
+    Raises ValueError unless all seeds have answers to the same samples.
+    """
+    ids = answers[0].sample_ids
+    for other in answers:
+        if other.sample_ids != ids:
+            [first] = sorted(set(ids) ^ set(other.sample_ids))[:1]
+            raise ValueError(
+                f"not every run has answers to the same test samples, such as {first}: they can be "
+                "compared on nothing; give all methods the same source"
+            )
+    by_seed = [dict(compute_values(each)) for each in answers]
+    return {name: np.stack([values[name] for values in by_seed]) for name in by_seed[0]}
+
+
+def compute_values(answers: Answers) -> Iterator[tuple[str, Values]]:
+    """(metric name, one value a sample [P])."""
+    if TASKS[answers.task].measure == BY_IOU:
+        yield from compute_threshold_values(answers.measures_P).items()
+    yield from answers.compute_values().items()
+
+
+def name_metrics(task: str) -> dict[str, str]:
+    """Metric name -> as a person would say it."""
+    found = {name: metric.label for name, metric in TASKS[task].metrics.items()}
+    if TASKS[task].measure == BY_IOU:
+        found |= {f"acc_at_{p}": f"accuracy at IoU {p / 100:g}" for p in PERCENTS}
+    return found

@@ -1,0 +1,78 @@
+"""What a comparison says, in words that follow from its intervals.
+
+A method is better than another only where Holm's corrected p-value of their difference is below
+0.05; whatever is not is called not told apart, however large the difference of the means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from perpo_core.evidence.values import name_metrics
+from perpo_core.perception.tasks import TASKS
+from perpo_core.report.summary import format_signed, label_metric
+from schemas.compare_config import START
+from schemas.comparison import ComparisonReport, Pair
+
+
+def describe_result(report: ComparisonReport) -> Iterator[str]:
+    """One sentence on the start, one on each other method, one on what it rests on."""
+    labels = {each.name: each.label for each in (report.start, *report.methods)}
+    yield from _describe_against_start(report.pairs, labels, name_judge(report))
+    for method in report.methods:
+        worse = [pair.worse for pair in _list_clear(report.pairs) if pair.better == method.name]
+        beaten = [labels[name] for name in worse if name != START]
+        if beaten:
+            yield f"{method.label} is above {join(beaten)}."
+    unclear = [
+        pair
+        for pair in report.pairs
+        if not pair.is_clear and START not in (pair.better, pair.worse)
+    ]
+    if unclear:
+        pairs = join([f"{labels[pair.better]} from {labels[pair.worse]}" for pair in unclear])
+        yield f"Not told apart: {pairs}."
+    yield (
+        f"Each on {report.num_prompts[report.task]:,} test prompts under "
+        f"{report.num_seeds} seeds; settings were chosen by {report.choose_by} on validation, and "
+        f"p-values are corrected for {len(report.pairs)} comparisons (Holm)."
+    )
+
+
+def name_judge(report: ComparisonReport) -> str:
+    """Such as "grounding accuracy at IoU 0.5"."""
+    metric = report.judge_by.partition(".")[2]
+    label = name_metrics(report.task).get(metric, label_metric(metric))
+    return f"{TASKS[report.task].label} {label}"
+
+
+def join(words: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _describe_against_start(
+    pairs: Sequence[Pair], labels: dict[str, str], judge: str
+) -> Iterator[str]:
+    of_start = [pair for pair in pairs if START in (pair.better, pair.worse)]
+    above = [_describe(labels[p.better], p) for p in of_start if p.is_clear and p.worse == START]
+    below = [labels[p.worse] for p in of_start if p.is_clear and p.better == START]
+    rest = {name for p in of_start if not p.is_clear for name in (p.better, p.worse)} - {START}
+    if above:
+        yield f"Above the start in {judge}: {join(above)}."
+    if below:
+        yield f"Below the start: {join(below)}."
+    if rest:
+        yield f"Not told from the start: {join([labels[name] for name in labels if name in rest])}."
+
+
+def _describe(label: str, pair: Pair) -> str:
+    found = pair.difference
+    return (
+        f"{label} by {format_signed(found.delta)} ({format_signed(found.low)} to "
+        f"{format_signed(found.high)})"
+    )
+
+
+def _list_clear(pairs: Sequence[Pair]) -> list[Pair]:
+    return [pair for pair in pairs if pair.is_clear]

@@ -1,0 +1,161 @@
+"""Comparisons on toy stages: what is made, what is taken over, the same bytes whatever ends it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.exceptions import CancelledRun
+
+from flows.recipes.comparing import compare
+from flows.runs.records import load_records
+from perpo_core.evidence.writing import find_folder
+from perpo_core.promotion.pointer import load_promoted
+from perpo_core.store.store import Store
+from schemas.comparison import ComparisonReport
+from schemas.config import RefreshConfig
+from tests.flows.toy import install, write_policy
+from tests.flows.toy_compare import DPO, METHODS, RATES, build_config, plant, write_config
+from tests.flows.whole import build_env
+
+KILL_TIMEOUT_S = 300.0
+NUM_TRIALS = len(METHODS) * (len(RATES) + 3) + 1
+
+
+def read_bytes(config: RefreshConfig) -> bytes:
+    return (Path(config.store) / find_folder(config.name) / "report.json").read_bytes()
+
+
+def change(config: RefreshConfig, **compare: Any) -> RefreshConfig:
+    return config.model_copy(update={"compare": config.compare.model_copy(update=compare)})
+
+
+def list_names(config: RefreshConfig) -> list[str]:
+    return [record.config.name for record in load_records(Store(config.store))]
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RefreshConfig:
+    install(monkeypatch.setitem)
+    plant(monkeypatch.setitem)
+    return build_config(tmp_path / "store", write_policy(tmp_path / "policy"))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_each_method_is_judged_at_its_best_setting_and_the_planted_order_is_found(
+    planted: RefreshConfig,
+) -> None:
+    report = compare(planted)
+    assert ComparisonReport.model_validate_json(read_bytes(planted)) == report
+    chosen = {
+        method.name: [p.settings["train.learning_rate"] for p in method.sweep if p.is_chosen]
+        for method in report.methods
+    }
+    assert chosen == {"sft": [1e-5], "perpo": [1e-5]}
+    assert [(pair.better, pair.worse, pair.is_clear) for pair in report.pairs] == [
+        ("sft", "start", True), ("perpo", "start", True), ("perpo", "sft", True),
+    ]  # fmt: skip
+    [sft, perpo] = report.methods
+    assert sft.label == "SFT on the best" and perpo.label == "perpo"
+    assert len(perpo.tasks["grounding"].metrics["acc_at_50"].per_seed) == 3
+    assert (
+        len(report.start.tasks["grounding"].best_of_n),
+        len(perpo.tasks["grounding"].best_of_n),
+    ) == (6, 4)
+    headroom = perpo.tasks["grounding"].headroom_closed
+    assert headroom is not None and headroom.closed > 1, "0.2 of the 0.06 that six answers add"
+    assert perpo.tasks["ocr"].metrics["greedy_reward"].change is not None
+    assert any("perpo is above SFT on the best" in sentence for sentence in report.verdicts)
+    assert load_promoted(Store(planted.store)) is None
+    assert len(list_names(planted)) == NUM_TRIALS
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_same_again_runs_nothing_and_one_more_method_runs_only_itself(
+    planted: RefreshConfig,
+) -> None:
+    compare(planted)
+    found = read_bytes(planted)
+    compare(planted)
+    assert read_bytes(planted) == found and len(list_names(planted)) == NUM_TRIALS
+
+    more = change(planted, methods={**planted.compare.methods, **build(DPO)})
+    report = compare(more)
+    added = list_names(planted)[NUM_TRIALS:]
+    assert added == ["toy-dpo-sweep-0", "toy-dpo-sweep-1", "toy-dpo-0", "toy-dpo-1",
+        "toy-dpo-2",
+    ]  # fmt: skip
+    assert [method.name for method in report.methods] == ["sft", "perpo", "dpo"]
+
+
+def build(methods: dict[str, Any]) -> dict[str, Any]:
+    from schemas.compare_config import CompareMethod
+
+    return {name: CompareMethod(**method) for name, method in methods.items()}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_side_by_side_is_the_same_to_the_byte(planted: RefreshConfig) -> None:
+    compare(planted)
+    elsewhere = planted.model_copy(update={"store": Path(planted.store).parent / "other"})
+    compare(change(elsewhere, side_by_side=3))
+    assert read_bytes(elsewhere) == read_bytes(planted)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("side_by_side", [1, 2])
+def test_an_interrupted_comparison_goes_on_as_it_would_have(
+    planted: RefreshConfig, side_by_side: int
+) -> None:
+    wish = Path(planted.store).parent / "break-evaluate"
+    wish.write_text("interrupt")
+    with pytest.raises((KeyboardInterrupt, CancelledRun)):
+        compare(change(planted, side_by_side=side_by_side))
+    wish.unlink()
+    assert {record.status for record in load_records(Store(planted.store))} == {"cancelled"}
+    compare(planted)
+    elsewhere = planted.model_copy(update={"store": Path(planted.store).parent / "undisturbed"})
+    compare(elsewhere)
+    assert read_bytes(planted) == read_bytes(elsewhere)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_what_fails_is_said_and_ends_the_comparison_where_nothing_else_can(
+    planted: RefreshConfig,
+) -> None:
+    wish = Path(planted.store).parent / "break-train"
+    wish.write_text("input")
+    with pytest.raises(ValueError, match="every setting of sft failed; the last: toy train"):
+        compare(planted)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_in_the_middle_the_same_command_finds_the_same_bytes(tmp_path: Path) -> None:
+    policy, store = write_policy(tmp_path / "policy"), tmp_path / "store"
+    config = write_config(tmp_path, store, policy)
+    command = [sys.executable, "-m", "tests.flows.toy_compare", "compare", str(config)]
+    for stage in ("train", "evaluate"):
+        wish = tmp_path / f"break-{stage}"
+        wish.write_text("pause")
+        process = subprocess.Popen(command, env=build_env(), stdout=subprocess.DEVNULL)
+        deadline_s = time.monotonic() + KILL_TIMEOUT_S
+        while wish.read_text() != "paused":
+            assert process.poll() is None and time.monotonic() < deadline_s
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+        wish.unlink()
+    subprocess.run(command, env=build_env(), check=True, timeout=KILL_TIMEOUT_S)
+    other = [*command, "--set", f"store={tmp_path / 'undisturbed'}"]
+    subprocess.run(other, env=build_env(), check=True, timeout=KILL_TIMEOUT_S)
+    folder = Path(find_folder("toy"))
+    found = (store / folder / "report.json").read_bytes()
+    assert found == (tmp_path / "undisturbed" / folder / "report.json").read_bytes()
+    costs = json.loads((store / folder / "costs.json").read_text())
+    assert len({trial["run_id"] for trial in costs["trials"]}) == NUM_TRIALS
