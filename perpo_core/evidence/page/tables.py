@@ -57,7 +57,7 @@ class Share:
         if found is None:
             return cls()
         interval = f"{format_percent(found.low)} to {format_percent(found.high)}"
-        return cls(format_percent(found.delta), interval)
+        return cls(format_percent(found.closed), interval)
 
 
 @dataclass(frozen=True)
