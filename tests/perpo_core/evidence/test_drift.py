@@ -151,7 +151,7 @@ def test_the_mean_log_ratio_of_samples_is_the_kl():
 
 
 def test_a_tokens_kl_is_a_ratio_of_means():
-    """(1 + 3) / (1 + 6), not the mean of 1/1 and 3/6; two questions about one image are one draw."""
+    """(1 + 3) / (1 + 6), not the mean of 1/1 and 3/6; an image is drawn with all its prompts."""
     kl, per_token = compute_intervals(
         np.array([1.0, 3.0]), np.array([1.0, 6.0]), ["a", "b"], 1000, 0
     )
