@@ -376,6 +376,41 @@ class EvalReport(Artifact):
         return leave_out_no_benchmarks(serialize(self))
 
 
+class Interval(Frozen):
+    """An estimate with its 95% interval over images."""
+
+    value: float
+    low: float
+    high: float
+
+
+class TaskDrift(Frozen):
+    """How far a trained policy went from its start, on the held-out prompts of one task."""
+
+    kl_nats: Interval
+    """KL(trained || start), of an answer: mean over answers that the trained policy sampled of
+    their log-probability under it less that under the start."""
+    kl_nats_per_token: Interval
+    """The same over the mean number of tokens of an answer: a ratio of means."""
+    num_prompts: int
+    num_answers: int
+    num_cut_off: int
+    """Of these, answers that were cut off by length: as far as they go they count."""
+    truth_logp: Metric | None
+    """Log-probability of a truth as the policy would write it, nats, of start and trained; None
+    where none could be written."""
+
+
+class DriftReport(Artifact):
+    """part-*.parquet: the answers and truths that were asked about; start/ and trained/ have what
+    either policy says of them (schemas.arrow.REFERENCES)."""
+
+    kind: Literal["drift"] = "drift"
+    policy_digest: Digest
+    start_digest: Digest
+    tasks: dict[TaskName, TaskDrift]
+
+
 Opponent = Literal["start", "champion"]
 """What a trained policy is compared with: the policy it started from, or the one promoted then."""
 
@@ -421,6 +456,7 @@ AnyArtifact = Annotated[
     | Checkpoint
     | BenchmarkScores
     | EvalReport
+    | DriftReport
     | Promotion,
     Field(discriminator="kind"),
 ]

@@ -10,8 +10,9 @@ import pytest
 from perpo_core.configuration.load import load_config
 from perpo_core.doctor.settings import check_settings
 from perpo_core.doctor.splits import check_splits, count_scenes
+from perpo_core.evidence.trials import check_trials, list_sweep
 from schemas.config import RefreshConfig
-from schemas.sources import DigitsSource, JsonlSource
+from schemas.sources import DigitsSource, JsonlSource, RefcocoSource
 
 CONFIGS = sorted((Path(__file__).parents[1] / "infra" / "configs").rglob("*.toml"))
 
@@ -43,6 +44,10 @@ PAPER: dict[str, tuple[Any, Any]] = {
     "train.seed": (42, 42),
 }
 BOX_FORMATS = {"llava-1.5-7b-grounding": "norm1_padded", "qwen2.5-vl-3b": "pixels_resized"}
+COMPARED = {
+    "compare-refcoco-llava-1.5-7b": "norm1_padded",
+    "compare-refcoco-qwen2.5-vl-3b": "pixels_resized",
+}
 READY_MADE = ["llava-1.5-7b-grounding", "llava-next-ocr", "qwen2.5-vl-3b"]
 
 
@@ -98,6 +103,22 @@ def test_a_ready_made_configuration_agrees_with_itself(name: str) -> None:
     assert all(file.parent.name == "data" for file in config.source.files)
     assert config.policy.box_format == BOX_FORMATS.get(name, "norm1")
     assert config.promote.min_gain.keys() | config.promote.max_loss <= config.lists.min_gap.keys()
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_a_comparison_of_real_models_is_of_the_papers_methods_on_official_splits(name: str) -> None:
+    config = load(name)
+    assert [finding.level for finding in check_settings(config)] == ["ok"]
+    assert isinstance(config.source, RefcocoSource) and config.source.splits == {}
+    assert config.policy.box_format == COMPARED[name]
+    assert set(config.compare.methods) == {"sft", "dpo", "perpo"} and config.compare.seeds == 3
+    check_trials(config)
+    for method in config.compare.methods:
+        trials = list_sweep(config, method)
+        assert {trial.config.train.objective for trial in trials} == {method}
+        rates = [trial.config.train.learning_rate for trial in trials]
+        assert rates == config.compare.sweep["train.learning_rate"]
+    assert not config.promote.enabled, "a comparison moves nothing"
 
 
 @pytest.mark.parametrize("name", READY_MADE[:2])

@@ -71,7 +71,11 @@ def _compute_key(
     parents = as_parents(evaluation, checkpoint)
     extra: dict[str, Any] = numbers if rival is None else {"numbers": numbers, **rival}
     if config.promote.max_loss_benchmarks:  # the evaluation's digest is of its answers
-        extra = {"measured": extra, "benchmarks": evaluation.model_dump()["benchmarks"]}
+        said = {
+            name: {metric: value.model_dump() for metric, value in metrics.items()}
+            for name, metrics in evaluation.benchmarks.items()
+        }
+        extra = {"measured": extra, "benchmarks": said}
     return compute_stage_key("promote", VERSION, parents, _list_settings(config.promote), extra)
 
 

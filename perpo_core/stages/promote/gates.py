@@ -22,6 +22,7 @@ FAILED, NOT_MEASURED = "gate failed", "not measured"
 Validation = dict[TaskName, dict[str, Metric]]
 Kind = Literal["min_gain", "max_loss"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OF_BENCHMARKS = "max_loss_benchmarks"
 
 
 def compute_gates(
@@ -57,7 +58,7 @@ def _build_benchmark_gates(
         for metric, limit in sorted(limits.items()):
             found = benchmarks.get(name, {}).get(metric)
             measured = found.gain if found else None
-            rule = f"max_loss_benchmarks: gain in {metric} >= {-limit:g}"
+            rule = f"{OF_BENCHMARKS}: gain in {metric} >= {-limit:g}"
             passed = measured is not None and measured >= -limit
             yield _build_gate(f"benchmark {name}", metric, rule, measured, passed, against)
 
@@ -97,7 +98,7 @@ def find_unmeasured(gates: list[Gate]) -> str | None:
         tasks = {gate.task for gate in gates if _get_kind(gate) == (against, kind)}
         return (
             f"promote.{kind} names only {' and '.join(sorted(tasks))}, of which there are no "
-            "validation prompts, so that no gate of this kind was measured"
+            f"{_name_missing(kind)}, so that no gate of this kind was measured"
         )
     return None
 
@@ -120,6 +121,11 @@ def describe_gate(gate: Gate) -> str:
         return f"gate skipped: {gate.task}, {gate.rule}"
     verdict = "passed" if gate.passed else "failed"
     return f"gate {verdict}: {gate.task}, {gate.rule}; measured {gate.measured:+.4f}"
+
+
+def _name_missing(kind: str) -> str:
+    """What a gate that was not measured would have been measured on."""
+    return "scores" if kind == OF_BENCHMARKS else "validation prompts"
 
 
 def _get_kind(gate: Gate) -> tuple[Opponent, str]:
@@ -153,7 +159,8 @@ def _build_gate(
     if against == "champion":
         rule += ", against the policy promoted until now"
     if measured is None:
-        rule += " (not measured: no validation prompts of this task)"
+        missing = _name_missing(rule.partition(":")[0])
+        rule += f" (not measured: no {missing} of this task)"
     return Gate(
         task=task, metric=metric, rule=rule, measured=measured, passed=passed, against=against
     )

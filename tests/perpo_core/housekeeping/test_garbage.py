@@ -271,4 +271,4 @@ def test_a_kill_leaves_no_half_artifact_and_the_next_time_ends_it(
 
 def test_an_empty_store_has_nothing_to_remove(tmp_path: Path) -> None:
     assert collect_garbage(Store(tmp_path / "store"), keep=1) == []
-    assert len(KINDS) == len(ALL_STAGES) + 2  # and references, degraded answers
+    assert len(KINDS) == len(ALL_STAGES) + 4  # and references, degraded, benchmarks, drift

@@ -130,6 +130,8 @@ def test_every_format_is_read(tmp_path, setting, kind, expected):
     context = with_benchmarks(setting, own=build_benchmark(tmp_path, kind))
     made = benchmarks.run_all(context, context.policy, "base")["own"]
     assert {name: score.value for name, score in made.scores.items()} == expected
+    paths = [file.path for file in made.files]
+    assert len(paths) == (3 if kind == "tables" else 2) == len(set(paths)), "links are no files"
     assert (made.scores["count/right"].stderr if kind == "json" else 0.01) == 0.01
 
 
