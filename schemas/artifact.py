@@ -13,6 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AliasChoices, Field
 
 from schemas.base import Digest, Frozen, Split, StageName, TaskName
+from schemas.probing import ImageProbe, ProbeWay
 
 SCHEMA_VERSION: Final = 1
 
@@ -301,7 +302,11 @@ class Metric(Frozen):
 
 
 class EvalReport(Artifact):
-    """predictions.parquet: every evaluated answer of both policies."""
+    """predictions.parquet: every evaluated answer of both policies.
+
+    probes.parquet besides, where any were asked for: their answers to some test samples with other
+    images (schemas.arrow.PROBES).
+    """
 
     kind: Literal["evaluation"] = "evaluation"
     metrics: dict[TaskName, dict[str, Metric]]
@@ -310,6 +315,8 @@ class EvalReport(Artifact):
     """The same on the validation split; gates look here, never at the test split."""
     headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+    image_probe: dict[TaskName, dict[ProbeWay, ImageProbe]] = {}
+    """Test split: task -> way -> the gain with other images; {} where none was asked for."""
 
 
 Opponent = Literal["start", "champion"]

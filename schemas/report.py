@@ -14,6 +14,7 @@ from pydantic import Field
 from schemas.artifact import Counts, DegreeReading, Gate, Metric, Producer
 from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.config import RefreshConfig
+from schemas.probing import ImageProbe, ProbeWay
 from schemas.run import RunStatus
 
 
@@ -74,6 +75,10 @@ class Report(Frozen):
     """The same on the validation split, where promotion's gates look."""
     headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+    image_probe: dict[TaskName, dict[ProbeWay, ImageProbe]] = {}
+    """Test split: task -> what is shown instead of the image -> the gain with it."""
+    image_line: str | None = None
+    """One sentence: how much of the gain needs the image; None where nothing was probed."""
     promotion: PromotionSummary | None = None
     degree_reading: DegreeReading | None = None
     """How well the degrees of validation answers were told; None where train.degree_weight is 0."""

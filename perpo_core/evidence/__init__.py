@@ -1,0 +1,1 @@
+"""Whether a policy is better, and why: measurements that no refresh asks for."""
