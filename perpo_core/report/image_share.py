@@ -18,7 +18,7 @@ from schemas.probing import WAYS, ImageProbe, ProbeWay
 ByTask = Mapping[TaskName, Mapping[ProbeWay, ImageProbe]]
 TELLING: tuple[ProbeWay, ...] = ("shuffled", "blank")
 LABELS: Mapping[ProbeWay, str] = {
-    "shuffled": "another sample's", "blank": "grey", "cropped": "a small crop",
+    "shuffled": "another sample's (shuffled)", "blank": "grey", "cropped": "a small crop",
 }  # fmt: skip
 WITH: Mapping[ProbeWay, str] = {"shuffled": "a shuffled", "blank": "a grey"}
 

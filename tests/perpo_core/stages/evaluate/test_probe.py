@@ -11,13 +11,23 @@ import pytest
 
 from perpo_core.policy.refusals import TOO_LONG, Refusal
 from perpo_core.stages import evaluate
+from perpo_core.stages.evaluate.scoring import score_answers
 from perpo_core.stages.generate.engine import Answer, Outcome
+from perpo_core.stages.outside import build_judge_of_one
 from perpo_core.stages.probing import ProbedRow, make_probed_samples, read_probed
+from perpo_core.stages.samples import SampleRows, list_sample_files
 from perpo_core.stages.stage import StageContext, find_or_make
 from schemas.artifact import EvalReport, SampleSet
 from schemas.probing import WAYS
 from tests.perpo_core import scripted
-from tests.perpo_core.small_store import read_rows
+from tests.perpo_core.small_store import (
+    build_candidate_rows,
+    build_context,
+    build_sample_row,
+    commit_candidates,
+    commit_samples,
+    read_rows,
+)
 from tests.perpo_core.stages.evaluate.test_evaluate import build_setting, commit_checkpoint
 
 NUM_TEST = 6
@@ -154,6 +164,21 @@ def test_none_is_asked_for(setting, asked):
     held_out = {row["prompt_id"] for row in read_rows(setting.context.store, setting.samples)
                 if row["split"] in ("validation", "test")}  # fmt: skip
     assert {prompt_id for call in asked for prompt_id in call} == held_out
+
+
+def test_boxes_are_read_in_the_frame_of_the_image_that_is_shown(tmp_path):
+    """The left half of whatever is shown, stated in its pixels."""
+    context = build_context(tmp_path, policy={"box_format": "pixels"})
+    row = build_sample_row(1, "grounding", [0.0, 0.0, 0.5, 1.0], "test")
+    samples = commit_samples(context.store, [row])
+    whole = SampleRows(list_sample_files(context.store, samples))
+    answers = build_candidate_rows("shown", ["[0, 0, 20, 30]"])
+    candidates = commit_candidates(context.store, samples, [answers])
+    judge = build_judge_of_one(context.config, context.store.place, print)
+    for size, reward in (((40, 30), 1.0), ((80, 30), 0.5)):
+        asked = {"shown": [row | {"width": size[0], "height": size[1]}]}
+        [[(_, _, judged)]] = score_answers(context, judge, whole, asked, candidates)
+        assert judged.value == pytest.approx(reward)
 
 
 def test_every_image_of_a_probe_is_in_a_pack_that_it_names(setting):

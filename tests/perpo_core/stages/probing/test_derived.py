@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -27,10 +28,11 @@ from tests.perpo_core.small_store import (
 )
 
 
-def build_row(number: int, split: str = "test", target: Any = BOX) -> dict[str, Any]:
-    """A picture in which no two pixels are alike, 20 x 10."""
-    row = build_sample_row(number, "grounding", target, split)
-    image = Image.frombytes("RGB", (20, 10), bytes(range(200)) + bytes([number]) * 400)
+def build_row(number: int, split: str = "test", size: tuple[int, int] = (20, 10)) -> dict[str, Any]:
+    """A picture whose pixels are not alike; width and height in pixels."""
+    row = build_sample_row(number, "grounding", BOX, split)
+    noise = random.Random(number).randbytes(3 * size[0] * size[1])
+    image = Image.frombytes("RGB", size, noise)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     stored = build_stored(buffer.getvalue(), image.size, image.size, hash_pixels(image))
@@ -40,6 +42,8 @@ def build_row(number: int, split: str = "test", target: Any = BOX) -> dict[str, 
         "prompt_id": prompt_id,
         "image_id": stored.pixels_hash,
         "images": [stored.image_hash],
+        "width": size[0],
+        "height": size[1],
         "image": stored,
         "file_hash": stored.image_hash,
     }
@@ -85,6 +89,18 @@ def test_every_way_shows_what_it_says(tmp_path):
     assert [file.home is None for file in made.files] == [True, True, False]
     assert made.counts.num_in == made.counts.num_kept == 12
     assert made.per_split == {"grounding/test": 12}
+
+
+def test_the_size_is_that_of_the_image_that_is_shown(tmp_path):
+    """Of several, the one that is asked about."""
+    context = build_context(tmp_path)
+    rows = [build_row(n, size=(20, 10 + n)) for n in range(4)]
+    samples = commit_samples(context.store, rows)
+    height_of = {tuple(row["images"]): row["height"] for row in rows}
+    asked = [each for each in read_probed(context.store, probe(context, samples, 9))
+             if each.way == "shuffled"]  # fmt: skip
+    assert {each.size for each in asked} == {(20, 10 + n) for n in range(4)}
+    assert all(each.size == (20, height_of[tuple(each.images)]) for each in asked)
 
 
 def test_an_engine_is_asked_what_the_rows_say(tmp_path):
