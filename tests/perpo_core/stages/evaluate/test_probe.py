@@ -135,7 +135,10 @@ def test_what_one_policy_cannot_take_is_left_out_for_both(setting):
                  for row in read_rows(setting.context.store, setting.samples)}  # fmt: skip
     setting.refused = {(True, shuffled.prompt_id), (False, prompt_of[cropped.sample_id])}
     refused = {prompt_id for _, prompt_id in setting.refused}
-    probes = setting.evaluate().image_probe["counting"]
+    report = setting.evaluate()
+    probes = report.image_probe["counting"]
+    rows = pq.read_table(setting.context.store.path(report, "probes.parquet")).to_pylist()
+    assert (shuffled.sample_id, "shuffled") not in {(row["sample_id"], row["way"]) for row in rows}
     for way in WAYS:
         lost = sum(
             not refused.isdisjoint((row.prompt_id, prompt_of[row.sample_id]))

@@ -153,6 +153,16 @@ def test_all_images_of_a_prompt_are_others(tmp_path):
         assert not set(each.images) & set(right)
 
 
+def test_an_image_that_both_prompts_show_is_no_other(tmp_path):
+    context = build_context(tmp_path)
+    rows = build_rows(3)
+    for row in rows[:2]:
+        row["images"] = [*row["images"], *rows[2]["images"]]
+    made = probe(context, commit_samples(context.store, rows), 9)
+    assert [each for each in read_probed(context.store, made) if each.way == "shuffled"] == []
+    assert made.counts.dropped == {"no other image to show": 3}
+
+
 def test_without_test_samples_there_is_nothing_to_ask(tmp_path):
     context = build_context(tmp_path)
     samples = commit_samples(context.store, build_rows(2, "train"))
