@@ -228,3 +228,17 @@ PREDICTIONS = pa.schema(
         ("error", pa.string()),
     ]
 )
+
+# One row a sample, way and policy: the greedy answer with another image.
+PROBES = pa.schema(
+    [
+        ("sample_id", pa.string()),  # whose question and truth it is
+        ("image_id", pa.string()),  # of the right image
+        ("task", pa.string()),
+        ("way", pa.string()),  # blank | shuffled | cropped
+        ("policy", pa.string()),  # base | trained
+        ("text", pa.string()),
+        ("reward", pa.float64()),  # as in PREDICTIONS
+        ("error", pa.string()),
+    ]
+)

@@ -15,6 +15,7 @@ from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_s
 
 from schemas.base import Digest, Frozen, Split, StageName, TaskName
 from schemas.benchmark_config import Direction
+from schemas.probing import ImageProbe, ProbeWay
 
 SCHEMA_VERSION: Final = 1
 
@@ -360,7 +361,11 @@ def leave_out_no_benchmarks(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class EvalReport(Artifact):
-    """predictions.parquet: every evaluated answer of both policies."""
+    """predictions.parquet: every evaluated answer of both policies.
+
+    probes.parquet besides, where any were asked for: their answers to some test samples with other
+    images (schemas.arrow.PROBES).
+    """
 
     kind: Literal["evaluation"] = "evaluation"
     metrics: dict[TaskName, dict[str, Metric]]
@@ -369,6 +374,8 @@ class EvalReport(Artifact):
     """The same on the validation split; gates look here, never at the test split."""
     headroom_closed: dict[TaskName, float | None]
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
+    image_probe: dict[TaskName, dict[ProbeWay, ImageProbe]] = {}
+    """Test split: task -> way -> the gain with other images; {} where none was asked for."""
     benchmarks: Benchmarks = {}
 
     @model_serializer(mode="wrap")

@@ -166,6 +166,11 @@ class EvaluateConfig(Section):
     """Resamples of the paired bootstrap."""
     seed: int = Field(default=1, ge=0, lt=2**31)
     """Of the evaluation samples and the bootstrap."""
+    probe_prompts: int = Field(default=192, ge=0, le=100_000)
+    """Test samples a task that are asked again with grey, another sample's and cropped images: how
+    much of the gain needs the right one (docs/probes.md); 0: none."""
+    min_image_share: float = Field(default=0.5, ge=0, le=1)
+    """The report warns where surely less than this share of a gain needs the right image."""
     gallery_size: int = Field(default=12, ge=0, le=200)
     """Lists shown in the report's gallery."""
     benchmarks: dict[BenchmarkName, BenchmarkConfig] = {}

@@ -22,6 +22,7 @@ from schemas.artifact import (
 )
 from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.config import RefreshConfig
+from schemas.probing import ImageProbe, ProbeWay
 from schemas.run import RunStatus
 
 
@@ -84,6 +85,10 @@ class Report(Frozen):
     """(trained - base) / (best of n - base) of the greedy reward; None without headroom."""
     benchmarks: Benchmarks = {}
     """What harnesses of somebody else said of both policies; absent where none was asked."""
+    image_probe: dict[TaskName, dict[ProbeWay, ImageProbe]] = {}
+    """Test split: task -> what is shown instead of the image -> the gain with it."""
+    image_line: str | None = None
+    """One sentence: how much of the gain needs the image; None where nothing was probed."""
     promotion: PromotionSummary | None = None
     degree_reading: DegreeReading | None = None
     """How well the degrees of validation answers were told; None where train.degree_weight is 0."""

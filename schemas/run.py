@@ -6,7 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import AwareDatetime, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AwareDatetime,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from schemas.base import NO_LIMITS, Address, Digest, Frozen, PixelLimits, Split, StageName
 from schemas.config import RefreshConfig
@@ -101,7 +107,8 @@ class SamplingRequest(Frozen):
     """What to sample: all of it is part of the candidates' key."""
 
     splits: list[Split]
-    num_candidates: int = Field(ge=1)
+    num_candidates: int = Field(ge=0)
+    """Sampled ones; 0: none, where `greedy`."""
     greedy: bool
     """Also the greedy answer of every prompt, as index -1."""
     temperature: float
@@ -116,6 +123,12 @@ class SamplingRequest(Frozen):
     """Policies whose answers may be taken over besides the policy's own, newest first."""
     pixel_limits: PixelLimits = NO_LIMITS
     """Of the policy's image processor."""
+
+    @model_validator(mode="after")
+    def _check_answers(self) -> SamplingRequest:
+        if not (self.num_candidates or self.greedy):
+            raise ValueError("asks for no answer: num_candidates is 0, and greedy is false")
+        return self
 
     @model_serializer(mode="wrap")
     def _leave_out_unset_limits(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -282,6 +295,23 @@ class BenchmarkJob(Frozen):
     scratch: Path
     """For merged weights, and for the file of the settings."""
     timeout_s: float
+
+
+class RankedTable(Frozen):
+    """Held-out lists under one image, and where their log-probabilities go."""
+
+    lists: list[Path]
+    packs: list[Path]
+    """The images that the lists name."""
+    table: ReferenceJob
+
+
+class RankingJob(Frozen):
+    """One child process that asks a frozen policy about held-out lists."""
+
+    training: TrainJob
+    """What loads the policy; nothing is trained."""
+    tables: list[RankedTable]
 
 
 class OwnRewardJob(Frozen):

@@ -87,6 +87,10 @@ class TrainConfig(Section):
     extra_references: list[str] = Field(default=[], max_length=8)
     """mrpo: further frozen references beside the start policy, folders or cached hub ids of models
     with the policy's tokenizer; relative folders are relative to the working directory."""
+    image: Literal["kept", "blank"] = "kept"
+    """blank: every image of the training prompts is grey, for policy and reference, so that only
+    text is left to learn from: what a training gains beside it needs the image (PerPO's figure 1).
+    Checkpoints are chosen, and policies evaluated, with the images."""
     nll_weight: float = Field(default=0.0, ge=0, le=100)
     """Adds this times -log p(best answer)/its length: holds the best answer's likelihood up."""
     conditional_weight: float = Field(default=0.0, ge=0, le=100)
@@ -224,6 +228,11 @@ class TrainConfig(Section):
             raise ValueError(
                 "objective tis_dpo needs the reference's log-probability of every token, and the "
                 "sampler's are kept of whole answers; set reference_logps = computed"
+            )
+        if self.image == "blank" and (self.reference_logps == "sampled" or self.objective == "p3o"):
+            raise ValueError(
+                "image = blank needs log-probabilities without the images, and the sampler's are "
+                "with them: set reference_logps = computed and another objective than p3o"
             )
         if self.tis_low > self.tis_high:
             raise ValueError(f"tis_low ({self.tis_low:g}) is above tis_high ({self.tis_high:g})")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from perpo_core.report.summary import TASK_LABELS, format_number, format_signed, label_metric
+from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.summary import TASK_LABELS, label_metric
 from schemas.comparison import ComparisonReport, MethodResult
 from schemas.evidence_statistics import Difference
 

@@ -15,6 +15,7 @@ from flows.commands.terminal import DOWN, LEVEL, UP
 from flows.recipes.planning import PlannedStage
 from flows.runs.records import LATEST
 from perpo_core.promotion.approvals import APPROVALS, Approval, find_answer, find_approval
+from perpo_core.report.image_share import describe_image_probe
 from perpo_core.report.summary import compute_reading, is_lower_better, label_metric
 from perpo_core.stages.promote.gates import describe_gate
 from perpo_core.store.locks import is_locked
@@ -37,6 +38,9 @@ def print_run(console: Console, store: Store, record: RunRecord) -> None:
             counts[stage] = artifact.counts
         if isinstance(artifact, EvalReport):
             console.print(build_metrics_table(artifact))
+            least = record.config.evaluate.min_image_share
+            if line := describe_image_probe(artifact.image_probe, least):
+                console.print(Text(line))
         if isinstance(artifact, Promotion):
             approval = find_approval(store, artifact)
             console.print(describe_promotion(artifact, record.run_id, approval))

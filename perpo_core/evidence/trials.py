@@ -56,7 +56,7 @@ def list_sweep(config: RefreshConfig, method: str) -> list[Trial]:
     grid = list(_list_settings(config.compare, method))
     if len(grid) == 1:
         return []
-    own = {"evaluate.splits": [JUDGING_SPLIT]}
+    own = {"evaluate.splits": [JUDGING_SPLIT], "evaluate.benchmarks": {}}
     return [
         _build_trial(config, method, "sweep", settings, 0, f"sweep-{number}", own)
         for number, settings in enumerate(grid)
@@ -79,7 +79,12 @@ def build_start(config: RefreshConfig, method: str, chosen: Settings) -> Trial |
     """
     if config.compare.best_of <= config.evaluate.num_samples:
         return None
-    own = {"evaluate.splits": ["test"], "evaluate.num_samples": config.compare.best_of}
+    own = {
+        "evaluate.splits": ["test"],
+        "evaluate.num_samples": config.compare.best_of,
+        "evaluate.probe_prompts": 0,
+        "evaluate.benchmarks": {},
+    }
     return _build_trial(config, method, "start", chosen, 0, "start", own)
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from perpo_core.evidence.values import name_metrics
 from perpo_core.perception.tasks import TASKS
-from perpo_core.report.summary import format_signed, label_metric
+from perpo_core.report.formats import format_signed
+from perpo_core.report.summary import label_metric
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, Pair
 

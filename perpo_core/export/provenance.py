@@ -7,8 +7,9 @@ from pathlib import Path
 
 from perpo_core.export.facts import CardFacts, RunFacts
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import format_number
 from perpo_core.report.markdown import build_table, escape
-from perpo_core.report.summary import TASK_LABELS, format_number, merge_versions
+from perpo_core.report.summary import TASK_LABELS, merge_versions
 from perpo_core.report.tables import Setting, build_count_rows, build_settings
 from schemas.base import SPLITS, StageName
 from schemas.config import RefreshConfig

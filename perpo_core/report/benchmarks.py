@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from perpo_core.report.summary import format_number, format_signed
+from perpo_core.report.formats import format_number, format_signed
 from schemas.artifact import BenchmarkMetric, Benchmarks
 
 NUM_ERRORS = 2

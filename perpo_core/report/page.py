@@ -17,6 +17,7 @@ from perpo_core.report.choice import describe_choice
 from perpo_core.report.degrees import build_degree_table
 from perpo_core.report.gallery import load_change_cards, load_list_cards
 from perpo_core.report.histograms import load_histograms
+from perpo_core.report.image_share import build_probe_rows
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.part_means import load_part_means
 from perpo_core.report.plots import Plot, build_training_plots, plot_histogram
@@ -64,6 +65,7 @@ def build_page(store: Store, run: RunRecord, artifacts: RunArtifacts, report: Re
         scale=scale,
         validation_rows=build_metric_rows(report.validation, validation_scale),
         validation_scale=validation_scale,
+        probe_rows=build_probe_rows(report.image_probe),
         champion_rows=build_metric_rows(champion_metrics, champion_scale),
         champion_scale=champion_scale,
         benchmark_rows=build_benchmark_rows(report.benchmarks),

@@ -5,12 +5,13 @@ A change counts as better or worse only if its whole 95% interval lies on one si
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.promotion.approvals import Answer
 from perpo_core.report.choice import find_bias
+from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.image_share import describe_image_probe, find_image_warnings
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.stages.train.displacement import find_displacement
 from schemas.artifact import Gate, Metric
@@ -33,9 +34,6 @@ AFTER_GATES: dict[Answer | None, str] = {
     "waiting": "; the trained policy waits for a person's approval",
     "rejected": ", but a person rejected it",
 }
-MINUS = "\u2212"
-HALF_OF_LAST_DIGIT = 0.0005  # of three decimals
-MAX_DECIMALS = 6
 
 
 def is_lower_better(metric: str) -> bool:
@@ -54,17 +52,6 @@ def compute_reading(metric: str, value: Metric) -> Reading:
     if is_lower_better(metric):
         low, high = -high, -low
     return "better" if low > 0 else "worse" if high < 0 else "no clear change"
-
-
-def format_signed(value: float) -> str:
-    """A change with its sign and three decimals, more where a change would look like none."""
-    is_hidden = 0 < abs(value) < HALF_OF_LAST_DIGIT
-    decimals = min(MAX_DECIMALS, math.ceil(-math.log10(abs(value)))) if is_hidden else 3
-    return f"{value:+.{decimals}f}".replace("-", MINUS)
-
-
-def format_number(value: float) -> str:
-    return f"{value:.3f}".replace("-", MINUS)
 
 
 def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
@@ -87,6 +74,8 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
         validation=evaluation.validation if evaluation else {},
         headroom_closed=evaluation.headroom_closed if evaluation else {},
         benchmarks=evaluation.benchmarks if evaluation else {},
+        image_probe=evaluation.image_probe if evaluation else {},
+        image_line=_describe_images(run, artifacts),
         promotion=_summarise_promotion(artifacts),
         degree_reading=artifacts.checkpoint.degree_reading if artifacts.checkpoint else None,
         warnings=_list_warnings(run, artifacts),
@@ -103,8 +92,22 @@ def compute_report(run: RunRecord, artifacts: RunArtifacts) -> Report:
     )
 
 
+def _describe_images(run: RunRecord, artifacts: RunArtifacts) -> str | None:
+    evaluation = artifacts.evaluation
+    if evaluation is None:
+        return None
+    return describe_image_probe(evaluation.image_probe, run.config.evaluate.min_image_share)
+
+
 def _list_warnings(run: RunRecord, artifacts: RunArtifacts) -> list[str]:
-    """What the training curves, and how the checkpoint was chosen, say against the training."""
+    """What the training curves, how the checkpoint was chosen, and the answers with other images
+    say against the training."""
+    probe = artifacts.evaluation.image_probe if artifacts.evaluation else {}
+    of_images = find_image_warnings(probe, run.config.evaluate.min_image_share)
+    return [*_list_training_warnings(run, artifacts), *of_images]
+
+
+def _list_training_warnings(run: RunRecord, artifacts: RunArtifacts) -> list[str]:
     if artifacts.checkpoint is None:
         return []
     checkpoint = artifacts.checkpoint

@@ -9,14 +9,13 @@ from types import MappingProxyType
 from typing import Any
 
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import format_number, format_signed
 from perpo_core.report.load import RunArtifacts
 from perpo_core.report.summary import (
     PRIMARY_METRICS,
     TASK_LABELS,
     Reading,
     compute_reading,
-    format_number,
-    format_signed,
     is_lower_better,
     label_metric,
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import format_signed
 from perpo_core.report.nights import Night, describe_failure, list_nights
 from perpo_core.report.plots import Plot
 from perpo_core.report.style import build_environment, load_style
@@ -21,7 +22,6 @@ from perpo_core.report.summary import (
     TASK_LABELS,
     Reading,
     compute_reading,
-    format_signed,
     label_metric,
 )
 from perpo_core.report.tables import format_duration, format_time

@@ -18,8 +18,8 @@ from perpo_core.evidence.page.pairs import sort_pairs
 from perpo_core.evidence.page.tables import find_pair, get_metric, list_contenders
 from perpo_core.evidence.page.words import format_interval, shorten, shorten_pair
 from perpo_core.perception.tasks import LOWER_IS_BETTER
+from perpo_core.report.formats import format_signed
 from perpo_core.report.plots import ROUND_STEPS
-from perpo_core.report.summary import format_signed
 from perpo_core.report.svg import MUTED
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport

@@ -14,7 +14,7 @@ from perpo_core.evidence.page.words import (
     name_metric,
 )
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
-from perpo_core.report.summary import format_number
+from perpo_core.report.formats import format_number
 from schemas.base import TaskName
 from schemas.comparison import ComparisonReport, MethodResult
 

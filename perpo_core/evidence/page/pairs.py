@@ -8,7 +8,7 @@ from perpo_core.evidence.page.marks import Key
 from perpo_core.evidence.page.runs import link_list
 from perpo_core.evidence.page.tables import list_contenders
 from perpo_core.evidence.page.words import format_effect, format_interval, format_p
-from perpo_core.report.summary import format_signed
+from perpo_core.report.formats import format_signed
 from schemas.comparison import ComparisonReport, Pair
 
 

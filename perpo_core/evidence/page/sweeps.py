@@ -8,7 +8,7 @@ from perpo_core.evidence.page.marks import Key
 from perpo_core.evidence.page.runs import Runs, link_run
 from perpo_core.evidence.page.tables import build_strip, list_contenders
 from perpo_core.evidence.page.words import NONE, format_settings
-from perpo_core.report.summary import format_number
+from perpo_core.report.formats import format_number
 from perpo_core.report.tables import format_duration
 from schemas.comparison import ComparisonReport, MethodResult, SweepPoint, TrialCost
 

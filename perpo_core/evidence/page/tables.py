@@ -17,7 +17,8 @@ from perpo_core.evidence.page.words import (
     format_settings,
     read_change,
 )
-from perpo_core.report.summary import Reading, format_number, format_signed
+from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.summary import Reading
 from schemas.base import TaskName
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, MethodResult, Pair, Settings

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from perpo_core.evidence.values import name_metrics
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
-from perpo_core.report.summary import Reading, format_signed, label_metric
+from perpo_core.report.formats import format_signed
+from perpo_core.report.summary import Reading, label_metric
 from schemas.evidence_statistics import Difference
 
 NONE = "\u2013"

@@ -54,6 +54,7 @@ def compute_key(
     }
     if instructions := list_instructions(config):
         settings["instructions"] = instructions
+        settings |= {"image": config.train.image} if config.train.image != "kept" else {}
     else:
         train = derive_training(config).train
         settings["train"] = train.model_dump(mode="json", exclude=NOT_IN_KEY | list_unread(train))

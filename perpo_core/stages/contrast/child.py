@@ -50,9 +50,10 @@ def main() -> ListTrainer | None:
 def open_lists(job: ContrastJob, processor: Any) -> RankedLists:
     """As this policy is shown them."""
     files = job.training.lists, job.training.samples.packs, processor
+    image = job.training.config.train.image
     if job.instruction is not None:
-        return InstructedLists(*files, job.instruction)
-    return NegatedLists(*files) if job.side == "worse" else RankedLists(*files)
+        return InstructedLists(*files, job.instruction, image)
+    return NegatedLists(*files, image) if job.side == "worse" else RankedLists(*files, image)
 
 
 def take_last(job: ContrastJob, trainer: ListTrainer) -> ListPolicy:

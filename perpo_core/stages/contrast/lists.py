@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.policy.prompts import Prompt
-from perpo_core.stages.train.data import RankedList, RankedLists
+from perpo_core.stages.train.data import RankedList, RankedLists, Shown
 
 
 class NegatedLists(RankedLists):
@@ -23,9 +23,14 @@ class InstructedLists(RankedLists):
     """An instruction follows what is asked."""
 
     def __init__(
-        self, parts: Sequence[Path], packs: Sequence[Path], processor: Any, instruction: str
+        self,
+        parts: Sequence[Path],
+        packs: Sequence[Path],
+        processor: Any,
+        instruction: str,
+        image: Shown = "kept",
     ) -> None:
-        super().__init__(parts, packs, processor)
+        super().__init__(parts, packs, processor, image)
         self._instruction = instruction
 
     def read_prompt(self, row: dict[str, Any]) -> Prompt:

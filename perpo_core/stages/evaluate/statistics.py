@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from schemas.artifact import Metric
 
 CONFIDENCE = 0.95
+TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 BLOCK_DRAWS = 1 << 22  # 4M indices, 32 MB, are held at a time however many prompts there are
 
 
@@ -38,9 +39,8 @@ def compare_paired(
     if not (np.isfinite(base).all() and np.isfinite(trained).all()):
         raise ValueError("a paired comparison needs finite values; score every answer first")
     delta_P = trained - base
-    means_R = _resample_means(delta_P, images_P, resamples, seed)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means_R, [tail, 1 - tail])
+    means_R = resample_means(delta_P, images_P, resamples, seed)
+    low, high = np.quantile(means_R, TAILS)
     return Metric(
         base=float(base.mean()),
         trained=float(trained.mean()),
@@ -51,10 +51,13 @@ def compare_paired(
     )
 
 
-def _resample_means(
+def resample_means(
     values_P: NDArray[np.float64], images_P: Sequence[str], resamples: int, seed: int
 ) -> NDArray[np.float64]:
-    """[R] means over the questions of as many images, drawn with replacement, as there are."""
+    """[R] means over the questions of as many images, drawn with replacement, as there are.
+
+    The same images, resamples and seed draw the same: means of two rows of values are paired.
+    """
     _, image_of_P = np.unique(np.asarray(images_P), return_inverse=True)
     sums_I, sizes_I = np.bincount(image_of_P, values_P), np.bincount(image_of_P)
     rng = np.random.default_rng(seed)

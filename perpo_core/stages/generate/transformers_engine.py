@@ -44,8 +44,13 @@ class TransformersEngine:
         if isinstance(encoded, Refusal):
             return encoded
         seed = derive_seed(self._request.seed, prompt.prompt_id)
-        greedy = self._generate(encoded, 1, seed, greedy=True) if self._request.greedy else []
-        return greedy + self._generate(encoded, self._request.num_candidates, seed, greedy=False)
+        numbers = {True: int(self._request.greedy), False: self._request.num_candidates}
+        return [
+            answer
+            for greedy, number in numbers.items()
+            if number
+            for answer in self._generate(encoded, number, seed, greedy)
+        ]
 
     @torch.inference_mode()
     def _generate(

@@ -73,6 +73,8 @@ class VllmEngine:
         from vllm.v1.engine.llm_engine import LLMEngine
 
         self._request, self._profile = job.request, job.profile is not None
+        numbers = {True: int(job.request.greedy), False: job.request.num_candidates}
+        self._sorts = [greedy for greedy, number in numbers.items() if number]
         self._profile_name = f"{job.key[:8]}-engine-{job.rank}"
         usage = UsageContext.LLM_CLASS  # what vLLM's defaults of batch sizes go by: offline
         config = arguments.create_engine_config(usage)
@@ -125,7 +127,7 @@ class VllmEngine:
         """Hand a prompt to vLLM; why it cannot be answered, where vLLM does not take it."""
         if isinstance(prepared.content, Refusal):
             return prepared.content
-        sorts = [True, False] if self._request.greedy else [False]
+        sorts = self._sorts
         pending = _Pending(prepared.prompt_id, prepared.num_bytes, dict.fromkeys(sorts))
         added: list[str] = []
         try:

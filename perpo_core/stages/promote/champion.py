@@ -61,7 +61,9 @@ def compare_with_champion(
             "name another one with `perpo rollback`"
         )
     context.log(f"comparing with the promoted policy {champion.policy_digest[:12]}")
-    rival = replace(context, policy=_locate(context, champion), force=False)
+    settings = context.config.evaluate.model_copy(update={"probe_prompts": 0})  # of no gate
+    config = context.config.model_copy(update={"evaluate": settings})
+    rival = replace(context, config=config, policy=_locate(context, champion), force=False)
     samples = _load_samples(context, evaluation)
     found: EvalReport = find_or_make(rival, evaluate, samples, checkpoint).artifact
     return found

@@ -55,10 +55,9 @@ def main() -> ListTrainer:
     join_processes()
     model, processor = load_model(job, job.policy)
     report_attention(model)
-    lists = RankedLists(job.lists, job.samples.packs, processor)
-    references = References(
-        processor.tokenizer.pad_token_id, job.config.policy.dtype, job.config.train
-    )
+    config = job.config.train
+    lists = RankedLists(job.lists, job.samples.packs, processor, config.image)
+    references = References(processor.tokenizer.pad_token_id, job.config.policy.dtype, config)
     attach_references(model, lists, processor, references, job)
     lists.columns = build_columns(job, lists)
     telling = attach_degrees(lists, processor, job)

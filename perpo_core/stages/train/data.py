@@ -1,7 +1,8 @@
 """Ranked lists as the trainer takes them: sampled token ids, never re-tokenised text.
 
 A list may carry its crop: a list of its own, the same prompt with every image cropped and the best
-answers only. K: further references, T: tokens of an answer.
+answers only. With train.image = blank every image is grey of its size, crops too. K: further
+references, T: tokens of an answer.
 """
 
 from __future__ import annotations
@@ -10,15 +11,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from perpo_core.policy.encoding import encode_messages, encode_prompt
-from perpo_core.policy.prompts import Prompt, read_prompt
-from perpo_core.stages.train.crops import crop_image
+from perpo_core.policy.prompts import Prompt, clean_messages, read_prompt
+from perpo_core.stages.altering.crops import crop_image
+from perpo_core.stages.altering.grey import encode_grey
 from perpo_core.stages.train.packing import Branch, PackableList, PackedBatch, pack_lists
 from perpo_core.stages.train.token_table import Row
 from perpo_core.stages.train.version_tables import VersionTable
@@ -26,6 +28,8 @@ from perpo_core.store.packs import Images
 from perpo_core.store.row_reader import RowReader
 
 COLUMNS = ["sample_id", "prompt_id", "task", "images", "prompt", "responses"]
+Shown = Literal["kept", "blank"]
+"""train.image."""
 AnswerColumn = Callable[[dict[str, Any]], Sequence[float]]
 """Of a row of schemas.arrow.PREFERENCES, a number for each of its responses."""
 
@@ -56,9 +60,11 @@ class RankedList:
 class RankedLists(Dataset[RankedList]):
     """Lists in their files; a list and its images are read when it is asked for."""
 
-    def __init__(self, parts: Sequence[Path], packs: Sequence[Path], processor: Any) -> None:
+    def __init__(
+        self, parts: Sequence[Path], packs: Sequence[Path], processor: Any, image: Shown = "kept"
+    ) -> None:
         self._rows = RowReader(parts, COLUMNS)
-        self._images = Images(packs)
+        self._images, self._is_blank = Images(packs), image == "blank"
         self._ids = list(self._rows.iterate_column("sample_id"))
         self._processor = processor
         self.ref_logps_PG: list[list[float]] | None = None
@@ -118,8 +124,11 @@ class RankedLists(Dataset[RankedList]):
         return self._rows.read(index)
 
     def read_prompt(self, row: dict[str, Any]) -> Prompt:
-        """What was asked, with its images."""
-        return read_prompt(row, self._images)
+        """What is shown: what was asked, with its images, or with grey ones of their size."""
+        if not self._is_blank:
+            return read_prompt(row, self._images)
+        greys = [encode_grey(*self._images.measure(image_hash)) for image_hash in row["images"]]
+        return Prompt(row["prompt_id"], clean_messages(row["prompt"]), greys)
 
 
 class CroppedLists(Dataset[RankedList]):

@@ -35,9 +35,14 @@ READ_BY: Mapping[str, frozenset[Reader]] = {
 }
 """Name in TrainConfig -> the objectives that read it, or the weights of terms, which do where they
 are not 0; what is not here all read, as the weights of terms older than this table."""
+AS_BEFORE: Mapping[str, str] = {"image": "kept"}
+"""Name in TrainConfig -> the value with which a training is what it was before there was a choice,
+and its key too."""
 
 
 def list_unread(train: TrainConfig) -> set[str]:
-    """The names in READ_BY that neither this training's objective nor a term of it reads."""
+    """The names in READ_BY that neither this training's objective nor a term of it reads, and
+    those in AS_BEFORE that ask for nothing new."""
     readers = {train.objective, *(name for name in get_args(TermWeight) if getattr(train, name))}
-    return {name for name, named in READ_BY.items() if not readers & named}
+    unread = {name for name, named in READ_BY.items() if not readers & named}
+    return unread | {name for name, value in AS_BEFORE.items() if getattr(train, name) == value}

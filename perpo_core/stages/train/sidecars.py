@@ -3,8 +3,9 @@
     <store>/references/<key>/part-00000.parquet     one row a list (schemas.arrow.REFERENCES)
 
 or, where an objective looks at tokens, a row of their log-probabilities (TOKEN_VALUES). A key
-covers the lists, the reference's content, the precision it is computed in and, for crops, how they
-are drawn: nothing else of the train section, so that changing it leaves the table valid.
+covers the lists, the reference's content, the precision it is computed in, whether images are
+shown and, for crops, how they are drawn: nothing else of the train section, so that changing it
+leaves the table valid.
 A part depends on its part of the lists alone: where data grow, only new parts are computed.
 """
 
@@ -51,6 +52,7 @@ def _list_settings(config: RefreshConfig, reference: PolicyRef, of: ReferenceOf)
         "quantize": train.quantize,
         "crop_seed": train.seed if of == "crops" else None,
         **({"tokens": True} if of == "tokens" else {}),
+        **({"image": train.image} if train.image != "kept" else {}),
         **config.policy.pixel_limits.describe(),
     }
 

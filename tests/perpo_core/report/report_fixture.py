@@ -23,6 +23,8 @@ from perpo_core.perception.judging import Item, Judge
 from perpo_core.report import write_report
 from perpo_core.stages import collect, evaluate, materialize, promote, score
 from perpo_core.stages.evaluate.metrics import compute_metrics
+from perpo_core.stages.evaluate.probe import compute_probe, read_right
+from perpo_core.stages.probing import ProbedRow
 from perpo_core.stages.samples import SAMPLE_COLUMNS
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.atomic import write_atomic
@@ -43,6 +45,7 @@ from schemas.artifact import (
     TrainPoint,
 )
 from schemas.config import EvaluateConfig, GenerateConfig, RefreshConfig
+from schemas.probing import WAYS
 from schemas.run import PolicyRef, RunRecord, StageRecord
 from schemas.sources import DigitsSource
 
@@ -286,13 +289,39 @@ def build_evaluation(
     file = store.open_workspace("evaluation", key).write_table("predictions.parquet", predictions)
     resamples, seed = config.evaluate.bootstrap_resamples, config.evaluate.seed
     metrics, headroom_closed = compute_metrics(predictions, "test", resamples, seed)
+    asked, others = build_probes(config, load_rows(store, samples))
     validation, _ = compute_metrics(predictions, "validation", resamples, seed)
     return EvalReport(
         **_describe("evaluate", key, [file], predictions.num_rows, [samples, checkpoint]),
         metrics=metrics,
         validation=validation,
         headroom_closed=headroom_closed,
+        image_probe=compute_probe(asked, read_right(predictions), others, resamples, seed),
     )
+
+
+def build_probes(
+    config: RefreshConfig, rows: list[dict[str, Any]]
+) -> tuple[list[ProbedRow], list[dict[str, Any]]]:
+    """Test samples asked with other images, and what the answers would be worth: nearly nothing,
+    and as little after training; with a crop now and then as much as ever."""
+    rng = np.random.default_rng(3)
+    judge = Judge(config.score, "norm1")
+    asked, others = [], []
+    for row in [row for row in rows if row["split"] == "test"]:
+        named = {name: row[name] for name in ("sample_id", "image_id", "task")}
+        size = row["width"], row["height"]
+        for way in WAYS:
+            asked.append(ProbedRow(way, prompt_id=way, size=size, target=row["target"], images=[],
+                                   **named))  # fmt: skip
+            text = simulate_answer(rng, row, noise=1.0)
+            if way != "cropped" or rng.random() < 0.7:
+                text = simulate_answer(rng, row, noise=9.0)
+            for policy in ("base", "trained"):
+                [judged] = judge.judge_many([Item(text, row["task"], row["target"], Frame(*size))])
+                reward = judged.value + (policy == "trained") * rng.normal(0.002, 0.02)
+                others.append(named | {"way": way, "policy": policy, "reward": reward})
+    return asked, others
 
 
 def _describe(

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from perpo_core.perception.boxes import Frame
 from perpo_core.report.cards import Album, build_change_card, mark_differences
+from perpo_core.report.formats import format_signed
 from perpo_core.report.gallery import choose_in_turns
 from perpo_core.report.histograms import Histogram, load_histograms
 from perpo_core.report.part_means import load_part_means
 from perpo_core.report.pictures import show_text
 from perpo_core.report.plots import compute_running_mean
-from perpo_core.report.summary import compute_reading, format_signed
+from perpo_core.report.summary import compute_reading
 from perpo_core.report.tables import build_settings
 from perpo_core.store.packs import Images
 from perpo_core.store.store import Store

@@ -300,3 +300,10 @@ def test_browser_shows_the_page(report_path: Path, tmp_path: Path) -> None:
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[:2] == (1600, 1280)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_it_says_how_much_of_the_gain_needs_the_image(page: Page, content: dict[str, Any]) -> None:
+    assert set(content["image_probe"]["grounding"]) == {"blank", "shuffled", "cropped"}
+    assert "needs the image" in content["image_line"]
+    assert content["image_line"] in page.text
+    assert "Does the gain need the image?" in page.text

@@ -54,13 +54,17 @@ def commit_checkpoint(context: StageContext, folder: Path, name: str) -> Checkpo
     )
 
 
-def build_setting(root: Path, policy: Any, engine: str) -> tuple[StageContext, Any]:
+def build_setting(
+    root: Path, policy: Any, engine: str, probe_prompts: int = 0, **source: Any
+) -> tuple[StageContext, Any]:
     context = build_context(
         root,
-        source=SOURCE,
+        source=SOURCE | source,
         generate={"engine": engine, "max_tokens": 8, "processes": 1},
-        evaluate={"num_samples": NUM_SAMPLES, "bootstrap_resamples": 100},
-    )
+        evaluate={
+            "num_samples": NUM_SAMPLES, "bootstrap_resamples": 100, "probe_prompts": probe_prompts,
+        },
+    )  # fmt: skip
     context = replace(context, policy=policy)
     return context, find_or_make(context, collect).artifact
 
@@ -172,11 +176,12 @@ def test_the_key_covers_the_question_and_the_judge(tmp_path, policy):
 
     same: list[Any] = [{"generate": {"processes": 3}}, {"evaluate": {"gallery_size": 3}},
             {"train": {"beta": 1}}, {"generate": {"num_candidates": 3}},
-            {"score": {"workers": 3}}]  # fmt: skip
+            {"score": {"workers": 3}}, {"evaluate": {"min_image_share": 0.9}}]  # fmt: skip
     other: list[Any] = [{"generate": {"temperature": 0.5}},
              {"generate": {"engine": "transformers"}},
              {"evaluate": {"num_samples": 3}}, {"evaluate": {"seed": 3}},
-             {"evaluate": {"bootstrap_resamples": 300}}, {"policy": {"box_format": "pixels"}},
+             {"evaluate": {"bootstrap_resamples": 300}}, {"evaluate": {"probe_prompts": 9}},
+             {"evaluate": {"probe_prompts": 0}}, {"policy": {"box_format": "pixels"}},
              {"score": {"counting": "exact_match"}},
              {"score": {"count_reading": "words"}}]  # fmt: skip
     assert {key_of(**sections) for sections in same} == {key_of()}

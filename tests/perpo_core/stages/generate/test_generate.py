@@ -33,6 +33,7 @@ from perpo_core.stages.train.logps import compute_token_logps
 from perpo_core.stages.train.packing import Branch, PackableList, pack_lists
 from perpo_core.store.keys import compute_candidate_hash
 from schemas.artifact import CandidateSet, SampleSet
+from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SampleFiles, SamplingJob, SamplingRequest
 from tests.perpo_core.processes import find_children, wait_for_children
 from tests.perpo_core.recording_child import (
@@ -255,6 +256,32 @@ def test_damaged_shards_are_made_again_by_two_processes_and_come_out_the_same(
     assert paths[0].stat().st_mtime_ns == times[0]
     assert done == [(number, NUM_PROMPTS, "prompts") for number in (8, 16, 24)]
     assert find_or_make(context, generate, samples).reused
+
+
+@engines
+def test_the_greedy_answer_alone_is_the_one_beside_samples(tmp_path, policy, engine):
+    context, samples = build_setting(tmp_path, policy, engine=engine)
+
+    def answer(number: int) -> list[dict[str, Any]]:
+        request = generate.build_request(context.config)
+        request = request.model_copy(update={"greedy": True, "num_candidates": number})
+        key = generate.compute_candidates_key(request, policy, samples)
+        made = make_candidates(context, key, request, policy, samples)
+        assert made.num_candidates == NUM_PROMPTS * (1 + number)
+        return read_rows(context, context.store.commit(made))
+
+    beside = [row for row in answer(2) if row["index"] == -1]
+    for alone, other in zip(answer(0), beside, strict=True):
+        assert {**alone, "token_logps": None, "logp": None} == {
+            **other, "token_logps": None, "logp": None,
+        }  # fmt: skip
+        assert alone["token_logps"] == pytest.approx(other["token_logps"], abs=1e-5)
+
+
+def test_no_answer_is_no_request() -> None:
+    request = generate.build_request(RefreshConfig())
+    with pytest.raises(ValueError, match="asks for no answer"):
+        SamplingRequest.model_validate(request.model_dump() | {"num_candidates": 0})
 
 
 @pytest.mark.slow

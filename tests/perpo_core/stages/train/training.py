@@ -54,7 +54,7 @@ def build_trainer(
     config = TrainConfig(**(TRAIN | changes))
     job = build_job(setting, work, config, dtype).model_copy(update=inputs)
     model, processor = child.load_model(job, job.policy)
-    lists = RankedLists(job.lists, job.samples.packs, processor)
+    lists = RankedLists(job.lists, job.samples.packs, processor, config.image)
     references = References(processor.tokenizer.pad_token_id, dtype, config)
     child.attach_references(model, lists, processor, references, job)
     lists.columns = build_columns(job, lists)

@@ -4,8 +4,8 @@
     L    = - log sigmoid(beta * (s(v) - s(crop of v)))
 
 as `image_conditional_logits` in the released code (github.com/luka-group/mDPO, mdpo_trainer.py).
-The crop is drawn once a sample (perpo_core/stages/train/crops.py) and not, as there, anew for the
-policy and for the reference, which compares two different crops. Answers that tie for the best
+The crop is drawn once a sample (perpo_core/stages/altering/crops.py) and not, as there, anew for
+the policy and for the reference, which compares two different crops. Answers that tie for the best
 count alike: the list has their mean. Undefined cases: a list without two different rewards (a
 singleton, all tied, all masked) has no preferred answer, loss 0 and gradient 0.
 

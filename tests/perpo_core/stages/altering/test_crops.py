@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from perpo_core.stages.train.crops import AREA_SHARES, crop_image, draw_crop_box
+from perpo_core.stages.altering.crops import AREA_SHARES, crop_image, draw_crop_box
 
 sides = st.integers(1, 3000)
 seeds = st.integers(0, 2**31 - 1)
