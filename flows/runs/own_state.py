@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient
@@ -23,14 +23,14 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Running
 
 from flows.runs.endings import asking_quickly, describe_ending, is_cancelled, read_own_state
-from schemas.run import RunRecord
 
 POLL_S = 3.0
+T = TypeVar("T")
 ALIVE = "Its process lives: the server had taken it for dead, asleep or with its clock set."
 
 
-def run_watched(run: Callable[[], RunRecord]) -> RunRecord:
-    """What a flow returns: the record of its run or, if it was interrupted, the state Cancelled.
+def run_watched(run: Callable[[], T]) -> T:
+    """What a flow returns: its run's record, say, or, if it was interrupted, the state Cancelled.
 
     A flow that returns the state has it, and its caller gets Prefect's CancelledRun. To start a
     task, which Prefect refuses once the run is to be cancelled, counts as interrupted too.
