@@ -18,18 +18,18 @@ READING_STYLES = {"better": "green", "worse": "red", "no clear change": ""}
 
 
 def build_rounds_table(task: TaskName, done: Sequence[RoundRun]) -> Table:
-    """A round a row, the start first; test split."""
+    """A round a row, the start first; test split. Headroom is the start's."""
     rounds = [run.round for run in done]
     seconds = {run.round.number: sum(run.seconds.values()) for run in done}
     table = Table(title=f"{TASK_LABELS[task]}, by round", title_justify="left")
     table.add_column("round")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in (
         label_metric(TASKS[task].headline), "against the one before", "against the start", "greedy",
-        "expected", f"best of {rounds[0].num_samples}", "start's headroom closed",
-        "different answers", "lists", "time",
+        "expected", f"best of {rounds[0].num_samples}", "headroom closed", "different answers",
+        "lists", "time",
     ):  # fmt: skip
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name.startswith("against"))
     start = build_start(task, rounds)
     table.add_row(
         "start", "", start[TASKS[task].headline], "", "", start["greedy_reward"],

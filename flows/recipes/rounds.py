@@ -72,7 +72,9 @@ def run_rounds(config: RefreshConfig, num_rounds: int) -> list[RoundRun]:
             check()
             own = build_round_config(config, len(done) + 1, start.folder, trained)
             record = find_or_run(store, own, f"round {len(done) + 1} of {num_rounds}")
-            done.append(measure_round(store, len(done) + 1, record, done[0] if done else None))
+            done.append(
+                measure_round(store, len(done) + 1, record, done[0].record if done else None)
+            )
             write_rounds(store, build_report(config, num_rounds, done), done)
             trained = locate_trained(store, record)
     return done

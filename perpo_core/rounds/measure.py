@@ -17,13 +17,22 @@ import pyarrow.parquet as pq
 from perpo_core.perception.tasks import TASKS
 from perpo_core.promotion.approvals import find_answer
 from perpo_core.promotion.pointer import is_applied
-from perpo_core.report.load import RunArtifacts, load_artifacts
+from perpo_core.report.choice import describe_choice
+from perpo_core.report.load import RunArtifacts, find_artifact, load_artifacts
 from perpo_core.rounds.diversity import compute_diversity, read_shards
 from perpo_core.stages.evaluate import MEASURED_COLUMNS, PREDICTIONS_FILE
 from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics
 from perpo_core.stages.promote.gates import describe_gate
 from perpo_core.store.store import Store
-from schemas.artifact import CandidateSet, EvalReport, Metric, PreferenceSet, Promotion, ScoredSet
+from schemas.artifact import (
+    CandidateSet,
+    Checkpoint,
+    EvalReport,
+    Metric,
+    PreferenceSet,
+    Promotion,
+    ScoredSet,
+)
 from schemas.base import StageName, TaskName
 from schemas.rounds import Decision, Round, TaskOfRound
 from schemas.run import RunRecord
@@ -38,24 +47,27 @@ class RoundRun:
 
     round: Round
     record: RunRecord
-    evaluation: EvalReport
     seconds: dict[StageName, float]
     """Wall time of the work that made each artifact, in whichever run that was."""
 
 
-def measure_round(store: Store, number: int, record: RunRecord, first: RoundRun | None) -> RoundRun:
-    """What a completed run gave; `first` is the first round, None of the first one itself.
+def measure_round(
+    store: Store, number: int, record: RunRecord, first: RunRecord | None
+) -> RoundRun:
+    """What a completed run gave; `first` is the first round's, None of that itself.
 
     Raises ValueError, one sentence, where an artifact of it is no longer there.
     """
     artifacts = load_artifacts(store, record)
     for stage in record.config.stages:
         if stage in artifacts.missing:
-            raise ValueError(f"run {record.run_id}: {artifacts.missing[stage]} Run it again.")
+            raise ValueError(
+                f"run {record.run_id}: {artifacts.missing[stage]} Run the rounds again."
+            )
     checkpoint, evaluation = artifacts.checkpoint, artifacts.evaluation
     assert checkpoint is not None and evaluation is not None, "nothing is missing"
     against_start = (
-        compare_with_start(store, first.evaluation, evaluation, record)
+        compare_with_start(store, first, evaluation, record)
         if first
         else (evaluation.metrics, evaluation.headroom_closed)
     )
@@ -78,17 +90,20 @@ def measure_round(store: Store, number: int, record: RunRecord, first: RoundRun 
         tasks=_build_tasks(store, artifacts, evaluation, preferences, against_start),
     )
     seconds = {stage: artifact.seconds for stage, artifact in artifacts.by_stage.items()}
-    return RoundRun(round_, record, evaluation, seconds)
+    return RoundRun(round_, record, seconds)
 
 
 def compare_with_start(
-    store: Store, first: EvalReport, evaluation: EvalReport, record: RunRecord
+    store: Store, first: RunRecord, evaluation: EvalReport, record: RunRecord
 ) -> AgainstStart:
     """The start's answers, of the first round's evaluation, with the trained ones of another.
 
-    Raises ValueError where they are not of the same prompts.
+    Raises ValueError where they are not of the same prompts, or where the first is gone.
     """
-    start = _read_answers(store, first, "base")
+    before = find_artifact(store, first, "evaluate")
+    if not isinstance(before, EvalReport):
+        raise ValueError(f"run {first.run_id}: {before} Run the rounds again.")
+    start = _read_answers(store, before, "base")
     trained = _read_answers(store, evaluation, "trained")
     settings = record.config.evaluate
     both = pa.concat_tables([start, trained]).unify_dictionaries()
@@ -116,12 +131,19 @@ def decide(store: Store, artifacts: RunArtifacts) -> tuple[Decision, str | None]
     assert isinstance(promotion, Promotion), "nothing is missing"
     if not promotion.promoted:
         return "not promoted", explain_refusal(promotion)
+    if artifacts.checkpoint is not None and not is_new(artifacts.checkpoint):
+        return "not promoted", f"{describe_choice(artifacts.checkpoint)}: there is nothing new"
     answer = find_answer(store, promotion)
     if answer in ("waiting", "rejected") and not is_applied(store, promotion):
         if answer == "rejected":
             return "rejected", "a person rejected it"
         return "waiting for approval", None
     return "promoted", None
+
+
+def is_new(checkpoint: Checkpoint) -> bool:
+    """Whether a training changed its policy: the gates may be such that standing still passes."""
+    return checkpoint.policy_digest != checkpoint.base_policy_digest
 
 
 def explain_refusal(promotion: Promotion) -> str:

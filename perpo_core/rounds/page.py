@@ -24,6 +24,7 @@ from perpo_core.rounds.rows import (
     build_rows,
     build_start,
 )
+from perpo_core.rounds.words import capitalise
 from perpo_core.store.store import Store
 from schemas.base import ALL_STAGES, StageName, TaskName
 from schemas.rounds import Round, RoundsReport
@@ -101,7 +102,7 @@ def build_section(report: RoundsReport, task: TaskName, sentence: str) -> TaskSe
     metric = TASKS[task].headline
     return TaskSection(
         task=task,
-        label=TASK_LABELS[task],
+        label=capitalise(TASK_LABELS[task]),
         metric=label_metric(metric),
         lower_is_better=is_lower_better(metric),
         sentence=sentence,

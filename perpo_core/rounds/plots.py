@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from perpo_core.report.plots import ROUND_STEPS, Key, Plot
 from perpo_core.report.summary import TASK_LABELS, is_lower_better, label_metric
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, draw_svg
+from perpo_core.rounds.words import capitalise
 from schemas.artifact import Metric
 from schemas.base import TaskName
 from schemas.rounds import Diversity, Round, TaskOfRound
@@ -53,9 +54,9 @@ def plot_headline(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRou
         _draw_intervals(axes, values, lambda value: value.trained)
         _label_rounds(axes, found[-1][0])
 
-    note = label_metric(name) + (", lower is better" if is_lower_better(name) else "")
+    note = "test split" + (", lower is better" if is_lower_better(name) else "")
     keys = (AGAINST_START, Key("start", "warm", "dashed"))
-    return _build(ids, task, "accuracy", label_metric(name), note, draw, keys, capitalise=True)
+    return _build(ids, task, "accuracy", capitalise(label_metric(name)), note, draw, keys)
 
 
 def plot_steps(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRound]]) -> Plot:
@@ -86,7 +87,10 @@ def plot_rewards(
             _draw_line(axes, points, colour, line, mark)
         _label_rounds(axes, found[-1][0])
 
-    keys = (*(key for *_, key in REWARDS), Key("best of n of the start", "muted", "dashed"))
+    keys = (
+        *(key for *_, key in REWARDS),
+        Key("start's best of n, without marks", "muted", "dashed"),
+    )
     note = f"mean on the test split, n = {num_samples}"
     return _build(ids, task, "rewards", "Reward", note, draw, keys)
 
@@ -144,11 +148,10 @@ def plot_spread(ids: str, task: TaskName, diverse: Sequence[tuple[int, Diversity
 
 def _build(
     ids: str, task: TaskName, what: str, title: str, note: str, draw: Callable[[Axes], None],
-    keys: tuple[Key, ...] = (), capitalise: bool = False,
+    keys: tuple[Key, ...] = (),
 ) -> Plot:  # fmt: skip
-    shown = title[:1].upper() + title[1:] if capitalise else title
     label = f"{TASK_LABELS[task]}: {title}, {note}, by round"
-    return Plot(shown, note, draw_svg(f"{ids}-{what}", label, draw), keys)
+    return Plot(title, note, draw_svg(f"{ids}-{what}", label, draw), keys)
 
 
 def _known(points: Sequence[tuple[int, float | None]]) -> Points:

@@ -60,8 +60,8 @@ def describe_task(task: TaskName, told: Round, rounds: Sequence[Round]) -> str:
     name = measured.headline
     value = measured.against_start[name]
     return (
-        f"{_capitalise(TASK_LABELS[task])}: {label_metric(name)} after round {told.number} "
-        f"{format_number(value.trained)}, {format_number(value.base)} at the start "
+        f"{capitalise(TASK_LABELS[task])}: {label_metric(name)} is {format_number(value.trained)} "
+        f"after round {told.number}, from {format_number(value.base)} at the start "
         f"({describe_change(value)}): {compute_reading(name, value)}. "
         f"{_describe_headroom(told, task)}"
         f"Each against the round before: {_describe_steps(task, rounds)}."
@@ -109,5 +109,6 @@ def _count(word: str, number: int) -> str:
     return word if number == 1 else f"{word}s"
 
 
-def _capitalise(text: str) -> str:
+def capitalise(text: str) -> str:
+    """With a large first letter, the others as they are."""
     return text[:1].upper() + text[1:]

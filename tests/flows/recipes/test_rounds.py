@@ -87,7 +87,7 @@ def test_each_round_begins_with_the_one_before_and_is_held_against_the_start(
     assert [each.num_stale_prompts for each in report.rounds] == [1, 1, 1]
     assert report.verdict[0] == "3 of 3 rounds promoted."
     # Two samples, at 0.05 below and above the quality: both reach an IoU of 0.5 in round 1.
-    assert "after round 3 1.000, 0.000 at the start" in report.verdict[1]
+    assert "is 1.000 after round 3, from 0.000 at the start" in report.verdict[1]
     assert "better in round 1, no clear change in rounds 2 and 3" in report.verdict[1]
 
     page = store.root / "reports" / "rounds-toy.html"
