@@ -17,6 +17,9 @@ from schemas.base import StageName
 class Watcher:
     """Is told what happens; this one keeps quiet."""
 
+    def begin(self, title: str) -> None:
+        """One of several runs is about to begin, such as "round 2 of 3"."""
+
     def note(self, message: str) -> None:
         """What goes on beside the stages; "" ends it."""
 

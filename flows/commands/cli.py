@@ -31,6 +31,7 @@ from flows.commands.compare import app as compare_app
 from flows.commands.export import app as export_app
 from flows.commands.importing import app as import_app
 from flows.commands.judge import app as judge_app
+from flows.commands.rounds import app as rounds_app
 from flows.commands.store import app as store_app
 from flows.commands.terminal import make_printable
 from flows.commands.tune import app as tune_app
@@ -55,6 +56,7 @@ app.add_typer(import_app)
 app.add_typer(export_app)
 app.add_typer(tune_app)
 app.add_typer(compare_app)
+app.add_typer(rounds_app)
 app.add_typer(judge_app, name="judge")
 
 

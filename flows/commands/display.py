@@ -101,6 +101,12 @@ class LiveDisplay(Watcher):
     )
     message: str = "starting Prefect"
 
+    def begin(self, title: str) -> None:
+        if any(line.status != "pending" for line in self.lines.values()):
+            self.console.print(self._build_lines())  # of the run before, which stay
+        self.lines = {stage: StageLine() for stage in STAGES}
+        self.console.print(Text(title, "bold"))
+
     def note(self, message: str) -> None:
         self.message = message
 
@@ -125,11 +131,15 @@ class LiveDisplay(Watcher):
         self.lines[stage].status = "failed"
 
     def __rich__(self) -> RenderableType:
+        table = self._build_lines()
+        return Group(table, Spinner("dots", Text(self.message, "dim"))) if self.message else table
+
+    def _build_lines(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for stage, line in sorted(self.lines.items(), key=lambda each: ALL_STAGES.index(each[0])):
             style = STYLES[line.status]
             table.add_row(Text(stage, style), Text(line.status, style), *self._describe(line))
-        return Group(table, Spinner("dots", Text(self.message, "dim"))) if self.message else table
+        return table
 
     def _describe(self, line: StageLine) -> tuple[RenderableType, RenderableType]:
         now_s = time.monotonic()
@@ -156,6 +166,9 @@ class PlainDisplay(Watcher):
     console: Console
     lines: dict[StageName, StageLine] = field(default_factory=dict)
     said_s: dict[StageName, float] = field(default_factory=dict)
+
+    def begin(self, title: str) -> None:
+        self._say(title)
 
     def note(self, message: str) -> None:
         if message:

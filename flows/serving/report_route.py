@@ -1,9 +1,9 @@
 """The reports of a store over http, read-only, at the server of `perpo serve`.
 
 A link from a page of the UI to a file:// address does not open in a browser, so that the server
-shows the reports itself. Only RUN/report.html, RUN/report.json and the pages of all runs are there;
-whatever else lies in the store is not found. They open by the key that our links carry, or else by
-the password of the API; and a page may load and run nothing.
+shows the reports itself. Only RUN/report.html, RUN/report.json and the pages of several runs are
+there; whatever else lies in the store is not found. They open by the key that our links carry, or
+else by the password of the API; and a page may load and run nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from flows.runs.links import REPORTS_PATH
 
-PAGE = re.compile(r"[^/]+/report\.(html|json)|trends(-[^/]+)?\.html")
+PAGE = re.compile(r"[^/]+/report\.(html|json)|trends(-[^/]+)?\.html|rounds-[^/]+\.html")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
     "X-Content-Type-Options": "nosniff",

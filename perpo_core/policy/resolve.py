@@ -26,7 +26,9 @@ from schemas.run import PolicyRef
 
 def resolve_policy(config: PolicyConfig, store: Store) -> PolicyRef:
     """The policy a run starts from; raises ValueError, one sentence, where there is none."""
-    promoted = _find_promoted(store) if config.model == "promoted" else None
+    if config.model != "promoted":  # policy.base says where its rounds began, not where this does
+        return locate_policy(_find_folder("policy.model", config.model), config, store)
+    promoted = _find_promoted(store)
     return locate_policy(promoted, config, store) if promoted else resolve_base(config, store)
 
 

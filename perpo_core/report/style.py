@@ -13,9 +13,9 @@ FOLDER = Path(__file__).parent
 
 
 def build_environment(folder: Path = FOLDER) -> Environment:
-    """Templates of a folder; everything they show is escaped."""
+    """Templates of a folder, and ours that it lacks; everything they show is escaped."""
     return Environment(
-        loader=FileSystemLoader(folder),
+        loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

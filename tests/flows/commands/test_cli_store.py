@@ -17,7 +17,7 @@ from perpo_core.store.locks import lock_name, lock_store, share_store
 from perpo_core.store.store import Store
 from schemas.config import RefreshConfig
 from tests.perpo_core.report.trends_fixture import build_nights
-from tests.perpo_core.rounds import GATES, build_record, build_round, make, policy_of
+from tests.perpo_core.round_fixture import GATES, build_record, build_round, make, policy_of
 from tests.perpo_core.small_store import POLICY_DIGEST, build_context
 from tests.perpo_core.stores import build_config, find_lost, run_toy
 

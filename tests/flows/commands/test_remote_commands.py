@@ -30,7 +30,7 @@ from schemas.config import PolicyConfig, RefreshConfig
 from schemas.run import PolicyRef
 from tasks.modules import load_stage
 from tests.flows.toy import install, write_policy
-from tests.perpo_core.rounds import GATES, build_round
+from tests.perpo_core.round_fixture import GATES, build_round
 from tests.perpo_core.small_store import POLICY_DIGEST
 from tests.perpo_core.stores import run_toy
 from tests.s3 import Machines

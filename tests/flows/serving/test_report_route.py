@@ -20,13 +20,17 @@ from perpo_core.store.store import Store
 from schemas.config import RefreshConfig
 from tests.perpo_core.stores import run_toy
 
+PAGES = (
+    "a-run/report.html", "a-run/report.json", "trends.html", "trends-small.html",
+    "rounds-small.html",
+)  # fmt: skip
+
 
 @pytest.fixture
 def reports(tmp_path: Path) -> Path:
     folder = tmp_path / "store" / "reports"
-    pages = ("a-run/report.html", "a-run/report.json", "trends.html", "trends-small.html")
     others = (folder / "a-run" / "notes.txt", tmp_path / "store" / "a-run" / "report.html")
-    for path in (*(folder / page for page in pages), *others):
+    for path in (*(folder / page for page in PAGES), *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(path.name)
     (folder / "linked").symlink_to(tmp_path / "store" / "a-run")
@@ -44,7 +48,7 @@ def build_client(reports: Path, auth: str | None = None, key: str | None = None)
 
 def test_reports_are_shown_before_the_pages_of_the_ui(reports: Path) -> None:
     client = build_client(reports)
-    for page in ("a-run/report.html", "a-run/report.json", "trends.html", "trends-small.html"):
+    for page in PAGES:
         answer = client.get(f"{REPORTS_PATH}/{page}")
         assert (answer.status_code, answer.text) == (200, page.rpartition("/")[2])
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")

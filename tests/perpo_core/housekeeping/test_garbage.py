@@ -25,7 +25,7 @@ from schemas.artifact import DegradedSet, ReferenceSet
 from schemas.base import ALL_STAGES, StageName
 from schemas.run import PolicyRef, RunRecord
 from tests.flows.toy import install
-from tests.perpo_core.rounds import GATES, build_round, make, policy_of
+from tests.perpo_core.round_fixture import GATES, build_round, make, policy_of
 from tests.perpo_core.small_store import POLICY_DIGEST, build_context, common_fields
 from tests.perpo_core.stores import build_config, find_lost, run_toy
 

@@ -26,7 +26,7 @@ from perpo_core.store.workspace import describe_file
 from schemas.artifact import Checkpoint
 from schemas.config import PolicyConfig
 from schemas.run import ADAPTER, PolicyRef
-from tests.perpo_core.rounds import promote_checkpoint
+from tests.perpo_core.round_fixture import promote_checkpoint
 from tests.perpo_core.small_store import common_fields
 from tests.s3 import Machines
 

@@ -14,7 +14,7 @@ from perpo_core.stages import promote
 from perpo_core.stages.stage import StageContext
 from schemas.artifact import Promotion
 from schemas.run import RunRecord
-from tests.perpo_core.rounds import (
+from tests.perpo_core.round_fixture import (
     GATES,
     build_record,
     build_round,

@@ -19,7 +19,7 @@ from perpo_core.promotion.pointer import (
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.store import Store
 from schemas.config import PolicyConfig
-from tests.perpo_core.rounds import GATES, build_record, build_round, make, policy_of
+from tests.perpo_core.round_fixture import GATES, build_record, build_round, make, policy_of
 from tests.perpo_core.small_store import POLICY_DIGEST, build_context
 
 

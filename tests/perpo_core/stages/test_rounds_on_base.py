@@ -16,7 +16,7 @@ from perpo_core.stages.generate.engine import GREEDY_INDEX
 from perpo_core.stages.stage import StageContext, find_or_make
 from schemas.artifact import Checkpoint
 from schemas.run import PolicyRef
-from tests.perpo_core.rounds import promote_checkpoint
+from tests.perpo_core.round_fixture import promote_checkpoint
 from tests.perpo_core.small_store import build_context
 from tests.perpo_core.stages.train.small_lists import commit_lists
 from tests.perpo_core.stages.train.training import LORA, NUM_LISTS, SOURCE, TRAIN

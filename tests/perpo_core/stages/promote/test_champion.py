@@ -29,7 +29,7 @@ from perpo_core.store.provenance import as_parents
 from schemas.artifact import Checkpoint, EvalReport, Promotion
 from schemas.base import SPLITS
 from schemas.run import PolicyRef, SamplingJob
-from tests.perpo_core.rounds import build_record
+from tests.perpo_core.round_fixture import build_record
 from tests.perpo_core.small_store import build_context
 from tests.perpo_core.stages.evaluate.test_evaluate import commit_checkpoint
 

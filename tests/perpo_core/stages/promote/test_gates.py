@@ -17,7 +17,7 @@ from perpo_core.stages.promote.gates import (
 )
 from schemas.artifact import Gate
 from schemas.config import PromoteConfig
-from tests.perpo_core.rounds import GATES, build_metric, build_validation
+from tests.perpo_core.round_fixture import GATES, build_metric, build_validation
 
 
 def build_config(**gates: Any) -> PromoteConfig:

@@ -14,7 +14,7 @@ from perpo_core.stages.promote.gates import compute_gates, decide
 from perpo_core.stages.stage import find_or_make
 from perpo_core.store.keys import compute_hash
 from schemas.config import PromoteConfig
-from tests.perpo_core.rounds import GATES, build_round, build_validation, make, policy_of
+from tests.perpo_core.round_fixture import GATES, build_round, build_validation, make, policy_of
 from tests.perpo_core.small_store import build_context
 
 

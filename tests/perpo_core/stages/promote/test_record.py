@@ -18,7 +18,7 @@ from perpo_core.store.keys import compute_digest, compute_hash
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import as_parents
 from schemas.artifact import Checkpoint, EvalReport
-from tests.perpo_core.rounds import GATES, build_round, build_validation, make, policy_of
+from tests.perpo_core.round_fixture import GATES, build_round, build_validation, make, policy_of
 from tests.perpo_core.small_store import POLICY_DIGEST, build_context
 
 Round = tuple[EvalReport, Checkpoint]

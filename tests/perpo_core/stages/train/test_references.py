@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from perpo_core.policy.resolve import resolve_policy
+from perpo_core.policy.resolve import resolve_base, resolve_policy
 from perpo_core.stages import collect, train
 from perpo_core.stages.stage import find_or_make
 from perpo_core.stages.train import child, references, sidecars
@@ -212,3 +212,10 @@ def test_rounds_begin_at_the_base(other_policy, tmp_path):
     missing = PolicyConfig(model="promoted", base="/none")
     with pytest.raises(ValueError, match=r"policy\.base = '/none' is neither a folder nor a model"):
         resolve_policy(missing, Store(tmp_path))
+
+
+def test_a_named_model_is_started_from_whatever_the_base_is(other_policy, tmp_path):
+    store = Store(tmp_path)
+    config = PolicyConfig(model=str(other_policy.folder), base="builtin")
+    assert resolve_policy(config, store) == other_policy
+    assert resolve_base(config, store) == resolve_policy(PolicyConfig(), store)

@@ -1,0 +1,1 @@
+"""Refreshes one after the other, each from the policy that the one before promoted."""
