@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perpo_core.report.summary import Reading, compute_reading, format_number, format_signed
+from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.summary import Reading, compute_reading
 from perpo_core.rounds.words import format_share
 from schemas.artifact import Metric
 from schemas.base import TaskName

@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perpo_core.report.summary import (
-    TASK_LABELS,
-    Reading,
-    compute_reading,
-    format_number,
-    format_signed,
-    label_metric,
-)
+from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.summary import TASK_LABELS, Reading, compute_reading, label_metric
 from schemas.artifact import Metric
 from schemas.base import TaskName
 from schemas.rounds import Round
