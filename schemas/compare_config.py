@@ -49,6 +49,9 @@ class CompareConfig(Section):
     generate.seed the methods of a seed share its answers and lists."""
     resamples: int = Field(default=10_000, ge=100, le=1_000_000)
     """Of the bootstrap behind every interval; 40 for every two of start and methods at least."""
+    look: bool = True
+    """Whether each method's first seed is looked at closer: how it ranks the start's answers, with
+    the right image and a wrong one, and how far it went from the start (docs/probes.md)."""
     side_by_side: int = Field(default=1, ge=1, le=64)
     """Trials that run at once. On GPUs each has its share of those that are visible; on a CPU each
     has train.threads and generate.processes of its own."""

@@ -10,8 +10,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from schemas.artifact import TaskDrift
 from schemas.base import Digest, Frozen, StageName, TaskName
 from schemas.evidence_statistics import Difference, Headroom
+from schemas.probing import ImageProbe, ProbeWay
+from schemas.ranking import TaskRanking
 
 Settings = dict[str, JsonValue]
 """Dotted name -> value."""
@@ -47,6 +50,17 @@ class TaskResult(Frozen):
     """None: there is no way to go, or it is the start."""
 
 
+class TaskLook(Frozen):
+    """A closer look at what the first seed trained, by task (perpo_core/evidence/looking.py)."""
+
+    image: dict[ProbeWay, ImageProbe] = {}
+    """What of its gain is there with other images too; {}: evaluate.probe_prompts is 0."""
+    ranking: TaskRanking | None = None
+    """How it ranks the start's sampled answers; None: there are no lists of them."""
+    drift: TaskDrift | None = None
+    """How far it went from the start."""
+
+
 class MethodResult(Frozen):
     """One method at its best setting."""
 
@@ -59,6 +73,8 @@ class MethodResult(Frozen):
     steps: list[int] = []
     """Optimiser steps, by seed."""
     tasks: dict[TaskName, TaskResult]
+    looks: dict[TaskName, TaskLook] = {}
+    """{}: compare.look is false, or it is the start."""
 
 
 class Pair(Frozen):

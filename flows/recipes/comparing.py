@@ -12,7 +12,7 @@ a kill.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,7 @@ from schemas.artifact import Checkpoint, EvalReport, SampleSet
 from schemas.comparison import ComparisonCosts, ComparisonReport, SweepPoint, TrialCost
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
+from tasks.look import look
 from tasks.stages import STAGE_TASKS
 from tasks.watch import get_watcher, watched_by
 
@@ -78,6 +79,8 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
         trials = Trials(config, store, policy, check)
         judged = [judge_method(trials, method, chooses) for method in config.compare.methods]
         start = find_start(trials, judged[0])
+        if config.compare.look:
+            judged = [look_at(trials, samples, method) for method in judged]
         report = judge(store, config, policy, samples, (chooses, judges), start, judged)
         costs = ComparisonCosts(trials=trials.costs)
         write_comparison(store, config.name, report, costs)
@@ -159,7 +162,17 @@ def judge_method(trials: Trials, method: str, by: Criterion) -> Judged:
         if isinstance(record, str):
             raise ValueError(f"{trial.name} failed, and every seed is needed: {record}")
     loaded = [trials.load(record) for record in records if isinstance(record, RunRecord)]
-    return Judged(method, sweep, chosen, *zip(*loaded, strict=True))
+    checkpoints, evaluations = zip(*loaded, strict=True)
+    return Judged(method, sweep, chosen, checkpoints, evaluations)
+
+
+def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> Judged:
+    """The method with what its first seed shows beside the metrics."""
+    config = list_judged(trials.config, judged.method, judged.chosen)[0].config
+    trials.check()
+    get_watcher().note(f"{judged.method}: a closer look")
+    first = judged.checkpoints[0], judged.evaluations[0]
+    return replace(judged, looks=look(config, trials.policy, samples, *first))
 
 
 def find_start(trials: Trials, judged: Judged) -> EvalReport:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,7 +26,15 @@ from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint, EvalReport, SampleSet
 from schemas.base import Split, TaskName
 from schemas.compare_config import START
-from schemas.comparison import ComparisonReport, MethodResult, Pair, Reading, SweepPoint, TaskResult
+from schemas.comparison import (
+    ComparisonReport,
+    MethodResult,
+    Pair,
+    Reading,
+    SweepPoint,
+    TaskLook,
+    TaskResult,
+)
 from schemas.config import RefreshConfig
 from schemas.evidence_statistics import Difference
 from schemas.run import PolicyRef
@@ -44,6 +52,8 @@ class Judged:
     chosen: Settings
     checkpoints: Sequence[Checkpoint]
     evaluations: Sequence[EvalReport]
+    looks: Mapping[TaskName, TaskLook] = field(default_factory=dict)
+    """At what the first seed trained; {}: none was taken."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,7 @@ def _describe_method(
         sweep=list(judged.sweep),
         steps=[checkpoint.history[-1].step for checkpoint in judged.checkpoints],
         tasks=tasks,
+        looks=dict(judged.looks),
     )
 
 

@@ -106,6 +106,7 @@ def build_config(store: Path, policy: Path, **compare: Any) -> RefreshConfig:
         "seeds": 3,
         "resamples": 400,
         "best_of": 6,
+        "look": False,
         **compare,
     }
     return RefreshConfig(
