@@ -25,7 +25,7 @@ class Origin:
     """The hub's commit, where the model came from there."""
     is_on_hub: bool = False
     earlier_runs: tuple[str, ...] = ()
-    """Runs between that model and this run's start, the nearest first ("promoted")."""
+    """Runs between that model and this run's start, the nearest first ("promoted", rounds)."""
     digest: str | None = field(default=None, compare=False)
     """Of its content."""
 
@@ -33,12 +33,21 @@ class Origin:
 def find_origin(store: Store, run: RunRecord, records: Sequence[RunRecord]) -> Origin:
     """The start of the run, or of the earlier rounds whose result it starts from."""
     chain = [run]
-    while chain[-1].config.policy.model == "promoted":
+    while _starts_from_a_run(store, chain[-1]):
         earlier = _find_maker(store, chain[-1], [r for r in records if r not in chain])
         if earlier is None:
             break
         chain.append(earlier)
     return _name_start(chain[-1], tuple(record.run_id for record in chain[1:]))
+
+
+def _starts_from_a_run(store: Store, run: RunRecord) -> bool:
+    """Whether its policy came out of another run, of whatever name the configuration has for it."""
+    inside = store.locate(run.policy_folder)
+    is_trained = inside is not None and inside.parts[:1] == (
+        Checkpoint.model_fields["kind"].default,
+    )
+    return run.config.policy.model == "promoted" or is_trained
 
 
 def _find_maker(store: Store, run: RunRecord, others: list[RunRecord]) -> RunRecord | None:

@@ -4,6 +4,7 @@
     tables.py      start and methods: what each is worth; cost_rows.py: what it takes
     pairs.py       every two of them
     metrics.py     every other metric, task by task
+    looks.py       image, ranking and drift of what was trained
     sweeps.py      what was tried before, and what each run took
     forest.py      differences as a plot; curves.py: over IoU, over n
     figures.py     which figures there are; in the page, and as files

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from perpo_core.evidence.page.cost_rows import build_cost_rows
 from perpo_core.evidence.page.definitions import STATISTICS, list_definitions
 from perpo_core.evidence.page.figures import build_best_of_n, list_curves, list_forests
+from perpo_core.evidence.page.looks import build_look_tables
 from perpo_core.evidence.page.marks import write_variables
 from perpo_core.evidence.page.metrics import build_task_tables
 from perpo_core.evidence.page.pairs import build_pair_rows
@@ -54,6 +55,7 @@ def build_page(report: ComparisonReport, costs: ComparisonCosts) -> str:
         main=main,
         others=others,
         other_curves=[build_best_of_n(report, table.task) for table in others],
+        looks=build_look_tables(report),
         sweeps=build_sweeps(report, runs),
         stages=list_stages(runs),
         runs=build_run_lists(report, runs),

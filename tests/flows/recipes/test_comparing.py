@@ -17,6 +17,7 @@ from flows.runs.records import load_records
 from perpo_core.evidence.writing import find_folder
 from perpo_core.promotion.pointer import load_promoted
 from perpo_core.store.store import Store
+from schemas.compare_config import CompareMethod
 from schemas.comparison import ComparisonReport
 from schemas.config import RefreshConfig
 from tests.flows.toy import install, write_policy
@@ -39,6 +40,10 @@ def list_names(config: RefreshConfig) -> list[str]:
     return [record.config.name for record in load_records(Store(config.store))]
 
 
+def build(methods: dict[str, Any]) -> dict[str, CompareMethod]:
+    return {name: CompareMethod(**method) for name, method in methods.items()}
+
+
 @pytest.fixture
 def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RefreshConfig:
     install(monkeypatch.setitem)
@@ -47,7 +52,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RefreshConfig:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_each_method_is_judged_at_its_best_setting_and_the_planted_order_is_found(
+def test_the_planted_order_is_found_once_and_one_more_method_runs_only_itself(
     planted: RefreshConfig,
 ) -> None:
     report = compare(planted)
@@ -74,51 +79,29 @@ def test_each_method_is_judged_at_its_best_setting_and_the_planted_order_is_foun
     assert load_promoted(Store(planted.store)) is None
     assert len(list_names(planted)) == NUM_TRIALS
 
-
-@pytest.mark.usefixtures("prefect_server")
-def test_the_same_again_runs_nothing_and_one_more_method_runs_only_itself(
-    planted: RefreshConfig,
-) -> None:
-    compare(planted)
     found = read_bytes(planted)
     compare(planted)
     assert read_bytes(planted) == found and len(list_names(planted)) == NUM_TRIALS
 
     more = change(planted, methods={**planted.compare.methods, **build(DPO)})
     report = compare(more)
-    added = list_names(planted)[NUM_TRIALS:]
-    assert added == ["toy-dpo-sweep-0", "toy-dpo-sweep-1", "toy-dpo-0", "toy-dpo-1",
-        "toy-dpo-2",
+    assert list_names(planted)[NUM_TRIALS:] == [
+        "toy-dpo-sweep-0", "toy-dpo-sweep-1", "toy-dpo-0", "toy-dpo-1", "toy-dpo-2",
     ]  # fmt: skip
     assert [method.name for method in report.methods] == ["sft", "perpo", "dpo"]
 
 
-def build(methods: dict[str, Any]) -> dict[str, Any]:
-    from schemas.compare_config import CompareMethod
-
-    return {name: CompareMethod(**method) for name, method in methods.items()}
-
-
 @pytest.mark.usefixtures("prefect_server")
-def test_side_by_side_is_the_same_to_the_byte(planted: RefreshConfig) -> None:
-    compare(planted)
-    elsewhere = planted.model_copy(update={"store": Path(planted.store).parent / "other"})
-    compare(change(elsewhere, side_by_side=3))
-    assert read_bytes(elsewhere) == read_bytes(planted)
-
-
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("side_by_side", [1, 2])
-def test_an_interrupted_comparison_goes_on_as_it_would_have(
-    planted: RefreshConfig, side_by_side: int
+def test_interrupted_side_by_side_it_goes_on_to_the_bytes_of_one_after_the_other(
+    planted: RefreshConfig,
 ) -> None:
     wish = Path(planted.store).parent / "break-evaluate"
     wish.write_text("interrupt")
     with pytest.raises((KeyboardInterrupt, CancelledRun)):
-        compare(change(planted, side_by_side=side_by_side))
+        compare(change(planted, side_by_side=2))
     wish.unlink()
     assert {record.status for record in load_records(Store(planted.store))} == {"cancelled"}
-    compare(planted)
+    compare(change(planted, side_by_side=3))
     elsewhere = planted.model_copy(update={"store": Path(planted.store).parent / "undisturbed"})
     compare(elsewhere)
     assert read_bytes(planted) == read_bytes(elsewhere)

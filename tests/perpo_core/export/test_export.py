@@ -260,3 +260,8 @@ def test_a_promoted_start_is_traced_to_the_run_that_made_it(finished) -> None:
     )
     assert find_origin(store, later, [run, later]) == Origin("builtin", earlier_runs=(run.run_id,))
     assert find_origin(store, later, [later]) == Origin("promoted")  # that run is gone
+    folder = Path("checkpoint", made.key, "model")
+    of_rounds = with_config(later, "policy", model=str(store.root / folder))
+    of_rounds = of_rounds.model_copy(update={"policy_folder": folder})
+    found = find_origin(store, of_rounds, [run, of_rounds])
+    assert found == Origin("builtin", earlier_runs=(run.run_id,)), "of a round, named by its folder"

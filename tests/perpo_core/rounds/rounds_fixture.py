@@ -26,14 +26,9 @@ STARTED_AT = datetime(2025, 3, 1, 2, 0, tzinfo=UTC)
 TASK_NAMES: tuple[TaskName, ...] = ("grounding", "ocr", "counting")
 START, BEST, SPREAD = 0.6, 0.9, 0.02
 SECONDS: dict[StageName, float] = {
-    "collect": 4.0,
-    "generate": 230.0,
-    "score": 3.5,
-    "materialize": 3.0,
-    "train": 510.0,
-    "evaluate": 140.0,
-    "promote": 0.2,
-}
+    "collect": 4.0, "generate": 230.0, "score": 3.5, "materialize": 3.0, "train": 510.0,
+    "evaluate": 140.0, "promote": 0.2,
+}  # fmt: skip
 
 
 def build_metric(base: float, trained: float) -> Metric:
