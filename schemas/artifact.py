@@ -7,14 +7,13 @@ stale can match.
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, model_serializer
 
 from schemas.base import Digest, Frozen, Split, StageName, TaskName
-from schemas.benchmark_config import Direction
+from schemas.benchmarks import Benchmarks, BenchmarkScore, leave_out_no_benchmarks
 from schemas.probing import ImageProbe, ProbeWay
 
 SCHEMA_VERSION: Final = 1
@@ -303,14 +302,6 @@ class Metric(Frozen):
     n: int
 
 
-class BenchmarkScore(Frozen):
-    """What a benchmark says of one policy by one metric."""
-
-    value: float
-    stderr: float | None = Field(default=None, ge=0)
-    """Standard error, where the benchmark gives one."""
-
-
 class BenchmarkScores(Artifact):
     """output/: what the command of a benchmark left; its log is beside it.
 
@@ -323,41 +314,6 @@ class BenchmarkScores(Artifact):
     """Every metric that it reported, by name."""
     unread: dict[str, str] = {}
     """Metric -> what it said instead of a finite number."""
-
-
-class BenchmarkMetric(Frozen):
-    """Base against trained by one metric of a benchmark."""
-
-    base: float
-    trained: float
-    base_stderr: float | None = Field(default=None, ge=0)
-    trained_stderr: float | None = Field(default=None, ge=0)
-    better: Direction | None = None
-    """None: the configuration does not say."""
-
-    @property
-    def gain(self) -> float:
-        """The change, signed so that more is better."""
-        change = self.trained - self.base
-        return -change if self.better == "lower" else change
-
-    @property
-    def combined_stderr(self) -> float | None:
-        """Of the change, as if both had been asked other questions; None where one is not given."""
-        if self.base_stderr is None or self.trained_stderr is None:
-            return None
-        return math.hypot(self.base_stderr, self.trained_stderr)
-
-
-Benchmarks = dict[str, dict[str, BenchmarkMetric]]
-"""Name in evaluate.benchmarks -> metric -> values."""
-
-
-def leave_out_no_benchmarks(fields: dict[str, Any]) -> dict[str, Any]:
-    """Where there are none nothing is said of them, as before there could be any."""
-    return (
-        fields if fields["benchmarks"] else {k: v for k, v in fields.items() if k != "benchmarks"}
-    )
 
 
 class EvalReport(Artifact):

@@ -58,26 +58,3 @@ class Headroom(Frozen):
     prompts: int = Field(ge=1)
     images: int = Field(ge=1)
     resamples: int = Field(ge=1)
-
-
-class Calibration(Frozen):
-    """Does the log-probability of a sampled answer predict its reward."""
-
-    spearman: float | None
-    """Mean over prompts of Spearman's correlation of log-probability and reward; None if every
-    prompt was left out."""
-    spearman_per_token: float | None
-    """The same of the mean log-probability of an answer's tokens."""
-    prompts: int = Field(ge=0)
-    """That spearman is a mean of."""
-    prompts_per_token: int = Field(ge=0)
-    prompts_left_out: int = Field(ge=0)
-    """All rewards or all log-probabilities equal: no order to predict, or none predicted."""
-    prompts_left_out_per_token: int = Field(ge=0)
-    auc: float | None
-    """Chance that a good answer has a higher log-probability than one that is not, ties half, over
-    all answers; None without both kinds."""
-    auc_per_token: float | None
-    good_share: float = Field(ge=0, le=1)
-    """Of answers, those of reward 0.5 or more."""
-    answers: int = Field(ge=1)

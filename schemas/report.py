@@ -11,16 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from schemas.artifact import (
-    Benchmarks,
-    Counts,
-    DegreeReading,
-    Gate,
-    Metric,
-    Producer,
-    leave_out_no_benchmarks,
-)
+from schemas.artifact import Counts, DegreeReading, Gate, Metric, Producer
 from schemas.base import Digest, Frozen, StageName, TaskName
+from schemas.benchmarks import Benchmarks, leave_out_no_benchmarks
 from schemas.config import RefreshConfig
 from schemas.probing import ImageProbe, ProbeWay
 from schemas.run import RunStatus

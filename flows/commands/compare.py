@@ -30,7 +30,7 @@ def compare(config: ConfigArgument = None, overrides: SetOption = None) -> None:
         from flows.commands.compare_display import showing_trials
         from flows.commands.display import RunConsole
         from flows.serving.prefect_setup import prefect_for
-        from perpo_core.evidence.writing import find_folder
+        from perpo_core.evidence.writing import name_folder
         from perpo_core.store.open import open_store
         from perpo_core.store.place import require_writable
 
@@ -43,7 +43,7 @@ def compare(config: ConfigArgument = None, overrides: SetOption = None) -> None:
             report = compare_flow(resolved)
         print_comparison(console, report)
         store = open_store(resolved.store)
-        print(store.fetch_file(f"{find_folder(resolved.name)}/report.html"))
+        print(store.fetch_file(f"{name_folder(resolved.name)}/report.html"))
 
 
 def print_comparison(console: Console, report: ComparisonReport) -> None:

@@ -7,8 +7,9 @@ computes nothing.
 
 from __future__ import annotations
 
-from perpo_core.evidence.drift import locate_trained, measure_drift
+from perpo_core.evidence.drift import measure_drift
 from perpo_core.evidence.ranking import measure_ranking
+from perpo_core.stages.evaluate import locate_trained
 from perpo_core.stages.stage import StageContext
 from schemas.artifact import CandidateSet, Checkpoint, EvalReport, SampleSet
 from schemas.base import TaskName

@@ -17,7 +17,7 @@ from perpo_core.configuration.load import ConfigError, override_config
 from perpo_core.configuration.words import write_toml_value
 from perpo_core.evidence.holm import check_resolution
 from schemas.base import JUDGING_SPLIT
-from schemas.compare_config import MAX_TRIALS, CompareConfig, CompareMethod
+from schemas.compare_config import MAX_TRIALS, CompareConfig
 from schemas.config import RefreshConfig
 from schemas.tune_config import TuneConfig
 
@@ -167,8 +167,3 @@ def _read(config: RefreshConfig, name: str) -> int:
             "such as train.seed"
         )
     return found
-
-
-def name_method(method: str, settings: CompareMethod) -> str:
-    """As tables name it."""
-    return settings.label or method

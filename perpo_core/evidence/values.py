@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from perpo_core.evidence.thresholds import compute_threshold_values
+from perpo_core.evidence.thresholds import PERCENTS, compute_threshold_values
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.summary import label_metric
 from perpo_core.stages.evaluate import Answers
 
 Values = NDArray[np.float64]
 BY_IOU = "iou"
-PERCENTS = range(30, 100, 10)
 
 
 def stack(answers: Sequence[Answers]) -> dict[str, Values]:
@@ -51,3 +51,14 @@ def name_metrics(task: str) -> dict[str, str]:
     if TASKS[task].measure == BY_IOU:
         found |= {f"acc_at_{p}": f"accuracy at IoU {p / 100:g}" for p in PERCENTS}
     return found
+
+
+def name_metric(task: str, metric: str) -> str:
+    """As a person would say it."""
+    return name_metrics(task).get(metric, label_metric(metric))
+
+
+def name_criterion(criterion: str) -> str:
+    """Of TASK.METRIC, such as "grounding accuracy at IoU 0.5"."""
+    task, _, metric = criterion.partition(".")
+    return f"{TASKS[task].label} {name_metric(task, metric)}"

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perpo_core.evidence.values import name_metrics
-from perpo_core.perception.tasks import TASKS
-from perpo_core.report.formats import format_signed
-from perpo_core.report.summary import label_metric
+from perpo_core.evidence.values import name_criterion
+from perpo_core.report.formats import format_signed, join
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, Pair
 
@@ -19,7 +17,7 @@ from schemas.comparison import ComparisonReport, Pair
 def describe_result(report: ComparisonReport) -> Iterator[str]:
     """One sentence on the start, one on each other method, one on what it rests on."""
     labels = {each.name: each.label for each in (report.start, *report.methods)}
-    yield from _describe_against_start(report.pairs, labels, name_judge(report))
+    yield from _describe_against_start(report.pairs, labels, name_criterion(report.judge_by))
     for method in report.methods:
         worse = [pair.worse for pair in _list_clear(report.pairs) if pair.better == method.name]
         beaten = [labels[name] for name in worse if name != START]
@@ -35,21 +33,9 @@ def describe_result(report: ComparisonReport) -> Iterator[str]:
         yield f"Not told apart: {pairs}."
     yield (
         f"Each on {report.num_prompts[report.task]:,} test prompts under "
-        f"{report.num_seeds} seeds; settings were chosen by {report.choose_by} on validation, and "
-        f"p-values are corrected for {len(report.pairs)} comparisons (Holm)."
+        f"{report.num_seeds} seeds; settings were chosen by {name_criterion(report.choose_by)} on "
+        f"validation, and p-values are corrected for {len(report.pairs)} comparisons (Holm)."
     )
-
-
-def name_judge(report: ComparisonReport) -> str:
-    """Such as "grounding accuracy at IoU 0.5"."""
-    metric = report.judge_by.partition(".")[2]
-    label = name_metrics(report.task).get(metric, label_metric(metric))
-    return f"{TASKS[report.task].label} {label}"
-
-
-def join(words: Sequence[str]) -> str:
-    """Such as "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _describe_against_start(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perpo_core.report.formats import format_number, format_signed
-from schemas.artifact import BenchmarkMetric, Benchmarks
+from schemas.benchmarks import BenchmarkMetric, Benchmarks
 
 NUM_ERRORS = 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 MINUS = "\u2212"
 HALF_OF_LAST_DIGIT = 0.0005  # of three decimals
@@ -23,3 +24,8 @@ def format_number(value: float) -> str:
 def format_share(value: float) -> str:
     """A share of something in whole percent, between none and all of it."""
     return f"{min(max(value, 0.0), 1.0):.0%}"
+
+
+def join(words: Sequence[str]) -> str:
+    """Such as "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -10,7 +10,7 @@ from typing import Literal
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.promotion.approvals import Answer
 from perpo_core.report.choice import find_bias
-from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.formats import format_number, format_signed, join
 from perpo_core.report.image_share import describe_image_probe, find_image_warnings
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.stages.train.displacement import find_displacement
@@ -152,7 +152,7 @@ def compute_verdict(run: RunRecord, artifacts: RunArtifacts) -> str:
         for task, metric, value in _primary_values(artifacts.evaluation.metrics)
     }
     phrases = [
-        f"{words} {_join([TASK_LABELS[task] for task in readings if readings[task] == reading])}"
+        f"{words} {join([TASK_LABELS[task] for task in readings if readings[task] == reading])}"
         for reading, words in (
             ("better", "better at"),
             ("worse", "worse at"),
@@ -227,7 +227,7 @@ def _explain_promotion(artifacts: RunArtifacts) -> str:
         return f"it was not promoted: {promotion.held}"
     if not failed:
         return "it was not promoted, because its gates could not be measured"
-    named = _join(list(dict.fromkeys(_name_gate(gate) for gate in failed)))
+    named = join(list(dict.fromkeys(_name_gate(gate) for gate in failed)))
     return f"it was not promoted because it failed on {named}"
 
 
@@ -235,10 +235,6 @@ def _name_gate(gate: Gate) -> str:
     against = " against the policy promoted until then" if gate.against == "champion" else ""
     task = TASK_LABELS.get(gate.task, gate.task)
     return f"{task} {label_metric(gate.metric)}{against}"
-
-
-def _join(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def _capitalise(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.formats import format_number, format_signed, join
 from perpo_core.report.summary import TASK_LABELS, Reading, compute_reading, label_metric
 from schemas.artifact import Metric
 from schemas.base import TaskName
@@ -95,8 +95,7 @@ def _describe_steps(task: TaskName, rounds: Sequence[Round]) -> str:
 def _describe_reading(read: dict[Reading, list[str]]) -> Iterator[str]:
     for reading in READINGS:
         if numbers := read.get(reading):
-            listed = " and ".join(filter(None, [", ".join(numbers[:-1]), numbers[-1]]))
-            yield f"{reading} in {'rounds' if len(numbers) > 1 else 'round'} {listed}"
+            yield f"{reading} in {'rounds' if len(numbers) > 1 else 'round'} {join(numbers)}"
 
 
 def _count(word: str, number: int) -> str:

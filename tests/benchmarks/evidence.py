@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from perpo_core.configuration.load import load_config
-from perpo_core.evidence.writing import find_folder
+from perpo_core.evidence.writing import name_folder
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from schemas.comparison import ComparisonReport, MethodResult
 from schemas.evidence_statistics import Difference
@@ -36,7 +36,7 @@ def main() -> None:
         [PERPO, "compare", arguments.config, *options], env=build_env(), check=True
     )  # a terminal shows its bars
     name = load_config(arguments.config, settings).name
-    report = (arguments.store / find_folder(name) / "report.json").read_text()
+    report = (arguments.store / name_folder(name) / "report.json").read_text()
     print(json.dumps(summarise(ComparisonReport.model_validate_json(report))))
 
 

@@ -5,8 +5,7 @@
 The trained policy answers the prompts at temperature 1 from its whole distribution, whatever
 [generate] says, since the mean log-ratio of other samples estimates no KL; such answers of an
 evaluation are taken as they are. A child process asks start and trained about all of them, and
-about the truths as the policy would write them, with training's own forward pass. Nothing calls it
-by default.
+about the truths as the policy would write them, with training's own forward pass.
 """
 
 from __future__ import annotations
@@ -28,12 +27,10 @@ from perpo_core.evidence.drift.rows import (
     load_answers,
     load_samples,
 )
-from perpo_core.policy.resolve import locate_policy
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
 from perpo_core.process.parent import run_child
-from perpo_core.promotion.pointer import MODEL_FOLDER
-from perpo_core.stages.evaluate import build_request
-from perpo_core.stages.generate import compute_candidates_key, make_candidates
+from perpo_core.stages.evaluate import build_request, locate_trained
+from perpo_core.stages.evaluate.answering import answer
 from perpo_core.stages.samples import list_sample_files
 from perpo_core.stages.stage import StageContext
 from perpo_core.store.atomic import temporary_beside
@@ -67,7 +64,8 @@ def measure_drift(
     Raises ValueError where the split has no prompts, ChildFailed where a process broke.
     """
     trained = locate_trained(context, checkpoint)
-    candidates = _answer(context, samples, trained, split)
+    request = build_own_request(context.config, split)
+    candidates = answer(context, samples, trained, request, TRAINED, f"{split} (temperature 1)")
     key = compute_key(context, candidates, trained, split, max_prompts)
     found: DriftReport | None = context.find(KIND, key, context.log)
     if found is not None:
@@ -109,29 +107,6 @@ def build_own_request(config: RefreshConfig, split: Split) -> SamplingRequest:
     return usual.model_copy(
         update={"splits": [split], "greedy": False, "temperature": 1.0, "top_p": 1.0}
     )
-
-
-def locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:
-    """What the start policy became."""
-    folder, start = context.store.path(checkpoint, MODEL_FOLDER), context.policy
-    known = [start, *([start.base] if start.base else [])]
-    digest = checkpoint.policy_digest
-    return locate_policy(folder, context.config.policy, context.store, digest, known)
-
-
-def _answer(
-    context: StageContext, samples: SampleSet, trained: PolicyRef, split: Split
-) -> CandidateSet:
-    request = build_own_request(context.config, split)
-    key = compute_candidates_key(request, trained, samples)
-    found: CandidateSet | None = context.find("candidates", key, context.log)
-    if found is not None:
-        return found
-    context.log("trained: answering the held-out prompts at temperature 1")
-    made: CandidateSet = context.make_alone(
-        "candidates", key, lambda: make_candidates(context, key, request, trained, samples)
-    )[0]
-    return made
 
 
 def _make(

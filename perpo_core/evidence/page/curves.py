@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from perpo_core.evidence.page.forest import format_tick
 from perpo_core.evidence.page.marks import PAGE, Mark
 from perpo_core.evidence.page.tables import list_contenders
-from perpo_core.evidence.values import PERCENTS
+from perpo_core.evidence.thresholds import PERCENTS
 from perpo_core.report.plots import ROUND_STEPS
 from perpo_core.report.svg import MUTED
 from schemas.base import TaskName

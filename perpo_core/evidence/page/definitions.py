@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perpo_core.evidence.page.words import name_metric
+from perpo_core.evidence.values import name_metric
 from perpo_core.perception.tasks import TASKS
 from schemas.comparison import ComparisonReport
 

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from perpo_core.evidence.page import curves, forest
 from perpo_core.evidence.page.marks import METHOD_PRINTED, METHOD_VARIABLES, Key
 from perpo_core.evidence.page.tables import list_keys
-from perpo_core.evidence.page.words import capitalise, name_criterion, name_metric
+from perpo_core.evidence.page.words import capitalise
+from perpo_core.evidence.values import name_criterion, name_metric
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.report.svg import MUTED, draw_svg, draw_svg_file
 from schemas.comparison import ComparisonReport

@@ -15,7 +15,8 @@ from perpo_core.evidence.page.tables import (
     MethodRow,
     build_method_rows,
 )
-from perpo_core.evidence.page.words import NONE, capitalise, name_criterion, plural
+from perpo_core.evidence.page.words import NONE, capitalise, plural
+from perpo_core.evidence.values import name_criterion
 from perpo_core.report.markdown import build_table, escape
 from schemas.comparison import ComparisonCosts, ComparisonReport
 

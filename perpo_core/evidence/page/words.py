@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from perpo_core.evidence.values import name_metrics
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.report.formats import format_signed
-from perpo_core.report.summary import Reading, label_metric
+from perpo_core.report.summary import Reading
 from schemas.evidence_statistics import Difference
 
 NONE = "\u2013"
@@ -62,17 +61,6 @@ def read_change(metric: str, difference: Difference) -> Reading:
     if metric in LOWER_IS_BETTER:
         low, high = -high, -low
     return "better" if low > 0 else "worse" if high < 0 else "no clear change"
-
-
-def name_metric(task: str, metric: str) -> str:
-    """As a person would say it."""
-    return name_metrics(task).get(metric, label_metric(metric))
-
-
-def name_criterion(criterion: str) -> str:
-    """Of TASK.METRIC, such as "grounding accuracy at IoU 0.5"."""
-    task, _, metric = criterion.partition(".")
-    return f"{TASKS[task].label} {name_metric(task, metric)}"
 
 
 def capitalise(text: str) -> str:

@@ -52,7 +52,7 @@ from schemas.run import PolicyRef, SamplingRequest
 
 __all__ = [
     "KIND", "VERSION", "Answers", "build_prediction", "compute_key", "list_metrics", "load_answers",
-    "read_answers", "run",
+    "locate_trained", "read_answers", "run",
 ]  # fmt: skip
 
 KIND = "evaluation"
@@ -90,7 +90,7 @@ def run(context: StageContext, key: str, samples: SampleSet, checkpoint: Checkpo
     """Answers, rewards and intervals of both policies; uncommitted."""
     started = time.monotonic()
     workspace = context.open_workspace(KIND, key)
-    trained_policy = _locate_trained(context, checkpoint)
+    trained_policy = locate_trained(context, checkpoint)
     policies = context.policy, trained_policy
     base, trained = (
         answer(context, samples, policy, build_request(context.config), name, "held-out")
@@ -156,7 +156,7 @@ def read_answers(
     return load_answers(predictions, split, policy)
 
 
-def _locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:
+def locate_trained(context: StageContext, checkpoint: Checkpoint) -> PolicyRef:
     """What the start policy became; whatever an adapter goes onto was hashed with that."""
     start = context.policy
     known = [start, *([start.base] if start.base else [])]

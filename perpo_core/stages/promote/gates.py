@@ -14,8 +14,9 @@ from typing import Literal, get_args
 
 from perpo_core.perception.tasks import LOWER_IS_BETTER
 from perpo_core.stages.evaluate import list_metrics
-from schemas.artifact import Benchmarks, Counts, Gate, Metric, Opponent
+from schemas.artifact import Counts, Gate, Metric, Opponent
 from schemas.base import TaskName
+from schemas.benchmarks import Benchmarks
 from schemas.config import PromoteConfig
 
 FAILED, NOT_MEASURED = "gate failed", "not measured"

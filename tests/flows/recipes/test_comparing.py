@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +11,21 @@ from prefect.exceptions import CancelledRun
 
 from flows.recipes.comparing import compare
 from flows.runs.records import load_records
-from perpo_core.evidence.writing import find_folder
+from perpo_core.evidence.writing import name_folder
 from perpo_core.promotion.pointer import load_promoted
 from perpo_core.store.store import Store
 from schemas.compare_config import CompareMethod
 from schemas.comparison import ComparisonReport
 from schemas.config import RefreshConfig
 from tests.flows.toy import install, write_policy
+from tests.flows.toy_commands import ToyCommand
 from tests.flows.toy_compare import DPO, METHODS, RATES, build_config, plant, write_config
-from tests.flows.whole import build_env
 
-KILL_TIMEOUT_S = 300.0
 NUM_TRIALS = len(METHODS) * (len(RATES) + 3) + 1
 
 
 def read_bytes(config: RefreshConfig) -> bytes:
-    return (Path(config.store) / find_folder(config.name) / "report.json").read_bytes()
+    return (Path(config.store) / name_folder(config.name) / "report.json").read_bytes()
 
 
 def change(config: RefreshConfig, **compare: Any) -> RefreshConfig:
@@ -122,22 +118,17 @@ def test_what_fails_is_said_and_ends_the_comparison_where_nothing_else_can(
 def test_killed_in_the_middle_the_same_command_finds_the_same_bytes(tmp_path: Path) -> None:
     policy, store = write_policy(tmp_path / "policy"), tmp_path / "store"
     config = write_config(tmp_path, store, policy)
-    command = [sys.executable, "-m", "tests.flows.toy_compare", "compare", str(config)]
+    log = tmp_path / "compare.log"
+    command = ToyCommand("tests.flows.toy_compare", ["compare", str(config)], log)
     for stage in ("train", "evaluate"):
         wish = tmp_path / f"break-{stage}"
         wish.write_text("pause")
-        process = subprocess.Popen(command, env=build_env(), stdout=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + KILL_TIMEOUT_S
-        while wish.read_text() != "paused":
-            assert process.poll() is None and time.monotonic() < deadline_s
-            time.sleep(0.1)
-        process.kill()
-        process.wait()
+        command.kill_when(lambda wish=wish: wish.read_text() == "paused")  # type: ignore[misc]
         wish.unlink()
-    subprocess.run(command, env=build_env(), check=True, timeout=KILL_TIMEOUT_S)
-    other = [*command, "--set", f"store={tmp_path / 'undisturbed'}"]
-    subprocess.run(other, env=build_env(), check=True, timeout=KILL_TIMEOUT_S)
-    folder = Path(find_folder("toy"))
+    command.run()
+    elsewhere = ["compare", str(config), "--set", f"store={tmp_path / 'undisturbed'}"]
+    ToyCommand("tests.flows.toy_compare", elsewhere, log).run()
+    folder = Path(name_folder("toy"))
     found = (store / folder / "report.json").read_bytes()
     assert found == (tmp_path / "undisturbed" / folder / "report.json").read_bytes()
     costs = json.loads((store / folder / "costs.json").read_text())

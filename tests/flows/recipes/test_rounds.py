@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,10 +20,8 @@ from schemas.base import STAGES
 from schemas.config import RefreshConfig
 from schemas.rounds import RoundsReport
 from tests.flows.toy import install
+from tests.flows.toy_commands import ToyCommand
 from tests.flows.toy_rounds import build_config, plant, write_config
-from tests.flows.whole import build_env
-
-KILL_TIMEOUT_S = 300.0
 
 
 @pytest.fixture
@@ -201,7 +196,7 @@ def test_kill_9_in_any_round_and_the_same_command_gives_the_same_bytes(tmp_path:
     for name in ("undisturbed", "killed"):
         (tmp_path / name).mkdir()
         configs[name] = write_config(tmp_path / name)
-    run_command(configs["undisturbed"])
+    build_command(configs["undisturbed"]).run()
     store = tmp_path / "killed" / "store"
 
     def has(round_name: str, stage: str) -> Callable[[], bool]:
@@ -211,31 +206,13 @@ def test_kill_9_in_any_round_and_the_same_command_gives_the_same_bytes(tmp_path:
         )
 
     for condition in (has("toy-r1", "generate"), has("toy-r2", "train"), has("toy-r3", "promote")):
-        kill_when(configs["killed"], condition)
-    run_command(configs["killed"])
+        build_command(configs["killed"]).kill_when(condition)
+    build_command(configs["killed"]).run()
     expected, found = (
         (tmp_path / name / "store" / "reports" / "rounds-toy.json").read_bytes() for name in configs
     )
     assert found == expected and len(json.loads(found)["rounds"]) == 3
 
 
-def start(config: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.flows.toy_rounds", "rounds", str(config)]
-    log = config.with_suffix(".log").open("ab")
-    return subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env=build_env(), start_new_session=True
-    )
-
-
-def run_command(config: Path) -> None:
-    assert start(config).wait(KILL_TIMEOUT_S) == 0, config.with_suffix(".log").read_text()
-
-
-def kill_when(config: Path, condition: Callable[[], bool]) -> None:
-    process, deadline_s = start(config), time.monotonic() + KILL_TIMEOUT_S
-    while not condition():
-        assert process.poll() is None, config.with_suffix(".log").read_text()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+def build_command(config: Path) -> ToyCommand:
+    return ToyCommand("tests.flows.toy_rounds", ["rounds", str(config)], config.with_suffix(".log"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +24,11 @@ from schemas.config import RefreshConfig
 from schemas.run import RunRecord
 from schemas.tune_config import TuneRange
 from tests.flows.toy import install, write_policy
+from tests.flows.toy_commands import ToyCommand
 from tests.flows.toy_tune import build_config, compute_planted, plant, write_config
-from tests.flows.whole import build_env
 
 NUM_TRIALS, NUM_STARTUP = 4, 3
 TUNE = {"trials": NUM_TRIALS, "startup": NUM_STARTUP, "comparisons": 2, "rounds": 1}
-KILL_TIMEOUT_S = 300.0
 
 
 def ask_nobody(study: Study, standing: Standing, question: Question) -> None:
@@ -234,7 +230,7 @@ def test_kill_9_in_the_middle_loses_no_trial_and_doubles_none(tmp_path: Path) ->
         write_config(store.parent, store, policy, **TUNE, user="hypervolume")
         for store in (undisturbed, killed)
     ]
-    run_command(configs[0])
+    build_command(configs[0]).run()
 
     def has_begun(number: int) -> Callable[[], bool]:
         return lambda: len(list_trials(killed)) > number
@@ -246,8 +242,8 @@ def test_kill_9_in_the_middle_loses_no_trial_and_doubles_none(tmp_path: Path) ->
         )
 
     for condition in (has_begun(0), trains(2), has_begun(NUM_STARTUP)):
-        kill_when(configs[1], condition)
-    run_command(configs[1])
+        build_command(configs[1]).kill_when(condition)
+    build_command(configs[1]).run()
     [expected], [study] = list_studies(Store(undisturbed)), list_studies(Store(killed))
     assert tell(study) == tell(expected)
     assert [trial.state for trial in study.list_trials()] == ["done"] * NUM_TRIALS
@@ -265,23 +261,7 @@ def list_trials(store: Path) -> list[Trial]:
     return [trial for study in list_studies(Store(store)) for trial in study.list_trials()]
 
 
-def start(config: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.flows.toy_tune", "tune", str(config), "--no-browser"]
-    log = config.with_suffix(".log").open("ab")
-    return subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env=build_env(), start_new_session=True
+def build_command(config: Path) -> ToyCommand:
+    return ToyCommand(
+        "tests.flows.toy_tune", ["tune", str(config), "--no-browser"], config.with_suffix(".log")
     )
-
-
-def run_command(config: Path) -> None:
-    assert start(config).wait(KILL_TIMEOUT_S) == 0, config.with_suffix(".log").read_text()
-
-
-def kill_when(config: Path, condition: Callable[[], bool]) -> None:
-    process, deadline_s = start(config), time.monotonic() + KILL_TIMEOUT_S
-    while not condition():
-        assert process.poll() is None, config.with_suffix(".log").read_text()
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
-    process.kill()
-    process.wait()

@@ -13,7 +13,7 @@ import pytest
 from perpo_core.evidence.page import build_page
 from perpo_core.evidence.page.definitions import METRICS, define_metric
 from perpo_core.evidence.page.words import format_p, format_settings, shorten_pair
-from perpo_core.evidence.values import PERCENTS
+from perpo_core.evidence.thresholds import PERCENTS
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.formats import format_number, format_signed
 from perpo_core.stages.evaluate import list_metrics

@@ -11,7 +11,8 @@ import pytest
 from perpo_core.report import write_report
 from perpo_core.stages import promote
 from perpo_core.stages.promote.gates import compute_gates, decide, find_unmeasured
-from schemas.artifact import BenchmarkMetric, Checkpoint, EvalReport, Promotion
+from schemas.artifact import Checkpoint, EvalReport, Promotion
+from schemas.benchmarks import BenchmarkMetric
 from schemas.config import PromoteConfig, RefreshConfig
 from schemas.report import Report
 from schemas.run import PolicyRef

@@ -29,14 +29,9 @@ from perpo_core.store.keys import compute_digest
 from perpo_core.store.keys import compute_key as compute_stage_key
 from perpo_core.store.provenance import describe_producer, utc_now
 from perpo_core.store.workspace import Workspace, describe_file
-from schemas.artifact import (
-    BenchmarkMetric,
-    Benchmarks,
-    BenchmarkScore,
-    BenchmarkScores,
-    Counts,
-)
+from schemas.artifact import BenchmarkScores, Counts
 from schemas.benchmark_config import BenchmarkConfig
+from schemas.benchmarks import BenchmarkMetric, Benchmarks, BenchmarkScore
 from schemas.run import BenchmarkJob, PolicyRef
 
 KIND = "benchmark"

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from schemas.artifact import BenchmarkScore
+from schemas.benchmarks import BenchmarkScore
 
 STDERR = "_stderr"
 NO_FILTER = "none"

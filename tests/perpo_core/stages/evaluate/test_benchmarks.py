@@ -19,8 +19,8 @@ from perpo_core.stages.evaluate.benchmarks.reading import read_results
 from perpo_core.stages.promote.gates import compute_gates, decide
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.keys import compute_hash, hash_folder
-from schemas.artifact import BenchmarkMetric
 from schemas.benchmark_config import BenchmarkConfig
+from schemas.benchmarks import BenchmarkMetric
 from schemas.config import EvaluateConfig, PromoteConfig
 from schemas.run import PolicyRef
 from tests.perpo_core.stages.evaluate import harness

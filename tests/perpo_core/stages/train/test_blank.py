@@ -112,8 +112,9 @@ def test_it_learns_the_same_whatever_the_images_show(trainable, tmp_path):
         inputs = {"lists": [path]}
         folder = tmp_path / f"{path.stem}-{image}"
         # sft asks no reference, whose table in the store is of the images as they were
-        changes = {"image": image, "objective": "sft", "epochs": 1}
-        trainer = build_trainer(trainable, folder, inputs=inputs, **changes)
+        trainer = build_trainer(
+            trainable, folder, inputs=inputs, image=image, objective="sft", epochs=1
+        )
         trainer.train()
         return copy_weights(trainer.model)
 
