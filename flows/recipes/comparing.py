@@ -19,6 +19,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.recipes.finished import is_same, list_made
 from flows.recipes.runner import load_recorded
 from flows.recipes.side_by_side import run_side_by_side
 from flows.recipes.trial import run_trial
@@ -132,7 +133,7 @@ class Trials:
 
     def _take_or_run(self, trial: Trial, finished: dict[str, RunRecord]) -> RunRecord | str:
         record = finished.get(describe_trial(trial.config))
-        if record is not None and self._is_there(record):
+        if record is not None and self._is_current(record, trial.config):
             return record
         self.check()
         refuse_full_disk(trial.config)
@@ -144,12 +145,8 @@ class Trials:
         except (ValueError, ChildFailed) as error:
             return explain(error)
 
-    def _is_there(self, record: RunRecord) -> bool:
-        try:
-            self.load(record)
-        except ValueError:
-            return False
-        return True
+    def _is_current(self, record: RunRecord, config: RefreshConfig) -> bool:
+        return is_same(record, config, list_made(self.store, config, self.policy))
 
 
 def judge_method(trials: Trials, method: str, by: Criterion) -> Judged:

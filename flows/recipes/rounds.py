@@ -18,7 +18,7 @@ from prefect import flow
 from prefect.exceptions import CancelledRun
 from prefect.runtime import flow_run
 
-from flows.recipes.recipe import follow_recipe
+from flows.recipes.finished import is_same, list_made
 from flows.recipes.refresh import refresh
 from flows.recipes.runner import load_recorded
 from flows.runs.own_state import run_watched
@@ -34,12 +34,10 @@ from perpo_core.store.locks import lock_name
 from perpo_core.store.open import open_store
 from perpo_core.store.provenance import utc_now
 from perpo_core.store.store import Store
-from schemas.artifact import AnyArtifact, Checkpoint
-from schemas.base import StageName
+from schemas.artifact import Checkpoint
 from schemas.config import RefreshConfig
 from schemas.rounds import RoundsReport
 from schemas.run import PolicyRef, RunRecord
-from tasks.modules import load_stage
 from tasks.watch import get_watcher
 
 
@@ -124,35 +122,7 @@ def find_finished(store: Store, config: RefreshConfig, policy: PolicyRef) -> Run
     if not ended:
         return None
     made = list_made(store, config, policy)
-    wanted = [stage for stage in config.stages if stage != "promote"]
-    for record in reversed(ended):
-        if all(stage in made and _is_same(record, made[stage], stage) for stage in wanted):
-            return record
-    return None
-
-
-def _is_same(record: RunRecord, artifact: AnyArtifact, stage: StageName) -> bool:
-    entry = record.stages.get(stage)
-    return entry is not None and (entry.key, entry.digest) == (artifact.key, artifact.digest)
-
-
-def list_made(
-    store: Store, config: RefreshConfig, policy: PolicyRef
-) -> dict[StageName, AnyArtifact]:
-    """What a refresh would reuse, stage by stage, up to the first that it would make."""
-    made: dict[StageName, AnyArtifact] = {}
-
-    def look_up(stage: StageName, *parents: Any) -> AnyArtifact | None:
-        if stage == "promote" or any(parent is None for parent in parents):
-            return None
-        module = load_stage(stage)
-        found = store.find(module.KIND, module.compute_key(config, policy, *parents))
-        if found is not None:
-            made[stage] = found
-        return found
-
-    follow_recipe(look_up, config)
-    return made
+    return next((record for record in reversed(ended) if is_same(record, config, made)), None)
 
 
 def locate_trained(store: Store, record: RunRecord) -> Path:

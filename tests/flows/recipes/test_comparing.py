@@ -104,6 +104,17 @@ def test_interrupted_side_by_side_it_goes_on_to_the_bytes_of_one_after_the_other
 
 
 @pytest.mark.usefixtures("prefect_server")
+def test_a_trial_on_data_that_changed_since_is_run_again(planted: RefreshConfig) -> None:
+    config = change(planted, methods=build({"sft": METHODS["sft"]}), sweep={}, seeds=1, best_of=4)
+    compare(config)
+    compare(config)
+    assert list_names(config) == ["toy-sft-0"]
+    # What the toy source holds hangs on a setting that says nothing of a trial.
+    compare(config.model_copy(update={"min_free_disk_gb": 0.5}))
+    assert list_names(config) == ["toy-sft-0"] * 2
+
+
+@pytest.mark.usefixtures("prefect_server")
 def test_what_fails_is_said_and_ends_the_comparison_where_nothing_else_can(
     planted: RefreshConfig,
 ) -> None:
