@@ -25,7 +25,7 @@ class BootstrapConfig(Section):
 
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Of the initial weights, the scenes and the noise."""
-    vision_steps: int = Field(default=1000, ge=1, le=10_000_000)
+    vision_steps: int = Field(default=4000, ge=1, le=10_000_000)
     """Steps that teach the vision tower where digits are."""
     vision_batch_scenes: int = Field(default=48, ge=1, le=4096)
     """Scenes a step."""
@@ -37,11 +37,13 @@ class BootstrapConfig(Section):
     """Looking at image tokens: lookups and maps, the vision tower frozen."""
     answers: DialogueStage = DialogueStage(steps=6000, batch_scenes=16, learning_rate=1e-3)
     """Answering questions from noisy labels, the vision tower frozen."""
-    comparisons: DialogueStage = DialogueStage(steps=3000, batch_scenes=16, learning_rate=4e-4)
-    """Most questions about extremes, boxes less loose."""
-    careless: DialogueStage = DialogueStage(
-        steps=800, batch_scenes=16, learning_rate=2e-4, warmup_steps=50
+    comparisons: DialogueStage = DialogueStage(
+        steps=5000, batch_scenes=16, learning_rate=5e-4, warmup_steps=50
     )
-    """The same from boxes as loose as before."""
+    """Most questions about extremes, from exact labels."""
+    careless: DialogueStage = DialogueStage(
+        steps=400, batch_scenes=16, learning_rate=2e-4, warmup_steps=50
+    )
+    """The same from careless labels."""
     threads: int = Field(default=2, ge=1, le=256)
     """CPU threads."""

@@ -3,8 +3,8 @@
     1. vision:  the vision tower learns where digits are (perpo_core.bootstrap.vision)
     2. reading: the language model learns to look at image tokens (perpo_core.bootstrap.reading)
     3. answers: it learns to answer, from noisy labels (perpo_core.bootstrap.noise)
-    4. comparisons: it goes on, mostly about extremes ("the leftmost digit")
-    5. careless: the same from looser boxes, so that rewards carry what it has not learned
+    4. comparisons: exact labels, mostly about extremes ("the leftmost digit")
+    5. careless: the same from careless labels, so that rewards carry what it does not show
 
 Stages 2 to 5 are the train stage's own trainer with the sft objective on packed lists. Weights are
 rounded to bfloat16 and written as safetensors with tokenizer and processor. One process on CPU

@@ -14,9 +14,10 @@ from torch.utils.data import Dataset
 
 from perpo_core.bootstrap.model import END
 from perpo_core.bootstrap.noise import (
-    LESS_LOOSENESS,
-    LOOSENESS,
-    Range,
+    CARELESS,
+    EXACT,
+    USUAL,
+    Care,
     loosen_box,
     write_box,
     write_noisy_answer,
@@ -84,40 +85,40 @@ class SceneDialogues(Dataset[RankedList]):
 
 def write_dialogues(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
     """(question, noisy answer) pairs of a scene; scattered digits get the dense description too."""
-    dialogues = _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, LOOSENESS)
+    dialogues = _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, USUAL)
     if scene.questions[0].task != "ocr":
         dialogues.append((LIST_PROMPT, _describe(scene, rng)))
     return dialogues
 
 
 def write_comparisons(
-    scene: Scene, rng: np.random.Generator, looseness: Range = LESS_LOOSENESS
+    scene: Scene, rng: np.random.Generator, care: Care = EXACT
 ) -> list[tuple[str, str]]:
     """As write_dialogues, but mostly about extremes, the questions that take longest to learn."""
     if scene.questions[0].task != "grounding":
-        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, looseness)
+        return _answer(scene, scene.questions[:QUESTIONS_PER_SCENE], rng, care)
     extremes = [q for q in scene.questions if any(word in q.prompt for word in EXTREMES)]
     others = [q for q in scene.questions if q not in extremes]
-    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng, looseness)
+    return _answer(scene, extremes[:NUM_COMPARISONS] + others[:1], rng, care)
 
 
 def write_careless_comparisons(scene: Scene, rng: np.random.Generator) -> list[tuple[str, str]]:
-    """The same with boxes as loose as in write_dialogues, so that a refresh finds room."""
-    return write_comparisons(scene, rng, LOOSENESS)
+    """The same from careless labels, so that a refresh finds room."""
+    return write_comparisons(scene, rng, CARELESS)
 
 
 def _answer(
-    scene: Scene, questions: Sequence[Question], rng: np.random.Generator, looseness: Range
+    scene: Scene, questions: Sequence[Question], rng: np.random.Generator, care: Care
 ) -> list[tuple[str, str]]:
     boxes = [_to_box(digit) for digit in scene.placed]
-    return [(q.prompt, write_noisy_answer(q, boxes, rng, looseness)) for q in questions]
+    return [(q.prompt, write_noisy_answer(q, boxes, rng, care)) for q in questions]
 
 
 def _describe(scene: Scene, rng: np.random.Generator) -> str:
     """Value and box of every digit, in no order: each box has to be looked up by its value."""
     shuffled = [scene.placed[i] for i in rng.permutation(len(scene.placed))]
     return "\n".join(
-        f"{digit.value} {write_box(loosen_box(_to_box(digit), rng))}" for digit in shuffled
+        f"{digit.value} {write_box(loosen_box(_to_box(digit), rng, USUAL))}" for digit in shuffled
     )
 
 

@@ -46,9 +46,7 @@ BAND = 0.015  # about four standard errors of a share of 5% over NUM_DRAWS
 
 def draw_answers(question: Question, others: Any = ()) -> list[str]:
     rng = np.random.default_rng(0)
-    return [
-        noise.write_noisy_answer(question, others, rng, noise.LOOSENESS) for _ in range(NUM_DRAWS)
-    ]
+    return [noise.write_noisy_answer(question, others, rng, noise.USUAL) for _ in range(NUM_DRAWS)]
 
 
 # Noise
@@ -60,7 +58,7 @@ def draw_answers(question: Question, others: Any = ()) -> list[str]:
 )  # fmt: skip
 def test_a_loose_box_is_a_box_around_the_same_thing(x, y, width, height, seed):
     box = (x, y, x + width, y + height)
-    loose = noise.loosen_box(box, np.random.default_rng(seed))
+    loose = noise.loosen_box(box, np.random.default_rng(seed), noise.USUAL)
     assert find_box_problem(loose) is None
     assert 0.95 * 0.5 * width <= loose[2] - loose[0] <= 1.5 * width * (1 + 1e-9)
     assert compute_iou(box, loose) > 0.2
@@ -69,14 +67,25 @@ def test_a_loose_box_is_a_box_around_the_same_thing(x, y, width, height, seed):
 def test_loose_boxes_scale_and_shift_as_documented():
     rng = np.random.default_rng(0)
     box = (0.4, 0.4, 0.6, 0.6)  # far from the edges, so nothing is clipped
-    boxes = np.array([noise.loosen_box(box, rng) for _ in range(NUM_DRAWS)])
+    boxes = np.array([noise.loosen_box(box, rng, noise.USUAL) for _ in range(NUM_DRAWS)])
     scales = (boxes[:, 2:] - boxes[:, :2]) / 0.2
-    assert scales.min() >= noise.LOOSENESS[0] - 1e-9
-    assert scales.max() <= noise.LOOSENESS[1] + 1e-9
-    assert scales.mean() == pytest.approx(sum(noise.LOOSENESS) / 2, abs=0.02)
+    assert scales.min() >= noise.USUAL.looseness[0] - 1e-9
+    assert scales.max() <= noise.USUAL.looseness[1] + 1e-9
+    assert scales.mean() == pytest.approx(sum(noise.USUAL.looseness) / 2, abs=0.02)
     shifts = ((boxes[:, 2:] + boxes[:, :2]) / 2 - 0.5) / 0.2
     assert shifts.mean() == pytest.approx(0, abs=0.01)
-    assert shifts.std() == pytest.approx(noise.JITTER, rel=0.05)
+    assert shifts.std() == pytest.approx(noise.USUAL.shift_sides, rel=0.05)
+
+
+def test_exact_labels_are_the_truth():
+    rng = np.random.default_rng(0)
+    for task in ("grounding", "ocr", "counting"):
+        scene = compose_scene("train", task, 1, 0, ALL_QUESTIONS)
+        for question in scene.questions:
+            text = noise.write_noisy_answer(question, [(0, 0, 0.1, 0.1)], rng, noise.EXACT)
+            truth = question.target
+            expected = noise.write_box(truth) if isinstance(truth, tuple) else str(truth)
+            assert text == expected
 
 
 def test_few_boxes_are_those_of_another_digit():
@@ -85,7 +94,7 @@ def test_few_boxes_are_those_of_another_digit():
     boxes = [parse_box(text, "norm1", FRAME)[0] for text in draw_answers(question, [other])]
     wrong = [compute_iou(box, other) > compute_iou(box, target) for box in boxes if box]
     assert len(wrong) == NUM_DRAWS
-    assert np.mean(wrong) == pytest.approx(noise.WRONG_TARGET, abs=BAND)
+    assert np.mean(wrong) == pytest.approx(noise.USUAL.wrong_target, abs=BAND)
     alone = [parse_box(text, "norm1", FRAME)[0] for text in draw_answers(question)]
     assert all(box and compute_iou(box, other) == 0 for box in alone)
 
@@ -95,16 +104,16 @@ def test_few_characters_are_wrong_or_missing_and_lines_stay():
     assert all(text.count("\n") == 1 for text in answers)
     assert set("".join(answers)) == set("0123456789\n")
     missing = 1 - np.mean([len(text) - 1 for text in answers]) / 5
-    assert missing == pytest.approx(noise.MISSING_CHARACTER, abs=BAND)
+    assert missing == pytest.approx(noise.USUAL.missing_character, abs=BAND)
     wrong = np.mean([sum(c not in "8\n" for c in text) for text in answers]) / 5
     # A wrong character is drawn from all ten, so it is right by chance in a tenth of the cases.
-    assert wrong == pytest.approx(0.9 * noise.WRONG_CHARACTER, abs=BAND)
+    assert wrong == pytest.approx(0.9 * noise.USUAL.wrong_character, abs=BAND)
 
 
 def test_few_counts_are_off_by_one():
     counts = np.array([int(text) for text in draw_answers(Question("counting", "How many?", 3))])
     assert set(counts) == {2, 3, 4}
-    assert np.mean(counts != 3) == pytest.approx(noise.OFF_BY_ONE, abs=BAND)
+    assert np.mean(counts != 3) == pytest.approx(noise.USUAL.off_by_one, abs=BAND)
     none = {int(text) for text in draw_answers(Question("counting", "How many?", 0))}
     assert none == {0, 1}  # never minus one
 
