@@ -1,8 +1,8 @@
 """Labels as noisy as web-scale data, for the warm-up of the built-in policy only.
 
 A base trained to convergence on clean labels leaves greedy decoding nothing to gain, and one that
-never saw a clean label cannot do better than it does. Real pretrained models know more than they
-answer: their last labels were loose boxes, transcripts with errors and miscounts. So does this one.
+never saw a clean label hardly knows better. Real pretrained models know more than they answer:
+their last labels were loose boxes, transcripts with errors and miscounts. So does this one.
 """
 
 from __future__ import annotations
