@@ -7,6 +7,7 @@ BIN := .venv/bin
 EXTRA ?= $(shell cat .venv/perpo-extra 2>/dev/null || echo cpu)
 READY := .venv/ready-$(EXTRA)
 PORT ?= 4200
+JOBS ?= 2
 MARKS ?= not slow and not gpu and not postgres and not browser
 
 .DEFAULT_GOAL := help
@@ -44,8 +45,8 @@ seeds: $(READY)  ## the default refresh under five training seeds, and what each
 	done
 	@$(BIN)/perpo runs
 
-test: $(READY)  ## quick tests (MARKS="gpu" and the like choose others)
-	@$(BIN)/python -m pytest -q -m "$(MARKS)" $(ARGS)
+test: $(READY)  ## quick tests in two processes (JOBS=0: in this one; MARKS="gpu" and the like choose others)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "$(MARKS)" $(ARGS)
 
 test-slow: $(READY)  ## tests that take minutes
 	@$(BIN)/python -m pytest -q -m "slow and not gpu and not postgres and not browser" $(ARGS)

@@ -15,6 +15,8 @@ from tests.s3 import Machines, build_aws_env, make_bucket, serving_s3
 os.environ.update(build_direct_env(os.environ))  # servers of the tests are on this machine, too
 CACHE = TemporaryDirectory(prefix="perpo-tests-")  # what tests learn of files goes with them
 os.environ["PERPO_CACHE"] = CACHE.name
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of a suite have a core each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

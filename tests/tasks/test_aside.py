@@ -13,6 +13,7 @@ from flows.serving.server import start_server
 from tasks.progress import Progress
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_does_not_stop_the_work(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -36,11 +36,13 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     yield store, policy
 
 
+@pytest.mark.slow
 def test_a_refresh_completes_where_stdout_is_ascii(refreshed: tuple[Path, Path]) -> None:
     [record] = load_records(Store(refreshed[0]))
     assert record.status == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "encoding"),
     [
@@ -64,6 +66,7 @@ def test_commands_print_plain_signs_where_the_terminal_lacks_ours(
         assert b"+ better" in done.stdout and b"?" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["full", "closed"])
 def test_a_run_completes_when_nobody_takes_what_it_shows(lost: str, tmp_path: Path) -> None:
     store, policy = tmp_path / "store", write_policy(tmp_path / "policy")
@@ -82,6 +85,7 @@ def test_a_run_completes_when_nobody_takes_what_it_shows(lost: str, tmp_path: Pa
     assert record.status == "completed"
 
 
+@pytest.mark.slow
 def test_a_home_that_cannot_be_written_to_costs_no_word(tmp_path: Path) -> None:
     command = build_command(tmp_path / "store", write_policy(tmp_path / "policy"))
     done = run(["env", "HOME=/dev/null", *command], "utf-8")

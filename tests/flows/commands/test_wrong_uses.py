@@ -9,7 +9,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from PIL import Image
@@ -299,7 +301,7 @@ def test_a_store_of_another_user_is_refused_with_the_owners_name(
     (store / "runs").mkdir(parents=True)
     (store / "runs" / "a.json").write_text("{}")
     store.chmod(0o700)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *takewhile(lambda f: f != Path(gettempdir()), tmp_path.parents)):
         folder.chmod(0o755)
     option = ["--set", f"store={store}"] if command == "refresh" else ["--store", str(store)]
     code = "import sys; from flows.commands.cli import app; app(sys.argv[1:])"

@@ -87,6 +87,7 @@ def test_the_planted_order_is_found_once_and_one_more_method_runs_only_itself(
     assert [method.name for method in report.methods] == ["sft", "perpo", "dpo"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_interrupted_side_by_side_it_goes_on_to_the_bytes_of_one_after_the_other(
     planted: RefreshConfig,

@@ -95,6 +95,7 @@ def test_each_round_begins_with_the_one_before_and_is_held_against_the_start(
     assert len(load_records(store)) == 4 and more[3].round.number == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_round_that_is_not_promoted_ends_them_and_says_at_which_gate(
     tmp_path: Path, planted: RefreshConfig
@@ -124,6 +125,7 @@ def test_a_round_that_is_not_promoted_ends_them_and_says_at_which_gate(
     assert made == [["promote"], ["promote"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_from_promoted_the_rounds_know_where_they_began(planted: RefreshConfig) -> None:
     store = Store(planted.store)

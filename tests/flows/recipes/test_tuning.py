@@ -105,6 +105,7 @@ def test_every_trial_is_a_run_with_its_report_and_nothing_is_promoted(
     assert list_made(refresh(chosen)) == ["promote"], "what is chosen is there already"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_an_interrupted_study_goes_on_as_it_would_have(planted: RefreshConfig) -> None:
     from flows.recipes.tuning import tune as flow
@@ -186,6 +187,7 @@ def test_settings_that_contradict_each_other_fail_alone(planted: RefreshConfig) 
     assert all(trial.state == "done" for key, trial in trials.items() if key != (1, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_person_is_asked_what_is_wanted_and_no_more(planted: RefreshConfig) -> None:
     asked: list[Question] = []

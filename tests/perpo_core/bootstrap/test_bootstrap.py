@@ -227,6 +227,7 @@ def test_one_head_looks_at_the_patch_of_its_digit_and_not_at_itself(start):
 # The whole
 
 
+@pytest.mark.slow
 def test_a_tiny_bootstrap_writes_a_policy_and_resumes(tmp_path):
     stage = DialogueStage(steps=2, batch_scenes=2, learning_rate=1e-3, warmup_steps=0)
     config = BootstrapConfig(

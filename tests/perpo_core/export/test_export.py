@@ -103,6 +103,7 @@ def train_adapter() -> ListPolicy:
     return wrapped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved", ["merged", "on base"])
 def test_an_adapter_on_its_start_answers_as_the_merged_model(
     saved, finished, start_answer, tmp_path

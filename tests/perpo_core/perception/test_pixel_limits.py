@@ -41,7 +41,9 @@ def count_pixels(processor: Any, size: tuple[int, int]) -> int:
     return int(grid[1] * grid[2]) * processor.image_processor.patch_size**2
 
 
-@pytest.mark.parametrize("chat", [chat for chat in CHATS if "qwen" in chat.family], ids=str)
+@pytest.mark.parametrize(
+    "chat", [chat for chat in CHATS if "qwen" in chat.family], ids=lambda chat: chat.family
+)
 def test_qwens_images_stay_within_both(chat: Any) -> None:
     limits = PixelLimits(min_pixels=4096, max_pixels=20_000)
     free, held = (build_processor(chat, adds_bos=False) for _ in range(2))
@@ -55,7 +57,9 @@ def test_qwens_images_stay_within_both(chat: Any) -> None:
         assert ids.count(held.image_token_id) <= 20_000 // CELL**2
 
 
-@pytest.mark.parametrize("chat", [c for c in CHATS if c.family in ("idefics3", "smolvlm")], ids=str)
+@pytest.mark.parametrize(
+    "chat", [c for c in CHATS if c.family in ("idefics3", "smolvlm")], ids=lambda chat: chat.family
+)
 def test_idefics_and_smolvlm_have_the_larger_one(chat: Any) -> None:
     images = build_processor(chat, adds_bos=False).image_processor
     edge = images.size["longest_edge"]
@@ -67,7 +71,9 @@ def test_idefics_and_smolvlm_have_the_larger_one(chat: Any) -> None:
         apply_limits(images, PixelLimits(min_pixels=784))
 
 
-@pytest.mark.parametrize("chat", [chat for chat in CHATS if "llava" in chat.family], ids=str)
+@pytest.mark.parametrize(
+    "chat", [chat for chat in CHATS if "llava" in chat.family], ids=lambda chat: chat.family
+)
 def test_others_are_refused_in_a_sentence(chat: Any) -> None:
     images = build_processor(chat, adds_bos=False).image_processor
     with pytest.raises(ValueError, match=rf"is a {type(images).__name__}, which policy.max_pixels"):

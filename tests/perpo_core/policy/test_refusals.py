@@ -71,7 +71,9 @@ def test_a_prompt_without_room_for_an_answer_is_refused(processor):
         )
 
 
-@pytest.mark.parametrize("chat", [chat for chat in CHATS if "qwen" in chat.family], ids=str)
+@pytest.mark.parametrize(
+    "chat", [chat for chat in CHATS if "qwen" in chat.family], ids=lambda chat: chat.family
+)
 def test_an_image_that_a_processor_refuses_is_refused_in_its_words(chat):
     processor = build_processor(chat, adds_bos=False)
     refusal = encode_or_refuse(processor, build_prompt((300, 1)), 4096)

@@ -62,6 +62,7 @@ def setting(tmp_path: Path, policy: Any, processor: Any) -> Any:
     return context, samples, commit_lists(context, samples, processor.tokenizer, NUM_LISTS)
 
 
+@pytest.mark.slow
 def test_a_training_whose_commit_fails_is_not_trained_again(setting, failing, monkeypatch) -> None:
     context, samples, preferences = setting
     failing("checkpoint")
@@ -79,6 +80,7 @@ def test_a_training_whose_commit_fails_is_not_trained_again(setting, failing, mo
     assert keep_reproducible(checkpoint.history) == keep_reproducible(straight.history)
 
 
+@pytest.mark.slow
 def test_a_reference_table_whose_commit_fails_is_not_computed_again(setting, failing) -> None:
     context, samples, preferences = setting
     said: list[str] = []
@@ -117,6 +119,7 @@ def test_what_a_kill_right_after_the_commit_left_goes(tmp_path: Path) -> None:
     assert list(_check_artifact(*names, later_s)) == []
 
 
+@pytest.mark.slow
 def test_a_model_that_is_gone_is_trained_again(setting, failing) -> None:
     context, samples, preferences = setting
     failing("checkpoint")

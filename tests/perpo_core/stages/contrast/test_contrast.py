@@ -93,6 +93,7 @@ def load(setting: Any, folder: Path) -> Any:
     return train_child.load_model(job, job.policy)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["dpo", "sft"])
 def test_the_better_policy_prefers_what_is_better(by, trainable, sides):
     context, made = make(trainable, contrast={"by": by})
@@ -162,6 +163,7 @@ def test_log_probabilities_of_tokens_add_up_to_those_of_answers(trainable, proce
     assert [table[i] for i in range(NUM_LISTS)] == rows
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again(trainable, sides):
     """A run that was killed after the first policy had been asked asks the other alone."""
     _, made = make(trainable)

@@ -225,6 +225,7 @@ engines = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @engines
 def test_damaged_shards_are_made_again_by_two_processes_and_come_out_the_same(
     tmp_path, policy, engine
@@ -258,6 +259,7 @@ def test_damaged_shards_are_made_again_by_two_processes_and_come_out_the_same(
     assert find_or_make(context, generate, samples).reused
 
 
+@pytest.mark.slow
 @engines
 def test_the_greedy_answer_alone_is_the_one_beside_samples(tmp_path, policy, engine):
     context, samples = build_setting(tmp_path, policy, engine=engine)

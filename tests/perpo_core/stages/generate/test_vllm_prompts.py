@@ -93,6 +93,7 @@ def ids_of(sampled, begun_twice) -> dict[str, list[int]]:
     return {prompt.prompt_id: encode_prompt(processor, prompt)[0] for prompt in prompts}
 
 
+@pytest.mark.slow
 def test_a_prompt_begins_once_in_vllm_too(sampled, begun_twice, ids_of):
     context, _, candidates = sampled
     bos_id = Tokenizer.from_file(str(begun_twice.folder / "tokenizer.json")).token_to_id(BOS)

@@ -97,6 +97,7 @@ def measure(model: ListPolicy, lists: Any) -> torch.Tensor:
     return torch.tensor([logp for row in rows for logp in row])
 
 
+@pytest.mark.slow
 def test_a_chain_answers_as_its_merged_weights_do(trainable, chain, policy, tmp_path):
     """And as the trainer that made it did, after one, two and three rounds."""
     lists = build_trainer(trainable, tmp_path).train_dataset
@@ -136,6 +137,7 @@ def test_the_digest_is_of_content_alone(chain, policy, tmp_path):
         assert str(policy.folder.parent) not in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_next_round_starts_as_what_the_last_one_left(trainable, chain, tmp_path, dtype):
     """ln 2 to the last bit, the new adapter alone is trained, and the loss falls."""

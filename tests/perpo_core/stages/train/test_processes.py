@@ -99,6 +99,7 @@ def test_two_processes_choose_the_checkpoint_of_one(tmp_path, policy, processor,
     )
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_ends_all_and_is_said(tmp_path, policy, processor):
     with pytest.raises(ChildFailed, match="is not finite at step"):
         run_stage(tmp_path, policy, processor, processes=2, learning_rate=1.0, max_grad_norm=1e6,

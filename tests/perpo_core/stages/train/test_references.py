@@ -55,6 +55,7 @@ def run_stage(root: Path, policy: PolicyRef, processor: Any, **changes: Any) -> 
     return context, find_or_make(context, train, samples, preferences).artifact, said
 
 
+@pytest.mark.slow
 def test_another_beta_trains_on_the_same_numbers(tmp_path, policy, processor):
     """A kept table stands for a reference forward, bit for bit; crops have one of their own."""
     first, _, said = run_stage(tmp_path / "store", policy, processor)

@@ -122,6 +122,7 @@ def run_stage(root: Path, policy: PolicyRef, processor: Any, **changes: Any) -> 
     return context, find_or_make(context, train, samples, preferences).artifact, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [LORA, LORA | {"save": "merged"}], ids=["adapter", "merged"])
 def test_a_training_makes_them_once_and_throws_the_head_away(tmp_path, policy, processor, changes):
     context, first, said = run_stage(tmp_path, policy, processor, **changes)
