@@ -12,6 +12,7 @@ from pydantic import Field
 
 from schemas.artifact import Counts, Metric
 from schemas.base import Digest, Frozen, TaskName
+from schemas.evidence_statistics import Headroom
 
 MAX_ROUNDS = 50
 Decision = Literal["promoted", "not promoted", "waiting for approval", "rejected"]
@@ -53,7 +54,7 @@ class TaskOfRound(Frozen):
     headroom_closed: float | None
     """(trained - before) / (before's best of n - before) of the greedy reward; None without
     headroom."""
-    start_headroom_closed: float | None
+    start_headroom: Headroom | None
     """(trained - start) / (start's best of n - start): what all rounds so far have closed."""
     num_lists: int = Field(ge=0)
     diversity: Diversity | None

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from perpo_core.evidence.headroom import compute_headroom
 from perpo_core.perception.tasks import TASKS
 from perpo_core.promotion.approvals import find_answer
 from perpo_core.promotion.pointer import is_applied
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.load import RunArtifacts, find_artifact, load_artifacts
 from perpo_core.rounds.diversity import compute_diversity, read_shards
-from perpo_core.stages.evaluate import MEASURED_COLUMNS, PREDICTIONS_FILE
+from perpo_core.stages.evaluate import MEASURED_COLUMNS, PREDICTIONS_FILE, load_answers
 from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics
 from perpo_core.stages.promote.gates import describe_gate
 from perpo_core.store.store import Store
@@ -33,11 +34,14 @@ from schemas.artifact import (
     Promotion,
     ScoredSet,
 )
-from schemas.base import StageName, TaskName
+from schemas.base import Split, StageName, TaskName
+from schemas.config import EvaluateConfig
+from schemas.evidence_statistics import Headroom
 from schemas.rounds import Decision, Round, TaskOfRound
 from schemas.run import RunRecord
 
-AgainstStart = tuple[dict[TaskName, dict[str, Metric]], dict[TaskName, float | None]]
+SPLIT: Split = "test"
+AgainstStart = tuple[dict[TaskName, dict[str, Metric]], dict[TaskName, Headroom | None]]
 """Metrics, and headroom closed, by task."""
 
 
@@ -66,11 +70,8 @@ def measure_round(
             )
     checkpoint, evaluation = artifacts.checkpoint, artifacts.evaluation
     assert checkpoint is not None and evaluation is not None, "nothing is missing"
-    against_start = (
-        compare_with_start(store, first, evaluation, record)
-        if first
-        else (evaluation.metrics, evaluation.headroom_closed)
-    )
+    began = find_start_answers(store, first) if first else evaluation
+    against_start = compare_with_start(store, began, evaluation, record.config.evaluate)
     decision, reason = decide(store, artifacts)
     candidates, preferences = artifacts.candidates, artifacts.preferences
     assert candidates is not None and preferences is not None, "nothing is missing"
@@ -93,24 +94,41 @@ def measure_round(
     return RoundRun(round_, record, seconds)
 
 
+def find_start_answers(store: Store, first: RunRecord) -> EvalReport:
+    """The evaluation that has the start's; raises ValueError where it is gone."""
+    found = find_artifact(store, first, "evaluate")
+    if not isinstance(found, EvalReport):
+        raise ValueError(f"run {first.run_id}: {found} Run the rounds again.")
+    return found
+
+
 def compare_with_start(
-    store: Store, first: RunRecord, evaluation: EvalReport, record: RunRecord
+    store: Store, began: EvalReport, evaluation: EvalReport, settings: EvaluateConfig
 ) -> AgainstStart:
     """The start's answers, of the first round's evaluation, with the trained ones of another.
 
-    Raises ValueError where they are not of the same prompts, or where the first is gone.
+    Raises ValueError where they are not of the same prompts.
     """
-    before = find_artifact(store, first, "evaluate")
-    if not isinstance(before, EvalReport):
-        raise ValueError(f"run {first.run_id}: {before} Run the rounds again.")
-    start = _read_answers(store, before, "base")
-    trained = _read_answers(store, evaluation, "trained")
-    settings = record.config.evaluate
-    both = pa.concat_tables([start, trained]).unify_dictionaries()
-    return compute_metrics(both, "test", settings.bootstrap_resamples, settings.seed)
+    resamples, seed = settings.bootstrap_resamples, settings.seed
+    tables = [_read_table(store, began, "base"), _read_table(store, evaluation, "trained")]
+    both = pa.concat_tables(tables).unify_dictionaries()
+    metrics, _ = compute_metrics(both, SPLIT, resamples, seed)
+    start, trained = (load_answers(both, SPLIT, policy) for policy in ("base", "trained"))
+    headroom = {
+        task: compute_headroom(
+            trained[task].greedy_P[None],
+            start[task].greedy_P,
+            start[task].sampled_P_N.max(axis=1),
+            start[task].images,
+            resamples,
+            seed,
+        )
+        for task in metrics
+    }
+    return metrics, headroom
 
 
-def _read_answers(store: Store, evaluation: EvalReport, policy: str) -> pa.Table:
+def _read_table(store: Store, evaluation: EvalReport, policy: str) -> pa.Table:
     [path] = store.paths(evaluation, PREDICTIONS_FILE)
     table = pq.read_table(path, columns=MEASURED_COLUMNS, read_dictionary=list(ID_COLUMNS))
     return table.filter(pc.equal(table["policy"], policy))
@@ -163,14 +181,14 @@ def _build_tasks(
     candidates, scores = artifacts.candidates, artifacts.scores
     assert isinstance(candidates, CandidateSet) and isinstance(scores, ScoredSet)
     diversity = compute_diversity(read_shards(store, candidates, scores))
-    metrics, headroom_closed = against_start
+    metrics, headroom = against_start
     return {
         task: TaskOfRound(
             headline=TASKS[task].headline,
             against_before=measured,
             against_start=metrics[task],
             headroom_closed=evaluation.headroom_closed.get(task),
-            start_headroom_closed=headroom_closed.get(task),
+            start_headroom=headroom[task],
             num_lists=preferences.num_lists.get(task, 0),
             diversity=diversity.get(task),
         )

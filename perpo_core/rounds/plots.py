@@ -17,6 +17,8 @@ from schemas.rounds import Diversity, Round, TaskOfRound
 
 Points = list[tuple[int, float]]
 """(round, value); round 0 is the start."""
+Reaching = tuple[int, float, float, float]
+"""(round, value, how far its interval reaches below it, above it)."""
 AGAINST_START = Key("with the interval of its change from the start", "accent")
 REWARDS = (
     ("best_of_n", BASE, "--", "^", Key("best of n samples", "warm", "dashed")),
@@ -51,7 +53,7 @@ def plot_headline(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRou
         axes.plot([0, values[0][0]], [start, values[0][1].trained], color=ACCENT)
         axes.plot([0], [start], "o", color=BASE, markersize=4.5)
         axes.axhline(start, color=BASE, linestyle="--", linewidth=1)
-        _draw_intervals(axes, values, lambda value: value.trained)
+        _draw_intervals(axes, [(n, value.trained, *_measure(value)) for n, value in values])
         _label_rounds(axes, found[-1][0])
 
     note = "test split" + (", lower is better" if is_lower_better(name) else "")
@@ -66,7 +68,7 @@ def plot_steps(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRound]
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, linewidth=1)
-        _draw_intervals(axes, values, lambda value: value.delta, line="none")
+        _draw_intervals(axes, [(n, value.delta, *_measure(value)) for n, value in values], "none")
         _label_rounds(axes, found[-1][0], first=1)
 
     note = f"change of {label_metric(name)}, with its interval"
@@ -97,17 +99,18 @@ def plot_rewards(
 
 def plot_headroom(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRound]]) -> Plot:
     """What of the headroom is closed: of the start's by all rounds, of its own by each."""
-    of_start = [(n, of.start_headroom_closed) for n, of in found]
+    of_start = [(n, each.closed, each.closed - each.low, each.high - each.closed)
+                for n, of in found if (each := of.start_headroom)]  # fmt: skip
     of_own = [(n, of.headroom_closed) for n, of in found]
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, linewidth=1)
-        _draw_line(axes, [(0, 0.0), *_known(of_start)], ACCENT, "-", "o")
+        _draw_intervals(axes, [(0, 0.0, 0.0, 0.0), *of_start])
         _draw_line(axes, _known(of_own), BASE, "--", "^")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _label_rounds(axes, found[-1][0])
 
-    keys = (Key("the start's, by all rounds so far", "accent"),
+    keys = (Key("the start's, by all rounds so far, with its interval", "accent"),
             Key("its own, by the round alone", "warm", "dashed"))  # fmt: skip
     note = "of greedy reward to best of n"
     return _build(ids, task, "headroom", "Headroom closed", note, draw, keys)
@@ -163,18 +166,15 @@ def _draw_line(axes: Axes, points: Points, colour: str, line: str, mark: str) ->
               marker=mark, markersize=4)  # fmt: skip
 
 
-def _draw_intervals(
-    axes: Axes,
-    values: Sequence[tuple[int, Metric]],
-    get: Callable[[Metric], float],
-    line: str = "-",
-) -> None:
-    below = [value.delta - value.delta_low for _, value in values]
-    above = [value.delta_high - value.delta for _, value in values]
-    axes.errorbar(
-        [number for number, _ in values], [get(value) for _, value in values], yerr=[below, above],
-        color=ACCENT, linestyle=line, marker="o", markersize=4, capsize=3,
-    )  # fmt: skip
+def _measure(value: Metric) -> tuple[float, float]:
+    """How far the interval of a change reaches below and above it."""
+    return value.delta - value.delta_low, value.delta_high - value.delta
+
+
+def _draw_intervals(axes: Axes, points: Sequence[Reaching], line: str = "-") -> None:
+    numbers, values, below, above = zip(*points, strict=True)
+    axes.errorbar(numbers, values, yerr=[below, above], color=ACCENT, linestyle=line,
+                  marker="o", markersize=4, capsize=3)  # fmt: skip
 
 
 def _label_rounds(axes: Axes, last: int, first: int = 0) -> None:

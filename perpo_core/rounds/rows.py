@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from perpo_core.report.formats import format_number, format_signed
 from perpo_core.report.summary import Reading, compute_reading
-from perpo_core.rounds.words import format_share
+from perpo_core.rounds.words import format_interval, format_share
 from schemas.artifact import Metric
 from schemas.base import TaskName
 from schemas.rounds import Diversity, Round, TaskOfRound
@@ -42,6 +42,7 @@ class Row:
     best_of_n: str
     own_headroom: str
     start_headroom: str
+    start_headroom_interval: str
 
 
 def build_change(name: str, value: Metric) -> Change:
@@ -73,7 +74,8 @@ def _build_row(each: Round, of: TaskOfRound) -> Row:
         expected=trained["sampled_reward"],
         best_of_n=trained["best_of_n"],
         own_headroom=format_share(of.headroom_closed) or "none",
-        start_headroom=format_share(of.start_headroom_closed) or "none",
+        start_headroom=format_share(of.start_headroom.closed) if of.start_headroom else "none",
+        start_headroom_interval=format_interval(of.start_headroom) if of.start_headroom else "",
     )
 
 

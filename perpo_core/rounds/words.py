@@ -12,6 +12,7 @@ from perpo_core.report.formats import format_number, format_signed, join
 from perpo_core.report.summary import TASK_LABELS, Reading, compute_reading, label_metric
 from schemas.artifact import Metric
 from schemas.base import TaskName
+from schemas.evidence_statistics import Headroom
 from schemas.rounds import Round
 
 READINGS: tuple[Reading, ...] = ("better", "worse", "no clear change")
@@ -73,12 +74,17 @@ def format_share(share: float | None) -> str:
     return "" if share is None else f"{share:.0%}".replace("-", "\u2212")
 
 
+def format_interval(headroom: Headroom) -> str:
+    """In percent, such as "41% to 52%"."""
+    return f"{format_share(headroom.low)} to {format_share(headroom.high)}"
+
+
 def _describe_headroom(told: Round, task: TaskName) -> str:
-    share = told.tasks[task].start_headroom_closed
-    if share is None:
+    headroom = told.tasks[task].start_headroom
+    if headroom is None:
         return f"The start's best of {told.num_samples} left no headroom. "
-    closed = format_share(share)
-    return f"Of the headroom to the start's best of {told.num_samples}, {closed} is closed. "
+    closed = f"{format_share(headroom.closed)} is closed ({format_interval(headroom)})"
+    return f"Of the headroom to the start's best of {told.num_samples}, {closed}. "
 
 
 def _describe_steps(task: TaskName, rounds: Sequence[Round]) -> str:

@@ -19,6 +19,7 @@ from perpo_core.store.store import Store
 from schemas.artifact import Counts, Metric
 from schemas.base import StageName, TaskName
 from schemas.config import RefreshConfig
+from schemas.evidence_statistics import Headroom
 from schemas.rounds import Decision, Diversity, Round, RoundsReport, TaskOfRound
 from schemas.run import RunRecord
 
@@ -35,6 +36,12 @@ def build_metric(base: float, trained: float) -> Metric:
     delta = trained - base
     return Metric(base=base, trained=trained, delta=delta, delta_low=delta - SPREAD,
                   delta_high=delta + SPREAD, n=2048)  # fmt: skip
+
+
+def build_headroom(gain: float, room: float) -> Headroom:
+    closed = gain / room
+    return Headroom(closed=closed, low=closed - SPREAD, high=closed + SPREAD, gain=gain, room=room,
+                    seeds=1, prompts=2048, images=2048, resamples=2000)  # fmt: skip
 
 
 def build_task(task: TaskName, number: int, qualities: Sequence[float]) -> TaskOfRound:
@@ -56,7 +63,7 @@ def build_task(task: TaskName, number: int, qualities: Sequence[float]) -> TaskO
         against_before=compare(before),
         against_start=compare(start),
         headroom_closed=(after - before) / (BEST - 0.1 + before / 9 - before),
-        start_headroom_closed=(after - start) / (best_of_start - start),
+        start_headroom=build_headroom(after - start, best_of_start - start),
         num_lists=900 - 60 * number,
         diversity=Diversity(
             num_samples=1024, num_answers=16, num_different=12 - 1.5 * number, num_judged=1024,

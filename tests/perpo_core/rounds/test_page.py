@@ -98,7 +98,7 @@ def test_what_was_promoted_last_is_what_is_told() -> None:
 
 def test_without_headroom_there_is_none_to_close() -> None:
     [only] = build_rounds(1)
-    of = only.tasks["grounding"].model_copy(update={"start_headroom_closed": None})
+    of = only.tasks["grounding"].model_copy(update={"start_headroom": None})
     changed = only.model_copy(update={"tasks": {"grounding": of}})
     assert "best of 4 left no headroom" in describe_task("grounding", changed, [changed])
 
