@@ -1,8 +1,10 @@
 """`perpo compare`: methods against each other, each at its best setting, over several seeds.
 
-    for each method:     sweep -> its best setting on validation -> a run a seed, judged on test
-    from all of them:    the report
+    the sweeps of all methods  -> each one's best setting on validation
+    a run a method and seed    -> judged on test
+    from all of them           -> the report
 
+Within a line all methods' runs are side by side, so that no GPU waits for the end of a method.
 Every trial is an ordinary run up to evaluate: samples, answers, lists and trainings that the store
 has are reused by content, and nothing is promoted. A trial that a run has finished already is taken
 from that run's record, so that one more method runs only itself, and the same command goes on after
@@ -11,9 +13,10 @@ a kill.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from prefect import flow
@@ -52,6 +55,9 @@ from tasks.look import look
 from tasks.stages import STAGE_TASKS
 from tasks.watch import get_watcher, watched_by
 
+Tried = tuple[Trial, RunRecord | str]
+"""A trial and its record, or in one sentence why it failed."""
+
 
 def name_compare() -> str:
     """Such as "compare digits"."""
@@ -78,7 +84,7 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
         samples = collect(config, policy)
         chooses, judges = name_criteria(config.compare, find_tasks(samples))
         trials = Trials(config, store, policy, check)
-        judged = [judge_method(trials, method, chooses) for method in config.compare.methods]
+        judged = judge_methods(trials, choose_settings(trials, chooses))
         start = find_start(trials, judged[0])
         if config.compare.look:
             judged = [look_at(trials, samples, method) for method in judged]
@@ -116,6 +122,12 @@ class Trials:
                 self.costs.append(read_cost(self.store, trial, record))
         return found
 
+    def run_all(self, trials: Mapping[str, Sequence[Trial]]) -> dict[str, list[Tried]]:
+        """The trials of all methods at once, and what came of each, by method."""
+        flat = [trial for tried in trials.values() for trial in tried]
+        found = iter(zip(flat, self.run(flat), strict=True))
+        return {method: list(islice(found, len(tried))) for method, tried in trials.items()}
+
     def load(self, record: RunRecord) -> tuple[Checkpoint, EvalReport]:
         """What it trained, and what that is worth."""
         checkpoint = load_recorded(self.store, record, "train")
@@ -149,18 +161,30 @@ class Trials:
         return is_same(record, config, list_made(self.store, config, self.policy))
 
 
-def judge_method(trials: Trials, method: str, by: Criterion) -> Judged:
-    """A method at its best setting, under every seed; raises ValueError if one of them failed."""
-    sweep = choose_setting(trials, method, by)
-    chosen = next((point.settings for point in sweep if point.is_chosen), {})
-    tried = list_judged(trials.config, method, chosen)
-    records = trials.run(tried)
-    for trial, record in zip(tried, records, strict=True):
+def judge_methods(trials: Trials, sweeps: Mapping[str, list[SweepPoint]]) -> list[Judged]:
+    """Each method at its best setting, under every seed; raises ValueError if one run failed."""
+    chosen = {
+        method: next((point.settings for point in points if point.is_chosen), {})
+        for method, points in sweeps.items()
+    }
+    found = trials.run_all(
+        {method: list_judged(trials.config, method, chosen[method]) for method in sweeps}
+    )
+    return [
+        Judged(method, sweep, chosen[method], *_load(trials, found[method]))
+        for method, sweep in sweeps.items()
+    ]
+
+
+def _load(
+    trials: Trials, found: Sequence[Tried]
+) -> tuple[Sequence[Checkpoint], Sequence[EvalReport]]:
+    for trial, record in found:
         if isinstance(record, str):
             raise ValueError(f"{trial.name} failed, and every seed is needed: {record}")
-    loaded = [trials.load(record) for record in records if isinstance(record, RunRecord)]
+    loaded = [trials.load(record) for _, record in found if isinstance(record, RunRecord)]
     checkpoints, evaluations = zip(*loaded, strict=True)
-    return Judged(method, sweep, chosen, checkpoints, evaluations)
+    return checkpoints, evaluations
 
 
 def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> Judged:
@@ -183,13 +207,24 @@ def find_start(trials: Trials, judged: Judged) -> EvalReport:
     return trials.load(record)[1]
 
 
-def choose_setting(trials: Trials, method: str, by: Criterion) -> list[SweepPoint]:
-    """Every setting of a method's sweep with what it has on validation; [] without a sweep."""
-    tried = list_sweep(trials.config, method)
-    points = [
-        SweepPoint(settings=dict(trial.settings), error=record)
-        if isinstance(record, str)
-        else SweepPoint(settings=dict(trial.settings), value=by.read(trials.load(record)[1]))
-        for trial, record in zip(tried, trials.run(tried), strict=True)
-    ]
-    return choose(points, by, method) if points else []
+def choose_settings(trials: Trials, by: Criterion) -> dict[str, list[SweepPoint]]:
+    """Every method's settings with what each has on validation; [] for one without a sweep.
+
+    Raises ValueError, one sentence, for a method of which every setting failed.
+    """
+    methods = trials.config.compare.methods
+    found = trials.run_all({method: list_sweep(trials.config, method) for method in methods})
+    return {
+        method: choose([_read_point(trials, each, by) for each in tried], by, method)
+        if tried
+        else []
+        for method, tried in found.items()
+    }
+
+
+def _read_point(trials: Trials, tried: Tried, by: Criterion) -> SweepPoint:
+    trial, record = tried
+    settings = dict(trial.settings)
+    if isinstance(record, str):
+        return SweepPoint(settings=settings, error=record)
+    return SweepPoint(settings=settings, value=by.read(trials.load(record)[1]))
