@@ -7,8 +7,10 @@ BIN := .venv/bin
 EXTRA ?= $(shell cat .venv/perpo-extra 2>/dev/null || echo cpu)
 READY := .venv/ready-$(EXTRA)
 PORT ?= 4200
-JOBS ?= 2
-MARKS ?= not slow and not gpu and not postgres and not browser
+QUICK := not slow and not gpu and not postgres and not browser
+MARKS ?= $(QUICK)
+# Tests that share one GPU, database or browser run one after the other.
+JOBS ?= $(if $(findstring $(QUICK),$(MARKS)),2,0)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup refresh serve seeds test test-slow chaos two-workers bench-train \
@@ -45,7 +47,7 @@ seeds: $(READY)  ## the default refresh under five training seeds, and what each
 	done
 	@$(BIN)/perpo runs
 
-test: $(READY)  ## quick tests in two processes (JOBS=0: in this one; MARKS="gpu" and the like choose others)
+test: $(READY)  ## quick tests, in two processes (JOBS=0: in one; MARKS="gpu" and the like choose others)
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "$(MARKS)" $(ARGS)
 
 test-slow: $(READY)  ## tests that take minutes

@@ -21,7 +21,7 @@ from perpo_core.promotion.pointer import is_applied
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.load import RunArtifacts, find_artifact, load_artifacts
 from perpo_core.rounds.diversity import compute_diversity, read_shards
-from perpo_core.stages.evaluate import MEASURED_COLUMNS, PREDICTIONS_FILE, load_answers
+from perpo_core.stages.evaluate import MEASURED_COLUMNS, PREDICTIONS_FILE, Answers, load_answers
 from perpo_core.stages.evaluate.metrics import ID_COLUMNS, compute_metrics
 from perpo_core.stages.promote.gates import describe_gate
 from perpo_core.store.store import Store
@@ -115,17 +115,18 @@ def compare_with_start(
     metrics, _ = compute_metrics(both, SPLIT, resamples, seed)
     start, trained = (load_answers(both, SPLIT, policy) for policy in ("base", "trained"))
     headroom = {
-        task: compute_headroom(
-            trained[task].greedy_P[None],
-            start[task].greedy_P,
-            start[task].sampled_P_N.max(axis=1),
-            start[task].images,
-            resamples,
-            seed,
-        )
-        for task in metrics
+        task: measure_headroom(start[task], trained[task], resamples, seed) for task in metrics
     }
     return metrics, headroom
+
+
+def measure_headroom(
+    start: Answers, trained: Answers, resamples: int, seed: int
+) -> Headroom | None:
+    """How far a policy goes towards the best of the start's answers; None without headroom."""
+    best_P = start.sampled_P_N.max(axis=1)
+    greedy_1P = trained.greedy_P[None]
+    return compute_headroom(greedy_1P, start.greedy_P, best_P, start.images, resamples, seed)
 
 
 def _read_table(store: Store, evaluation: EvalReport, policy: str) -> pa.Table:

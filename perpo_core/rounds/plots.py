@@ -17,7 +17,7 @@ from schemas.rounds import Diversity, Round, TaskOfRound
 
 Points = list[tuple[int, float]]
 """(round, value); round 0 is the start."""
-Reaching = tuple[int, float, float, float]
+PointWithInterval = tuple[int, float, float, float]
 """(round, value, how far its interval reaches below it, above it)."""
 AGAINST_START = Key("with the interval of its change from the start", "accent")
 REWARDS = (
@@ -53,7 +53,7 @@ def plot_headline(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRou
         axes.plot([0, values[0][0]], [start, values[0][1].trained], color=ACCENT)
         axes.plot([0], [start], "o", color=BASE, markersize=4.5)
         axes.axhline(start, color=BASE, linestyle="--", linewidth=1)
-        _draw_intervals(axes, [(n, value.trained, *_measure(value)) for n, value in values])
+        _draw_intervals(axes, [(n, value.trained, *_compute_reach(value)) for n, value in values])
         _label_rounds(axes, found[-1][0])
 
     note = "test split" + (", lower is better" if is_lower_better(name) else "")
@@ -68,7 +68,9 @@ def plot_steps(ids: str, task: TaskName, found: Sequence[tuple[int, TaskOfRound]
 
     def draw(axes: Axes) -> None:
         axes.axhline(0, color=MUTED, linewidth=1)
-        _draw_intervals(axes, [(n, value.delta, *_measure(value)) for n, value in values], "none")
+        _draw_intervals(
+            axes, [(n, value.delta, *_compute_reach(value)) for n, value in values], "none"
+        )
         _label_rounds(axes, found[-1][0], first=1)
 
     note = f"change of {label_metric(name)}, with its interval"
@@ -166,12 +168,12 @@ def _draw_line(axes: Axes, points: Points, colour: str, line: str, mark: str) ->
               marker=mark, markersize=4)  # fmt: skip
 
 
-def _measure(value: Metric) -> tuple[float, float]:
+def _compute_reach(value: Metric) -> tuple[float, float]:
     """How far the interval of a change reaches below and above it."""
     return value.delta - value.delta_low, value.delta_high - value.delta
 
 
-def _draw_intervals(axes: Axes, points: Sequence[Reaching], line: str = "-") -> None:
+def _draw_intervals(axes: Axes, points: Sequence[PointWithInterval], line: str = "-") -> None:
     numbers, values, below, above = zip(*points, strict=True)
     axes.errorbar(numbers, values, yerr=[below, above], color=ACCENT, linestyle=line,
                   marker="o", markersize=4, capsize=3)  # fmt: skip

@@ -36,7 +36,6 @@ def refreshed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     yield store, policy
 
 
-@pytest.mark.slow
 def test_a_refresh_completes_where_stdout_is_ascii(refreshed: tuple[Path, Path]) -> None:
     [record] = load_records(Store(refreshed[0]))
     assert record.status == "completed"

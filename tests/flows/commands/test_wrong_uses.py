@@ -7,11 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
-from tempfile import gettempdir
+from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
@@ -290,19 +289,25 @@ def test_a_data_file_of_no_use_is_one_finding(what: str, write_data: Callable[[s
     assert str(data.file) in error
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that every user may enter, as those of tmp_path are not."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("setpriv") is None, reason="becomes another user"
 )
 @pytest.mark.parametrize("command", ["runs", "gc --delete", "refresh"])
 def test_a_store_of_another_user_is_refused_with_the_owners_name(
-    command: str, tmp_path: Path
+    command: str, open_folder: Path
 ) -> None:
-    store = tmp_path / "store"
+    store = open_folder / "store"
     (store / "runs").mkdir(parents=True)
     (store / "runs" / "a.json").write_text("{}")
     store.chmod(0o700)
-    for folder in (tmp_path, *takewhile(lambda f: f != Path(gettempdir()), tmp_path.parents)):
-        folder.chmod(0o755)
     option = ["--set", f"store={store}"] if command == "refresh" else ["--store", str(store)]
     code = "import sys; from flows.commands.cli import app; app(sys.argv[1:])"
     # Only another uid without its rights: the environment's files stay readable by their owner.

@@ -83,7 +83,6 @@ runs = st.lists(
 )
 
 
-@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runs=runs, keep=st.integers(1, 4))
 def test_whatever_ran_kept_runs_stay_reusable_and_the_second_time_finds_nothing(

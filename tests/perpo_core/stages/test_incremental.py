@@ -66,7 +66,6 @@ def test_a_tenth_new_and_a_twentieth_corrected_cost_a_tenth_and_three_twentieths
 truths = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 3)), min_size=1, unique=True)
 
 
-@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(truths, min_size=2, max_size=5), st.integers(1, 4))
 def test_after_any_changes_the_rows_are_those_of_a_fresh_store(

@@ -67,7 +67,6 @@ ROWS = st.builds(
 FILES = st.lists(st.lists(st.one_of(ROWS, st.just("not JSON")), max_size=9), min_size=1, max_size=2)
 
 
-@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.lists(FILES, min_size=2, max_size=3))
 def test_whatever_was_collected_before_a_set_is_what_a_fresh_store_gives(nights: Any) -> None:
