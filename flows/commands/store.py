@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from flows.commands.common import (
     find_run,
     open_existing,
 )
+
+if TYPE_CHECKING:
+    from schemas.run import RunRecord
 
 app = typer.Typer()
 CommentOption = Annotated[str, typer.Option("--comment", help="Why; it is kept with the answer.")]
@@ -101,6 +105,10 @@ def gc(
     keep: Annotated[
         int, typer.Option("--keep", min=1, help="Completed runs that are kept of each name.")
     ] = 10,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option("--forget", help="Names of which no run is kept, such as 'evidence-*'."),
+    ] = None,
     delete: Annotated[
         bool, typer.Option("--delete", help="Remove it; without this it is only listed.")
     ] = False,
@@ -113,19 +121,20 @@ def gc(
         from flows.commands.store_tables import build_garbage_table
         from flows.runs.records import read_records
         from perpo_core.housekeeping import find_garbage, remove_garbage
-        from perpo_core.housekeeping.retention import choose_runs, list_unknown
+        from perpo_core.housekeeping.retention import list_unknown
         from perpo_core.store.locks import lock_store
 
         opened, console = open_existing(store), build_console()
         with lock_store(opened) if delete else nullcontext():
             records, lost = read_records(opened)
-            garbage = find_garbage(opened, records, keep, time.time())
+            kept = choose_kept(records, keep, forget or [])
+            garbage = find_garbage(opened, records, kept, time.time())
             if garbage:
                 console.print(build_garbage_table(garbage))
             else:
                 console.print(f"nothing to remove in {opened.place}", markup=False)
             if garbage and delete:
-                unknown = [*lost, *list_unknown(opened, choose_runs(records, keep))]
+                unknown = [*lost, *list_unknown(opened, kept)]
                 if unknown:
                     print(describe_unknown(unknown))
                     return
@@ -134,6 +143,18 @@ def gc(
                 print(said)
         if garbage:
             print("removed" if delete else "nothing was removed; `perpo gc --delete` does it")
+
+
+def choose_kept(
+    records: Sequence[RunRecord], num_keep: int, forget: Sequence[str]
+) -> list[RunRecord]:
+    """Raises ValueError where a name is to be forgotten that no run has."""
+    from perpo_core.housekeeping.retention import choose_runs, list_fitting
+
+    for pattern in forget:
+        if not list_fitting(records, pattern):
+            raise ValueError(f"--forget {pattern}: no run has such a name; `perpo runs` lists them")
+    return choose_runs(records, num_keep, forget)
 
 
 def describe_unknown(names: list[str]) -> str:

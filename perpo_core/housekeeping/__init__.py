@@ -26,14 +26,14 @@ __all__ = ["Garbage", "find_garbage", "remove_garbage"]
 
 
 def find_garbage(
-    store: Store, records: Sequence[RunRecord], num_keep: int, now_s: float
+    store: Store, records: Sequence[RunRecord], runs: Sequence[RunRecord], now_s: float
 ) -> list[Garbage]:
-    """Everything that may go when the last `num_keep` completed runs of each name are kept."""
+    """Everything that may go when of all `records` these `runs` are kept (choose_runs)."""
     if store.is_remote:
         from perpo_core.housekeeping.bucket import find_remote_garbage  # s3fs is slow to import
 
-        return find_remote_garbage(cast("RemoteStore", store), records, num_keep, now_s)
-    return find_folder_garbage(store, records, num_keep, now_s)
+        return find_remote_garbage(cast("RemoteStore", store), records, runs, now_s)
+    return find_folder_garbage(store, records, runs, now_s)
 
 
 def remove_garbage(store: Store, garbage: Sequence[Garbage]) -> None:

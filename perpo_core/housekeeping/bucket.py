@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from perpo_core.housekeeping import Garbage
-from perpo_core.housekeeping.retention import ATTEMPT, Kept, Name, choose_runs, find_kept
+from perpo_core.housekeeping.retention import ATTEMPT, Kept, Name, find_kept
 from perpo_core.store.bucket.objects import Listed
 from perpo_core.store.bucket.store import RemoteStore, name_attempt
 from perpo_core.store.bucket.workspace import name_object
@@ -33,12 +33,11 @@ Objects = Mapping[str, Listed]
 
 
 def find_remote_garbage(
-    store: RemoteStore, records: Sequence[RunRecord], num_keep: int, now_s: float
+    store: RemoteStore, records: Sequence[RunRecord], runs: Sequence[RunRecord], now_s: float
 ) -> list[Garbage]:
-    """Everything that may go when the last `num_keep` completed runs of each name are kept."""
+    """Everything that may go when of all `records` these `runs` are kept (choose_runs)."""
     objects = store.remote.list_objects()
     store.prefetch(name for name in objects if Path(name).name == ARTIFACT_FILE)
-    runs = choose_runs(records, num_keep)
     kept, known = find_kept(store, runs), find_kept(store, records)
     lent = kept.lent | _list_lent_objects(store, kept)
     garbage: list[Garbage] = []

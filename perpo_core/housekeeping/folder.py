@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from perpo_core.housekeeping.found import Garbage
-from perpo_core.housekeeping.retention import ATTEMPT, Kept, choose_runs, find_kept
+from perpo_core.housekeeping.retention import ATTEMPT, Kept, find_kept
 from perpo_core.store.store import (
     ARTIFACT_FILE,
     CURVES,
@@ -26,10 +26,9 @@ TRASH = ".trash"
 
 
 def find_folder_garbage(
-    store: Store, records: Sequence[RunRecord], num_keep: int, now_s: float
+    store: Store, records: Sequence[RunRecord], runs: Sequence[RunRecord], now_s: float
 ) -> list[Garbage]:
-    """Everything that may go when the last `num_keep` completed runs of each name are kept."""
-    runs = choose_runs(records, num_keep)
+    """Everything that may go when of all `records` these `runs` are kept (choose_runs)."""
     kept, known = find_kept(store, runs), find_kept(store, records)
     garbage = [
         found

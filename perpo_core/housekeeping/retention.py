@@ -1,12 +1,13 @@
 """What of a store is kept: the last runs of each name and everything they rest on.
 
-Kept are the last N completed runs of each name and every run since the oldest of them; of those the
-artifacts of every stage, their parents up to the samples (so also the held-out answers that an
-evaluation compares), reference log-probabilities and degraded answers of lists that are kept, and
-the folder of every policy that they started from or name in their configuration. Kept are the
-promoted policy and the one that `perpo rollback --previous` goes to. A policy is kept without what
-it was made of, else the chain of rounds would keep every night for ever; but where it is an
-adapter, with the weights that this goes onto.
+Kept are the last N completed runs of each name and every run since the oldest of them, but none of
+a name that is to be forgotten; of those the artifacts of every stage, their parents up to the
+samples (so also the held-out answers that an evaluation compares), reference log-probabilities and
+degraded answers of lists that are kept, and the folder of every policy that they started from or
+name in their configuration. Kept are the promoted policy and the one that
+`perpo rollback --previous` goes to. A policy is kept without what it was made of, else the chain of
+rounds would keep every night for ever; but where it is an adapter, with the weights that this goes
+onto.
 
 A run record or a kept artifact that cannot be read would keep nobody knows what, and so would a
 pointer of which nothing tells: as long as there is one, nothing is removed (`list_unknown`).
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from perpo_core.promotion.pointer import (
@@ -57,18 +59,27 @@ class Kept:
         return (kind, key) in self.artifacts or any(a[:2] == (kind, key) for a in self.attempts)
 
 
-def choose_runs(records: Sequence[RunRecord], num_keep: int) -> list[RunRecord]:
+def choose_runs(
+    records: Sequence[RunRecord], num_keep: int, forget: Sequence[str] = ()
+) -> list[RunRecord]:
     """The last `num_keep` completed runs of each name, and every run since; oldest first.
 
-    Unfinished runs in between and after belong to it: somebody may want to resume them.
+    Unfinished runs in between and after belong to it: somebody may want to resume them. None of a
+    name that one of the patterns `forget` fits, such as "evidence-*".
     """
     kept: list[RunRecord] = []
-    for name in {record.config.name for record in records}:
+    names = {record.config.name for record in records}
+    for name in names - {name for pattern in forget for name in list_fitting(records, pattern)}:
         runs = [record for record in records if record.config.name == name]
         completed = [record for record in runs if record.status == "completed"]
         since = completed[-num_keep].order if len(completed) > num_keep else None
         kept += [record for record in runs if since is None or record.order >= since]
     return sorted(kept, key=lambda record: record.order)
+
+
+def list_fitting(records: Sequence[RunRecord], pattern: str) -> list[str]:
+    """The runs' names that fit a pattern as a shell has them; capital letters count."""
+    return sorted({r.config.name for r in records if fnmatchcase(r.config.name, pattern)})
 
 
 def find_kept(store: Store, runs: Sequence[RunRecord]) -> Kept:

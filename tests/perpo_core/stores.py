@@ -9,9 +9,11 @@ from typing import Any
 from flows.recipes.planning import plan_refresh
 from flows.recipes.recipe import follow_recipe
 from flows.recipes.runner import load_recorded
-from flows.runs.records import write_record
+from flows.runs.records import load_records, write_record
+from perpo_core.housekeeping.retention import choose_runs
 from perpo_core.stages.stage import StageContext, find_or_make
 from perpo_core.store.open import open_store
+from perpo_core.store.store import Store
 from schemas.base import StageName
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord, StageRecord
@@ -66,6 +68,12 @@ def run_toy(
     for page in ("report.html", "report.json"):
         store.write(f"reports/{record.run_id}/{page}", b"{}")
     return record
+
+
+def read_kept(store: Store, num_keep: int, *forget: str) -> tuple[list[RunRecord], list[RunRecord]]:
+    """All runs of a store, and of these the kept ones."""
+    records = load_records(store)
+    return records, choose_runs(records, num_keep, forget)
 
 
 def find_lost(record: RunRecord) -> list[str]:

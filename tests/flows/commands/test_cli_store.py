@@ -137,6 +137,15 @@ def test_ten_runs_are_kept_unless_said_otherwise(old_store: Store) -> None:
     assert invoke(old_store.root, "gc", "--keep", "0").exit_code == 2
 
 
+def test_a_forgotten_name_keeps_nothing_and_a_misspelt_one_is_said(old_store: Store) -> None:
+    refused = invoke(old_store.root, "gc", "--forget", "tay*", "--delete")
+    assert refused.exit_code == 2
+    assert "--forget tay*: no run has such a name" in refused.stderr
+    listed = invoke(old_store.root, "gc", "--forget", "to?")
+    assert "nothing was removed" in listed.stdout
+    assert invoke(old_store.root, "gc", "--forget", "to?", "--delete").stdout.endswith("removed\n")
+
+
 def test_gc_and_runs_keep_out_of_each_others_way(old_store: Store) -> None:
     with lock_name(old_store, "toy"):
         refused = invoke(old_store.root, "gc", "--keep", "1", "--delete")

@@ -32,7 +32,7 @@ from tasks.modules import load_stage
 from tests.flows.toy import install, write_policy
 from tests.perpo_core.round_fixture import GATES, build_round
 from tests.perpo_core.small_store import POLICY_DIGEST
-from tests.perpo_core.stores import run_toy
+from tests.perpo_core.stores import read_kept, run_toy
 from tests.s3 import Machines
 
 NEVER_S = 10 * YOUNG_S
@@ -229,7 +229,7 @@ def test_a_clean_up_removes_what_no_kept_run_rests_on(machines: Machines, tmp_pa
     records = [run_toy(with_beta(config, n / 10), n, policy) for n in range(1, 4)]
     before = set(machines.remote.list_objects())
     there = machines.open("there")
-    garbage = find_garbage(there, load_records(there), 1, time.time())
+    garbage = find_garbage(there, *read_kept(there, 1), time.time())
     assert {found.kind for found in garbage} == {"checkpoint", "evaluation", "promotion", "reports"}
     remove_garbage(there, garbage)
 
@@ -240,7 +240,7 @@ def test_a_clean_up_removes_what_no_kept_run_rests_on(machines: Machines, tmp_pa
     third = machines.open("third")
     assert [third.find(e.kind, e.key) is not None for e in records[2].stages.values()] == [True] * 7
     assert len(load_records(third)) == 3
-    assert find_garbage(third, load_records(third), 1, time.time()) == []
+    assert find_garbage(third, *read_kept(third, 1), time.time()) == []
 
 
 def test_a_clean_up_takes_the_commit_first(
@@ -250,7 +250,7 @@ def test_a_clean_up_takes_the_commit_first(
     here = machines.open("here")
     context = StageContext(here, config, resolve_policy(config.policy, here))
     made = find_or_make(context, load_stage("collect")).artifact
-    garbage = find_garbage(here, [], 1, time.time() + NEVER_S)
+    garbage = find_garbage(here, [], [], time.time() + NEVER_S)
     delete, deleted = here.remote.delete, []
 
     def delete_one(name: str) -> None:
@@ -278,7 +278,7 @@ def test_a_clean_up_leaves_young_work_and_takes_attempts_that_were_replaced(
     machines.remote.write(f"candidates/{'e' * 64}/{'f' * 16}/x", b"of a stage that is going on")
 
     def names_now(now_s: float) -> set[str]:
-        found = find_garbage(here, load_records(here), 9, now_s)
+        found = find_garbage(here, *read_kept(here, 9), now_s)
         return {p.relative_to(here.root).as_posix() for each in found for p in each.paths}
 
     young = names_now(time.time())
@@ -288,7 +288,7 @@ def test_a_clean_up_leaves_young_work_and_takes_attempts_that_were_replaced(
     old = names_now(time.time() + NEVER_S)
     assert unfinished in old
     assert any(name.startswith("candidates/e") for name in old)
-    garbage = find_garbage(here, load_records(here), 9, time.time())
+    garbage = find_garbage(here, *read_kept(here, 9), time.time())
     remove_garbage(here, garbage)
     assert machines.open("there").find(entry.kind, entry.key) is not None
 

@@ -27,7 +27,7 @@ from schemas.run import PolicyRef, RunRecord
 from tests.flows.toy import install
 from tests.perpo_core.round_fixture import GATES, build_round, make, policy_of
 from tests.perpo_core.small_store import POLICY_DIGEST, build_context, common_fields
-from tests.perpo_core.stores import build_config, find_lost, run_toy
+from tests.perpo_core.stores import build_config, find_lost, read_kept, run_toy
 
 LATER_S = YOUNG_S + 3600
 
@@ -39,9 +39,11 @@ def toy_stages() -> Iterator[None]:
         yield
 
 
-def collect_garbage(store: Store, keep: int, later_s: float = LATER_S) -> list[Garbage]:
+def collect_garbage(
+    store: Store, keep: int, *forget: str, later_s: float = LATER_S
+) -> list[Garbage]:
     """What `perpo gc --delete` removes a while after the last run."""
-    garbage = find_garbage(store, load_records(store), keep, time.time() + later_s)
+    garbage = find_garbage(store, *read_kept(store, keep, *forget), time.time() + later_s)
     if garbage:
         remove_garbage(store, garbage)
     return garbage
@@ -117,7 +119,8 @@ def check_clean_up(root: Path, runs: list[dict[str, Any]], keep: int) -> None:
     kept = choose_runs(records, keep)
     models = {r.run_id: r.policy_folder / "model.parquet" for r in kept}
     started = {run_id: hash_file(path) for run_id, path in models.items() if path.is_file()}
-    planned = sum(g.num_bytes for g in find_garbage(store, records, keep, time.time() + LATER_S))
+    garbage = find_garbage(store, records, kept, time.time() + LATER_S)
+    planned = sum(found.num_bytes for found in garbage)
     size = measure(root)
     collect_garbage(store, keep)
     assert measure(root) == size - planned
@@ -153,6 +156,19 @@ def test_names_are_counted_apart(tmp_path: Path) -> None:
     )  # fmt: skip
     kept = choose_runs(load_records(Store(tmp_path)), 2)
     assert kept == sorted([*nightly[1:], *weekly[1:]], key=lambda r: (r.started_at, r.run_id))
+
+
+def test_of_a_forgotten_name_no_run_is_kept_and_all_records_are(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    names = ["evidence-dpo-0", "evidence-sft-0", "nightly"]
+    records = [
+        run_toy(build_config(tmp_path, name, lists={"list_size": 2 + n}), n)
+        for n, name in enumerate(names)
+    ]
+    assert collect_garbage(store, 1) == []
+    collect_garbage(store, 1, "evidence-*")
+    assert [bool(find_lost(record)) for record in records] == [True, True, False]
+    assert load_records(store) == records
 
 
 def test_tables_of_lists_live_as_long_as_their_lists(tmp_path: Path) -> None:
@@ -246,7 +262,7 @@ def test_a_kill_leaves_no_half_artifact_and_the_next_time_ends_it(
     tmp_path: Path, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, records = Store(tmp_path), build_nights(tmp_path, 2)
-    garbage = find_garbage(store, records, 1, time.time() + LATER_S)
+    garbage = find_garbage(store, records, choose_runs(records, 1), time.time() + LATER_S)
     calls: list[Any] = []
 
     def die(*arguments: Any, **options: Any) -> Any:

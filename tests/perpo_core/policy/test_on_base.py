@@ -171,7 +171,7 @@ def test_a_promoted_policy_without_its_base_is_damaged(store, damage) -> None:
 
 
 def clean(store: Store) -> None:
-    garbage = find_garbage(store, [], 1, time.time() + YOUNG_S + 3600)
+    garbage = find_garbage(store, [], [], time.time() + YOUNG_S + 3600)
     if garbage:
         remove_garbage(store, garbage)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from perpo_core.housekeeping import find_garbage, remove_garbage
+from perpo_core.housekeeping.retention import choose_runs
 from perpo_core.stages import collect, generate, materialize, score
 from perpo_core.stages.collect.sources import jsonl_images, rows_source
 from perpo_core.stages.stage import StageContext, find_or_make
@@ -200,7 +201,7 @@ def record(context: StageContext, made: list[AnyArtifact], number: int) -> RunRe
 
 
 def clean(store: Store, records: list[RunRecord]) -> int:
-    garbage = find_garbage(store, records, 1, time.time() + LATER_S)
+    garbage = find_garbage(store, records, choose_runs(records, 1), time.time() + LATER_S)
     remove_garbage(store, garbage)
     return len(garbage)
 

@@ -221,7 +221,7 @@ def test_finished_parts_stay_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [newest] = {max(path.stat().st_mtime for path in list_parts(context))}
 
     def clean_up(later_s: float) -> int:
-        found = find_garbage(context.store, [], 1, newest + later_s)
+        found = find_garbage(context.store, [], [], newest + later_s)
         remove_garbage(context.store, [each for each in found if each.kind == "candidates"])
         return len(list_parts(context))
 
