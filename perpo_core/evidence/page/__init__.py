@@ -6,7 +6,8 @@
     metrics.py     every other metric, task by task
     looks.py       image, ranking and drift of what was trained
     sweeps.py      what was tried before, and what each run took
-    forest.py      differences as a plot; curves.py: over IoU, over n
+    forest.py      differences as a plot; curves.py: over IoU, over n;
+                   by_setting.py: over the setting that tells them apart
     figures.py     which figures there are; in the page, and as files
     markdown.py    the tables for docs/
 

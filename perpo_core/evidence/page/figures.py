@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from perpo_core.evidence.page import curves, forest
+from perpo_core.evidence.page import by_setting, curves, forest
 from perpo_core.evidence.page.marks import METHOD_PRINTED, METHOD_VARIABLES, Key
 from perpo_core.evidence.page.tables import list_keys
 from perpo_core.evidence.page.words import capitalise
@@ -116,8 +116,21 @@ def _build_forest(name: str, title: str, note: str, rows: list[forest.ForestRow]
 
 
 def list_curves(report: ComparisonReport) -> list[Figure]:
-    """Of the task that ranks; those over IoU where it is measured by that."""
-    return [*_list_accuracies(report), build_best_of_n(report, report.task)]
+    """Of the task that ranks; over a setting or over IoU where there is one."""
+    best_of_n = build_best_of_n(report, report.task)
+    return [*_list_by_setting(report), *_list_accuracies(report), best_of_n]
+
+
+def _list_by_setting(report: ComparisonReport) -> Iterator[Figure]:
+    setting = by_setting.find_setting(report)
+    if setting is not None:
+        note = (
+            f"{name_criterion(report.judge_by)}; 95% intervals of the change, small dots are seeds"
+        )
+        yield Figure(
+            "by-setting", f"By {setting}", note, by_setting.list_setting_keys(report, setting),
+            by_setting.build_by_setting(report, setting), CURVE_INCHES, FILE_CURVE_INCHES,
+        )  # fmt: skip
 
 
 def _list_accuracies(report: ComparisonReport) -> Iterator[Figure]:

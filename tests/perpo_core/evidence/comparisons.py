@@ -31,6 +31,7 @@ LABELS = (
     "<b>\"quoted\" & 'long'</b> $x$ label of sixty characters, or so",
 )  # fmt: skip
 GAINS = (0.012, 0.034, 0.036, 0.041, 0.043, 0.058, 0.061, -0.021)
+OBJECTIVES = ("dpo", "perpo")
 RATES = (2e-5, 5e-5, 1e-4)
 FAILED = 'ChildFailed: <script>alert("train")</script> ended with 1 & no more'
 BASE = {
@@ -146,7 +147,7 @@ def _build_method(rng: np.random.Generator, number: int, gain: float, seeds: int
     return MethodResult(
         name=f"method_{number}",
         label=LABELS[number] if number < len(LABELS) else f"Method of number {number}",
-        settings={"train.objective": "perpo", "train.gamma": 0.5 * number, **chosen},
+        settings={"train.objective": OBJECTIVES[number % 2], "train.gamma": 0.5 * number, **chosen},
         sweep=sweep,
         steps=[291, *([290] * (number == 1)), *[291] * (seeds - 1 - (number == 1))][:seeds],
         tasks={
