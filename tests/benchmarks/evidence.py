@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = [f"store={arguments.store}", *arguments.set]
     options = [word for setting in settings for word in ("--set", setting)]
-    subprocess.run(
-        [PERPO, "compare", arguments.config, *options], env=build_env(), check=True
-    )  # a terminal shows its bars
+    # A terminal shows its bars, and what it says of a failure is all there is to say.
+    done = subprocess.run([PERPO, "compare", arguments.config, *options], env=build_env())
+    if done.returncode:
+        sys.exit(done.returncode)
     name = load_config(arguments.config, settings).name
     report = (arguments.store / name_folder(name) / "report.json").read_text()
     print(json.dumps(summarise(ComparisonReport.model_validate_json(report))))
