@@ -1,0 +1,33 @@
+"""The committed configurations: each is taken as it is, and ablations stand on evidence.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perpo_core.configuration.load import load_config
+from perpo_core.evidence.trials import check_trials
+
+CONFIGS = Path(__file__).parents[2] / "infra" / "configs"
+ALL = sorted(CONFIGS.rglob("*.toml"))
+ABLATIONS = sorted(CONFIGS.glob("ablations/*.toml"))
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_every_committed_configuration_is_taken_with_all_its_trials(path: Path) -> None:
+    config = load_config(path)
+    if config.compare.methods:
+        check_trials(config)
+    assert ABLATIONS and set(ABLATIONS) < set(ALL)
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_an_ablation_has_the_data_and_the_steps_of_evidence(path: Path) -> None:
+    evidence, ablation = load_config(CONFIGS / "evidence.toml"), load_config(path)
+    assert ablation.name == path.stem
+    for section in ("source", "policy", "score", "promote"):
+        assert getattr(ablation, section) == getattr(evidence, section)
+    own = {name.partition(".")[2] for m in ablation.compare.methods.values() for name in m.settings}
+    chosen = own | {"learning_rate", "beta"}
+    assert ablation.train.model_dump(exclude=chosen) == evidence.train.model_dump(exclude=chosen)
