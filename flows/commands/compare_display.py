@@ -57,6 +57,10 @@ class TrialDisplay(Watcher):
         self.parent, self.name, self.bar = parent, name, bar
         self.said_s = time.monotonic()
 
+    def note(self, message: str) -> None:
+        if message:
+            self.parent.say(f"{self.name}: {message}")
+
     def start(self, stage: StageName) -> None:
         if self.parent.live and self.bar is not None:
             self.parent.live.update(self.bar, total=None, completed=0, stage=stage)

@@ -4,7 +4,8 @@
     a run a method and seed    -> judged on test
     from all of them           -> the report
 
-Within a line all methods' runs are side by side, so that no GPU waits for the end of a method.
+Within a line all methods' runs are side by side, so that no GPU waits for the end of a method, and
+so are the closer looks at what each method's first seed trained.
 Every trial is an ordinary run up to evaluate: samples, answers, lists and trainings that the store
 has are reused by content, and nothing is promoted. A trial that a run has finished already is taken
 from that run's record, so that one more method runs only itself, and the same command goes on after
@@ -87,7 +88,7 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
         judged = judge_methods(trials, choose_settings(trials, chooses))
         start = find_start(trials, judged[0])
         if config.compare.look:
-            judged = [look_at(trials, samples, method) for method in judged]
+            judged = look_closer(trials, samples, judged)
         report = judge(store, config, policy, samples, (chooses, judges), start, judged)
         costs = ComparisonCosts(trials=trials.costs)
         write_comparison(store, config.name, report, costs)
@@ -187,13 +188,20 @@ def _load(
     return checkpoints, evaluations
 
 
+def look_closer(trials: Trials, samples: SampleSet, judged: Sequence[Judged]) -> list[Judged]:
+    """The methods with what their first seeds show beside the metrics."""
+    works = [partial(look_at, trials, samples, method) for method in judged]
+    return run_side_by_side(works, trials.config.compare.side_by_side)
+
+
 def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> Judged:
-    """The method with what its first seed shows beside the metrics."""
-    config = list_judged(trials.config, judged.method, judged.chosen)[0].config
+    """One of them."""
+    trial = list_judged(trials.config, judged.method, judged.chosen)[0]
     trials.check()
-    get_watcher().note(f"{judged.method}: a closer look")
-    first = judged.checkpoints[0], judged.evaluations[0]
-    return replace(judged, looks=look(config, trials.policy, samples, *first))
+    with get_watcher().splitting(trial.name) as watcher, watched_by(watcher):
+        watcher.note("a closer look")
+        first = judged.checkpoints[0], judged.evaluations[0]
+        return replace(judged, looks=look(trial.config, trials.policy, samples, *first))
 
 
 def find_start(trials: Trials, judged: Judged) -> EvalReport:
