@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
+from perpo_core.evidence.choosing import get_chosen
 from perpo_core.report.formats import format_number, format_signed
 from perpo_core.report.summary import TASK_LABELS, label_metric
 from schemas.comparison import ComparisonReport, MethodResult
@@ -27,7 +28,7 @@ def build_methods_table(report: ComparisonReport) -> Table:
 def _describe(method: MethodResult, task: str, metric: str) -> list[str]:
     found = method.tasks[task]
     reading = found.metrics[metric]
-    chosen = next((point.settings for point in method.sweep if point.is_chosen), {})
+    chosen = get_chosen(method.sweep)
     return [
         method.label,
         format_number(reading.value),

@@ -5,11 +5,10 @@
     from all of them           -> the report
 
 Within a line all methods' runs are side by side, so that no GPU waits for the end of a method, and
-so are the closer looks at what each method's first seed trained.
-Every trial is an ordinary run up to evaluate: samples, answers, lists and trainings that the store
-has are reused by content, and nothing is promoted. A trial that a run has finished already is taken
-from that run's record, so that one more method runs only itself, and the same command goes on after
-a kill.
+so are the closer looks at what each method's first seed trained. Every trial is an ordinary run up
+to evaluate: samples, answers, lists and trainings that the store has are reused by content, and
+nothing is promoted. A trial that a run has finished already is taken from that run's record, so
+that one more method runs only itself, and the same command goes on after a kill.
 """
 
 from __future__ import annotations
@@ -30,7 +29,13 @@ from flows.recipes.trial import run_trial
 from flows.runs.checks import refuse_errors, refuse_full_disk
 from flows.runs.own_state import run_watched
 from flows.runs.records import load_records
-from perpo_core.evidence.choosing import Criterion, choose, find_tasks, name_criteria
+from perpo_core.evidence.choosing import (
+    Criterion,
+    choose,
+    find_tasks,
+    get_chosen,
+    name_criteria,
+)
 from perpo_core.evidence.costs import read_cost
 from perpo_core.evidence.judging import Judged, judge
 from perpo_core.evidence.trials import (
@@ -88,7 +93,7 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
         judged = judge_methods(trials, choose_settings(trials, chooses))
         start = find_start(trials, judged[0])
         if config.compare.look:
-            judged = look_closer(trials, samples, judged)
+            judged = look_at_all(trials, samples, judged)
         report = judge(store, config, policy, samples, (chooses, judges), start, judged)
         costs = ComparisonCosts(trials=trials.costs)
         write_comparison(store, config.name, report, costs)
@@ -164,10 +169,7 @@ class Trials:
 
 def judge_methods(trials: Trials, sweeps: Mapping[str, list[SweepPoint]]) -> list[Judged]:
     """Each method at its best setting, under every seed; raises ValueError if one run failed."""
-    chosen = {
-        method: next((point.settings for point in points if point.is_chosen), {})
-        for method, points in sweeps.items()
-    }
+    chosen = {method: get_chosen(sweep) for method, sweep in sweeps.items()}
     found = trials.run_all(
         {method: list_judged(trials.config, method, chosen[method]) for method in sweeps}
     )
@@ -188,14 +190,14 @@ def _load(
     return checkpoints, evaluations
 
 
-def look_closer(trials: Trials, samples: SampleSet, judged: Sequence[Judged]) -> list[Judged]:
+def look_at_all(trials: Trials, samples: SampleSet, judged: Sequence[Judged]) -> list[Judged]:
     """The methods with what their first seeds show beside the metrics."""
     works = [partial(look_at, trials, samples, method) for method in judged]
     return run_side_by_side(works, trials.config.compare.side_by_side)
 
 
 def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> Judged:
-    """One of them."""
+    """A method with its look."""
     trial = list_judged(trials.config, judged.method, judged.chosen)[0]
     trials.check()
     with get_watcher().splitting(trial.name) as watcher, watched_by(watcher):

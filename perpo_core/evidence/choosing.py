@@ -14,7 +14,7 @@ from perpo_core.stages.evaluate import list_metrics
 from schemas.artifact import EvalReport, SampleSet
 from schemas.base import TaskName
 from schemas.compare_config import CompareConfig
-from schemas.comparison import SweepPoint
+from schemas.comparison import Settings, SweepPoint
 
 GREEDY_REWARD = "greedy_reward"
 
@@ -72,6 +72,11 @@ def choose(points: Sequence[SweepPoint], by: Criterion, method: str) -> list[Swe
         point.model_copy(update={"is_chosen": number == best})
         for number, point in enumerate(points)
     ]
+
+
+def get_chosen(sweep: Sequence[SweepPoint]) -> Settings:
+    """The settings that were chosen; {} where there was nothing to choose."""
+    return next((point.settings for point in sweep if point.is_chosen), {})
 
 
 def _find(name: str, key: str, tasks: Sequence[TaskName]) -> Criterion:

@@ -68,8 +68,8 @@ def choose_runs(
     name that one of the patterns `forget` fits, such as "evidence-*".
     """
     kept: list[RunRecord] = []
-    names = {record.config.name for record in records}
-    for name in names - {name for pattern in forget for name in list_fitting(records, pattern)}:
+    forgotten = {fitting for pattern in forget for fitting in list_fitting(records, pattern)}
+    for name in {record.config.name for record in records} - forgotten:
         runs = [record for record in records if record.config.name == name]
         completed = [record for record in runs if record.status == "completed"]
         since = completed[-num_keep].order if len(completed) > num_keep else None

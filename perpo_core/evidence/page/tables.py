@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from perpo_core.evidence.choosing import get_chosen
 from perpo_core.evidence.page.marks import START_MARK, Key, zip_marks
 from perpo_core.evidence.page.runs import Runs, link_list
 from perpo_core.evidence.page.words import (
@@ -21,7 +22,7 @@ from perpo_core.report.formats import format_number, format_signed
 from perpo_core.report.summary import Reading
 from schemas.base import TaskName
 from schemas.compare_config import START
-from schemas.comparison import ComparisonReport, MethodResult, Pair, Settings
+from schemas.comparison import ComparisonReport, MethodResult, Pair
 from schemas.evidence_statistics import Difference
 
 
@@ -144,14 +145,9 @@ def _build_method_row(
             SeedValue(format_number(value), runs.find_seed(method.name, seed), place(value))
             for seed, value in enumerate(reading.per_seed)
         ],
-        setting=format_settings(find_chosen(method)) or NONE,
+        setting=format_settings(get_chosen(method.sweep)) or NONE,
         steps=describe_steps(method.steps),
     )
-
-
-def find_chosen(method: MethodResult) -> Settings:
-    """What the sweep chose; {} without one."""
-    return next((point.settings for point in method.sweep if point.is_chosen), {})
 
 
 def describe_steps(steps: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from perpo_core.evidence.choosing import get_chosen
 from perpo_core.evidence.verdicts import describe_result
 from schemas.base import TaskName
 from schemas.compare_config import START
@@ -106,7 +107,7 @@ def build_costs(report: ComparisonReport) -> ComparisonCosts:
         tried = [point.settings for point in method.sweep if point.value is not None]
         for number, settings in enumerate(tried):
             trials.append(_build_trial(method.name, "sweep", settings, 0, number, place))
-        chosen = next((point.settings for point in method.sweep if point.is_chosen), {})
+        chosen = get_chosen(method.sweep)
         for seed in range(report.num_seeds):
             trials.append(_build_trial(method.name, "judged", chosen, seed, seed, place))
     trials.append(_build_trial(report.methods[0].name, "start", {}, 0, 0, 0))
@@ -143,7 +144,7 @@ def _build_start() -> MethodResult:
 
 def _build_method(rng: np.random.Generator, number: int, gain: float, seeds: int) -> MethodResult:
     sweep = _build_sweep(number)
-    chosen = next((point.settings for point in sweep if point.is_chosen), {})
+    chosen = get_chosen(sweep)
     return MethodResult(
         name=f"method_{number}",
         label=LABELS[number] if number < len(LABELS) else f"Method of number {number}",

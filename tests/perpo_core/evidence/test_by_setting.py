@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from perpo_core.evidence.choosing import get_chosen
 from perpo_core.evidence.page.by_setting import BEST, build_by_setting, find_setting
 from perpo_core.evidence.page.figures import list_curves
 from schemas.comparison import ComparisonReport
@@ -24,9 +25,7 @@ def build_sized(
     """A comparison whose methods have these settings of their own; the sweep's stay."""
     report = build_report(len(settings), judge_by=f"grounding.{judge_by}")
     methods = [
-        method.model_copy(
-            update={"settings": own | next((p.settings for p in method.sweep if p.is_chosen), {})}
-        )
+        method.model_copy(update={"settings": own | get_chosen(method.sweep)})
         for method, own in zip(report.methods, settings, strict=True)
     ]
     return report.model_copy(update={"methods": methods})
@@ -64,10 +63,7 @@ def test_the_setting_is_the_one_number_that_differs_for_each(
 
 def test_what_the_sweep_chose_is_no_axis() -> None:
     report = build_sized([{"train.objective": "perpo"}] * 3)
-    chosen = [
-        next((p.settings for p in method.sweep if p.is_chosen), {}) for method in report.methods
-    ]
-    assert len({str(each) for each in chosen}) > 1
+    assert len({str(get_chosen(method.sweep)) for method in report.methods}) > 1
     assert find_setting(report) is None
 
 
