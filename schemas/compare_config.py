@@ -39,7 +39,7 @@ class CompareConfig(Section):
     by `choose_by` on the validation split: { "train.learning_rate" = [2e-5, 5e-5, 1e-4] }."""
     choose_by: MetricName | None = None
     """What the best setting has most of (least, where less is better) on the validation split,
-    TASK.METRIC. None: the first task's greedy reward."""
+    TASK.METRIC. None: `judge_by`, so that each method is at its best in what is judged."""
     judge_by: MetricName | None = None
     """What the methods are ranked by on the test split. None: the first task's headline metric."""
     seeds: int = Field(default=5, ge=1, le=100)

@@ -16,8 +16,6 @@ from schemas.base import TaskName
 from schemas.compare_config import CompareConfig
 from schemas.comparison import Settings, SweepPoint
 
-GREEDY_REWARD = "greedy_reward"
-
 
 @dataclass(frozen=True)
 class Criterion:
@@ -55,8 +53,8 @@ def name_criteria(compare: CompareConfig, tasks: Sequence[TaskName]) -> tuple[Cr
     if not tasks:
         raise ValueError("the source has no test prompts, which judge; give it some")
     first = tasks[0]
-    chooses = compare.choose_by or f"{first}.{GREEDY_REWARD}"
     judges = compare.judge_by or f"{first}.{TASKS[first].headline}"
+    chooses = compare.choose_by or judges
     return _find(chooses, "choose_by", tasks), _find(judges, "judge_by", tasks)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from perpo_core.evidence.best_of_n import compute_best_of_n
 from perpo_core.evidence.bootstrap import compare_methods
-from perpo_core.evidence.choosing import GREEDY_REWARD, Criterion
+from perpo_core.evidence.choosing import Criterion
 from perpo_core.evidence.headroom import compute_headroom
 from perpo_core.evidence.holm import judge_family
 from perpo_core.evidence.trials import Settings
@@ -206,8 +206,8 @@ def _describe_task(
         metrics=metrics,
         best_of_n=_build_curve(after),
         headroom_closed=compute_headroom(
-            after.values[GREEDY_REWARD],
-            before.values[GREEDY_REWARD][0],
+            after.values["greedy_reward"],
+            before.values["greedy_reward"][0],
             _compute_best(start.answers[0])[:, -1],
             images,
             statistician.resamples,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perpo_core.evidence.choosing import Criterion, choose, name_criteria
+from schemas.base import TaskName
 from schemas.compare_config import CompareConfig
 from schemas.comparison import SweepPoint
 
@@ -36,12 +37,13 @@ def test_of_equals_the_first_and_what_failed_never() -> None:
         find_chosen(REWARD, None, None)
 
 
-def test_the_first_task_ranks_by_its_headline_unless_told() -> None:
-    assert name_criteria(CompareConfig(), ["grounding", "ocr"]) == (
-        REWARD, Criterion("grounding", "acc_at_50"),
-    )  # fmt: skip
-    told = CompareConfig(choose_by="ocr.edit_distance", judge_by="ocr.exact")
-    assert name_criteria(told, ["grounding", "ocr"])[0] == DISTANCE
+def test_the_first_tasks_headline_ranks_and_what_ranks_chooses_unless_told() -> None:
+    tasks: list[TaskName] = ["grounding", "ocr"]
+    headline = Criterion("grounding", "acc_at_50")
+    assert name_criteria(CompareConfig(), tasks) == (headline, headline)
+    assert name_criteria(CompareConfig(judge_by="ocr.edit_distance"), tasks) == (DISTANCE, DISTANCE)
+    told = CompareConfig(choose_by="grounding.greedy_reward", judge_by="ocr.edit_distance")
+    assert name_criteria(told, tasks) == (REWARD, DISTANCE)
 
 
 @pytest.mark.parametrize(
