@@ -1,107 +1,144 @@
 """Methods along the one setting that tells them apart: list size, beta, how many lists.
 
-Where that is the size of the lists and the metric the reward, the start's best of so many samples
-stands beside it: what lists of that size have to teach (PerPO, arXiv 2502.04371, figure on list
-size).
+A line for every combination of what is no number, such as the objective. Where the setting is the
+size of the lists and the metric the reward, the start's best of so many samples stands beside them:
+what lists of that size have to teach (PerPO, arXiv 2502.04371, figure on list size).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from pydantic import JsonValue
 
-from perpo_core.evidence.page.marks import COLOURS, DASHES, START_MARK, Key, Mark
+from perpo_core.evidence.page.marks import DASHES, START_MARK, Key, Mark, zip_marks
 from perpo_core.evidence.page.tables import get_metric
 from perpo_core.report.plots import ROUND_STEPS
-from schemas.comparison import ComparisonReport, MethodResult, Reading
+from perpo_core.report.svg import MUTED
+from schemas.comparison import ComparisonReport, MethodResult, Reading, Settings
 
 LEAST = 3
 """Fewer methods are no line."""
 WIDE = 12
 """From this largest to smallest value on the axis has equal steps for equal ratios."""
 LIST_SIZE, REWARD = "lists.list_size", "greedy_reward"
-TRAINED = Key("trained", Mark(COLOURS[0], "s"))
-BEST = Key("best of so many samples of the start", Mark(COLOURS[1], "^", DASHES[2]))
+BEST = Key("best of so many samples of the start", Mark(MUTED, "^", DASHES[2]))
 
 Point = tuple[float, Reading]
 
 
-def find_setting(report: ComparisonReport) -> str | None:
-    """The first of the methods' own settings that is another number for each of them.
+@dataclass(frozen=True)
+class Axis:
+    """What methods stand over, and those that differ in nothing but numbers together."""
 
-    None where they differ in anything but numbers, such as the objective, or are too few.
+    setting: str
+    lines: dict[str, list[MethodResult]]
+    """Label -> methods, ascending in the setting."""
+
+    @property
+    def places(self) -> list[float]:
+        methods = (method for line in self.lines.values() for method in line)
+        return sorted({_get_number(method.settings, self.setting) for method in methods})
+
+
+def find_axis(report: ComparisonReport) -> Axis | None:
+    """The first of the methods' own settings that is another number for each of a line.
+
+    None where there is none, or where a line would be of too few methods.
     """
     swept = {name for m in report.methods for point in m.sweep for name in point.settings}
-    own = [{k: v for k, v in m.settings.items() if k not in swept} for m in report.methods]
-    if len(own) < LEAST or any(settings.keys() != own[0].keys() for settings in own):
+    own = {m.name: {k: v for k, v in m.settings.items() if k not in swept} for m in report.methods}
+    groups: defaultdict[str, list[MethodResult]] = defaultdict(list)
+    for method in report.methods:
+        groups[json.dumps(_list_words(own[method.name]), sort_keys=True)].append(method)
+    if any(len(methods) < LEAST for methods in groups.values()):
         return None
-    values = {name: [settings[name] for settings in own] for name in own[0]}
-    differ = {name: found for name, found in values.items() if found != found[:1] * len(found)}
-    if not all(_is_number(value) for found in differ.values() for value in found):
-        return None
-    return next((name for name, found in differ.items() if len(set(found)) == len(found)), None)
+    for name in own[report.methods[0].name]:
+        if all(_is_axis([own[m.name].get(name) for m in methods]) for methods in groups.values()):
+            lines = (
+                sorted(g, key=lambda m: _get_number(m.settings, name)) for g in groups.values()
+            )
+            return Axis(name, dict(zip(_name_groups(list(groups)), lines, strict=True)))
+    return None
 
 
-def list_setting_keys(report: ComparisonReport, setting: str) -> tuple[Key, ...]:
+def list_setting_keys(report: ComparisonReport, axis: Axis) -> tuple[Key, ...]:
     """The legend."""
-    best = (BEST,) if _list_best(report, setting) else ()
-    return (Key(report.start.label, START_MARK), TRAINED, *best)
+    best = (BEST,) if _list_best(report, axis) else ()
+    return (Key(report.start.label, START_MARK), *zip_marks(list(axis.lines)), *best)
 
 
-def build_by_setting(report: ComparisonReport, setting: str) -> Callable[[Axes], None]:
+def build_by_setting(report: ComparisonReport, axis: Axis) -> Callable[[Axes], None]:
     """The metric by the setting's value, with the change's interval; a small dot for every seed."""
-    points, start = _list_points(report, setting), _read_metric(report, report.start)
+    start = _read_metric(report, report.start)
 
     def draw(axes: Axes) -> None:
-        places = [place for place, _ in points]
-        _draw_line(axes, [(place, start.value) for place in places], START_MARK, marker="none")
-        _draw_points(axes, points, start.value)
-        _draw_line(axes, _list_best(report, setting), BEST.mark)
-        _label_setting(axes, setting, places)
+        _draw_line(axes, [(x, start.value) for x in axis.places], START_MARK, marker="none")
+        for key, methods in zip(zip_marks(list(axis.lines)), axis.lines.values(), strict=True):
+            points = [
+                (_get_number(method.settings, axis.setting), _read_metric(report, method))
+                for method in methods
+            ]
+            _draw_points(axes, points, start.value, key.mark)
+        _draw_line(axes, _list_best(report, axis), BEST.mark)
+        _label_axes(axes, axis)
 
     return draw
 
 
-def _list_points(report: ComparisonReport, setting: str) -> list[Point]:
-    points = [
-        (value, _read_metric(report, method))
-        for method in report.methods
-        if _is_number(value := method.settings[setting])
-    ]
-    return sorted(points, key=lambda point: point[0])
+def _list_words(settings: Settings) -> Settings:
+    return {name: value for name, value in settings.items() if not _is_number(value)}
+
+
+def _is_axis(values: Sequence[JsonValue]) -> bool:
+    return all(map(_is_number, values)) and len(set(map(str, values))) == len(values)
 
 
 def _is_number(value: JsonValue) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _get_number(settings: Settings, name: str) -> float:
+    value = settings[name]
+    assert _is_number(value), f"{name} = {value} is no number"
+    return value
+
+
+def _name_groups(groups: Sequence[str]) -> Iterator[str]:
+    """By the words that they do not share; "trained" where there is one group."""
+    words = [json.loads(group).items() for group in groups]
+    for own in words:
+        apart = [str(v) for k, v in own if any((k, v) not in other for other in words)]
+        yield ", ".join(apart) or "trained"
+
+
 def _read_metric(report: ComparisonReport, method: MethodResult) -> Reading:
     return method.tasks[report.task].metrics[get_metric(report)]
 
 
-def _list_best(report: ComparisonReport, setting: str) -> list[tuple[float, float]]:
+def _list_best(report: ComparisonReport, axis: Axis) -> list[tuple[float, float]]:
     """(list size, expected reward of the best of so many)."""
-    if setting != LIST_SIZE or get_metric(report) != REWARD:
+    if axis.setting != LIST_SIZE or get_metric(report) != REWARD:
         return []
     curve = report.start.tasks[report.task].best_of_n
-    sizes = [int(value) for value, _ in _list_points(report, setting)]
-    return [(size, curve[size - 1]) for size in sizes if size <= len(curve)]
+    return [(size, curve[int(size) - 1]) for size in axis.places if size <= len(curve)]
 
 
-def _draw_points(axes: Axes, points: Sequence[Point], start: float) -> None:
-    colour = TRAINED.mark.colour
+def _draw_points(axes: Axes, points: Sequence[Point], start: float, mark: Mark) -> None:
     for place, reading in points:
         if change := reading.change:
             ends = [start + change.low, start + change.high]
-            axes.plot([place, place], ends, color=colour, linewidth=1.0)
+            axes.plot([place, place], ends, color=mark.colour, linewidth=1.0)
         seeds = reading.per_seed if len(reading.per_seed) > 1 else []
-        axes.plot([place] * len(seeds), seeds, color=colour, marker="o", linestyle="none",
+        axes.plot([place] * len(seeds), seeds, color=mark.colour, marker="o", linestyle="none",
                   markersize=2.4)  # fmt: skip
-    _draw_line(axes, [(place, reading.value) for place, reading in points], TRAINED.mark)
+    _draw_line(axes, [(place, reading.value) for place, reading in points], mark)
 
 
 def _draw_line(axes: Axes, points: Sequence[tuple[float, float]], mark: Mark, **style: str) -> None:
@@ -112,11 +149,12 @@ def _draw_line(axes: Axes, points: Sequence[tuple[float, float]], mark: Mark, **
     )
 
 
-def _label_setting(axes: Axes, setting: str, places: Sequence[float]) -> None:
+def _label_axes(axes: Axes, axis: Axis) -> None:
+    places = axis.places
     if places[0] > 0 and places[-1] >= WIDE * places[0]:
         axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(list(places)))
+    axes.xaxis.set_major_locator(FixedLocator(places))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.set_xlabel(setting)
+    axes.set_xlabel(axis.setting)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))

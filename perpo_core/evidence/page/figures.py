@@ -122,14 +122,14 @@ def list_curves(report: ComparisonReport) -> list[Figure]:
 
 
 def _list_by_setting(report: ComparisonReport) -> Iterator[Figure]:
-    setting = by_setting.find_setting(report)
-    if setting is not None:
+    axis = by_setting.find_axis(report)
+    if axis is not None:
         note = (
             f"{name_criterion(report.judge_by)}; 95% intervals of the change, small dots are seeds"
         )
         yield Figure(
-            "by-setting", f"By {setting}", note, by_setting.list_setting_keys(report, setting),
-            by_setting.build_by_setting(report, setting), CURVE_INCHES, FILE_CURVE_INCHES,
+            "by-setting", f"By {axis.setting}", note, by_setting.list_setting_keys(report, axis),
+            by_setting.build_by_setting(report, axis), CURVE_INCHES, FILE_CURVE_INCHES,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from perpo_core.evidence.choosing import get_chosen
-from perpo_core.evidence.page.by_setting import BEST, build_by_setting, find_setting
+from perpo_core.evidence.page.by_setting import BEST, build_by_setting, find_axis
 from perpo_core.evidence.page.figures import list_curves
 from schemas.comparison import ComparisonReport
 from tests.perpo_core.evidence.comparisons import build_report
@@ -41,6 +41,9 @@ def name_sizes(sizes: Sequence[Any] = SIZES, **others: Sequence[Any]) -> list[di
     [
         (name_sizes(), "lists.list_size"),
         (name_sizes(objective=["perpo"] * 3), "lists.list_size"),
+        (name_sizes(SIZES * 2, objective=["dpo"] * 3 + ["perpo"] * 3), "lists.list_size"),
+        (name_sizes((*SIZES, 2, 2, 8), objective=["dpo"] * 3 + ["perpo"] * 3), None),
+        (name_sizes((*SIZES, 2), objective=["dpo"] * 3 + ["perpo"]), None),
         (name_sizes(epochs=[4, 1, 2]), "lists.list_size"),
         (name_sizes([8, 8, 8], gamma=[0.1, 1, 0.5]), "train.gamma"),
         (name_sizes([2, 4, 4], gamma=[0.1, 1, 1]), None),
@@ -55,7 +58,8 @@ def test_the_setting_is_the_one_number_that_differs_for_each(
     settings: list[dict[str, Any]], found: str | None
 ) -> None:
     report = build_sized(settings)
-    assert find_setting(report) == found
+    axis = find_axis(report)
+    assert (axis and axis.setting) == found
     assert [figure.name for figure in list_curves(report)].count("by-setting") == (
         found is not None
     )
@@ -64,12 +68,14 @@ def test_the_setting_is_the_one_number_that_differs_for_each(
 def test_what_the_sweep_chose_is_no_axis() -> None:
     report = build_sized([{"train.objective": "perpo"}] * 3)
     assert len({str(get_chosen(method.sweep)) for method in report.methods}) > 1
-    assert find_setting(report) is None
+    assert find_axis(report) is None
 
 
 def draw(report: ComparisonReport) -> list[Line2D]:
     axes = Figure(figsize=(3.7, 3)).add_subplot()
-    build_by_setting(report, "lists.list_size")(axes)
+    axis = find_axis(report)
+    assert axis is not None
+    build_by_setting(report, axis)(axes)
     return list(axes.get_lines())
 
 
@@ -95,6 +101,22 @@ def test_points_are_in_order_of_the_setting_with_the_best_of_as_many_beside_them
     level = [start.metrics["greedy_reward"].value] * 3
     best = [start.best_of_n[size - 1] for size in sorted(SIZES)]
     assert find(lines, sorted(SIZES)) == [level, means, best]
+
+
+def test_methods_that_differ_in_more_than_numbers_are_lines_of_their_own() -> None:
+    words = {"objective": ["dpo"] * 3 + ["perpo"] * 3, "pairs": ["all"] * 6}
+    report = build_sized(name_sizes(SIZES * 2, **words))
+    axis = find_axis(report)
+    assert axis is not None and list(axis.lines) == ["dpo", "perpo"]
+    [figure] = [figure for figure in list_curves(report) if figure.name == "by-setting"]
+    assert [key.label for key in figure.keys[1:]] == ["dpo", "perpo", BEST.label]
+    by_name = {method.name: method for method in report.methods}
+    heights = [
+        [by_name[m.name].tasks["grounding"].metrics["greedy_reward"].value for m in methods]
+        for methods in axis.lines.values()
+    ]
+    assert find(draw(report), sorted(SIZES))[1:3] == heights
+    assert [m.settings["lists.list_size"] for m in axis.lines["perpo"]] == sorted(SIZES)
 
 
 def test_best_of_n_is_left_out_where_it_is_another_measure_or_another_setting() -> None:
