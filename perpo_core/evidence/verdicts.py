@@ -23,14 +23,7 @@ def describe_result(report: ComparisonReport) -> Iterator[str]:
         beaten = [labels[name] for name in worse if name != START]
         if beaten:
             yield f"{method.label} is above {join(beaten)}."
-    unclear = [
-        pair
-        for pair in report.pairs
-        if not pair.is_clear and START not in (pair.better, pair.worse)
-    ]
-    if unclear:
-        pairs = join([f"{labels[pair.better]} from {labels[pair.worse]}" for pair in unclear])
-        yield f"Not told apart: {pairs}."
+    yield from _describe_unclear(report)
     yield (
         f"Each on {report.num_prompts[report.task]:,} test prompts under "
         f"{report.num_seeds} seeds; settings were chosen by {name_criterion(report.choose_by)} on "
@@ -51,6 +44,21 @@ def _describe_against_start(
         yield f"Below the start: {join(below)}."
     if rest:
         yield f"Not told from the start: {join([labels[name] for name in labels if name in rest])}."
+
+
+def _describe_unclear(report: ComparisonReport) -> Iterator[str]:
+    """Each pair once, under whichever of the two the configuration has first."""
+    unclear = [{pair.better, pair.worse} for pair in report.pairs if not pair.is_clear]
+    methods = report.methods
+    apart = [
+        (first.label, [other.label for other in methods[n:] if {first.name, other.name} in unclear])
+        for n, first in enumerate(methods, start=1)
+    ]
+    num_pairs = len(methods) * (len(methods) - 1) // 2
+    if num_pairs > 1 and sum(len(others) for _, others in apart) == num_pairs:
+        yield "No two of the methods are told apart."
+    elif found := [f"{label} from {join(others)}" for label, others in apart if others]:
+        yield f"Not told apart: {'; '.join(found)}."
 
 
 def _describe(label: str, pair: Pair) -> str:

@@ -50,7 +50,8 @@ class Axis:
 def find_axis(report: ComparisonReport) -> Axis | None:
     """The first of the methods' own settings that is another number for each of a line.
 
-    None where there is none, or where a line would be of too few methods.
+    None where there is none, where a line would be of too few methods, and where lines would not
+    stand over the same numbers.
     """
     swept = {name for m in report.methods for point in m.sweep for name in point.settings}
     own = {m.name: {k: v for k, v in m.settings.items() if k not in swept} for m in report.methods}
@@ -60,10 +61,11 @@ def find_axis(report: ComparisonReport) -> Axis | None:
     if any(len(methods) < LEAST for methods in groups.values()):
         return None
     for name in own[report.methods[0].name]:
-        if all(_is_axis([own[m.name].get(name) for m in methods]) for methods in groups.values()):
-            lines = (
+        values = [[own[m.name].get(name) for m in methods] for methods in groups.values()]
+        if all(map(_is_axis, values)) and len({tuple(sorted(map(str, v))) for v in values}) == 1:
+            lines = [
                 sorted(g, key=lambda m: _get_number(m.settings, name)) for g in groups.values()
-            )
+            ]
             return Axis(name, dict(zip(_name_groups(list(groups)), lines, strict=True)))
     return None
 

@@ -43,6 +43,7 @@ def name_sizes(sizes: Sequence[Any] = SIZES, **others: Sequence[Any]) -> list[di
         (name_sizes(objective=["perpo"] * 3), "lists.list_size"),
         (name_sizes(SIZES * 2, objective=["dpo"] * 3 + ["perpo"] * 3), "lists.list_size"),
         (name_sizes((*SIZES, 2, 2, 8), objective=["dpo"] * 3 + ["perpo"] * 3), None),
+        (name_sizes((*SIZES, 2, 4, 8), objective=["dpo"] * 3 + ["perpo"] * 3), None),
         (name_sizes((*SIZES, 2), objective=["dpo"] * 3 + ["perpo"]), None),
         (name_sizes(epochs=[4, 1, 2]), "lists.list_size"),
         (name_sizes([8, 8, 8], gamma=[0.1, 1, 0.5]), "train.gamma"),
