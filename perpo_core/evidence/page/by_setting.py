@@ -53,21 +53,32 @@ def find_axis(report: ComparisonReport) -> Axis | None:
     None where there is none, where a line would be of too few methods, and where lines would not
     stand over the same numbers.
     """
-    swept = {name for m in report.methods for point in m.sweep for name in point.settings}
-    own = {m.name: {k: v for k, v in m.settings.items() if k not in swept} for m in report.methods}
-    groups: defaultdict[str, list[MethodResult]] = defaultdict(list)
-    for method in report.methods:
-        groups[json.dumps(_list_words(own[method.name]), sort_keys=True)].append(method)
+    groups = _group(report)
     if any(len(methods) < LEAST for methods in groups.values()):
         return None
-    for name in own[report.methods[0].name]:
-        values = [[own[m.name].get(name) for m in methods] for methods in groups.values()]
+    for name in report.methods[0].settings:
+        values = [[m.settings.get(name) for m in methods] for methods in groups.values()]
         if all(map(_is_axis, values)) and len({tuple(sorted(map(str, v))) for v in values}) == 1:
-            lines = [
-                sorted(g, key=lambda m: _get_number(m.settings, name)) for g in groups.values()
-            ]
-            return Axis(name, dict(zip(_name_groups(list(groups)), lines, strict=True)))
+            return Axis(name, _order(groups, name))
     return None
+
+
+def _group(report: ComparisonReport) -> dict[str, list[MethodResult]]:
+    """Methods by those of their own settings that are no numbers, as JSON; without what was swept."""
+    swept = {name for m in report.methods for point in m.sweep for name in point.settings}
+    groups: defaultdict[str, list[MethodResult]] = defaultdict(list)
+    for method in report.methods:
+        own = {name: value for name, value in method.settings.items() if name not in swept}
+        words = {name: value for name, value in own.items() if not _is_number(value)}
+        groups[json.dumps(words, sort_keys=True)].append(
+            method.model_copy(update={"settings": own})
+        )
+    return groups
+
+
+def _order(groups: dict[str, list[MethodResult]], name: str) -> dict[str, list[MethodResult]]:
+    lines = [sorted(each, key=lambda m: _get_number(m.settings, name)) for each in groups.values()]
+    return dict(zip(_name_groups(list(groups)), lines, strict=True))
 
 
 def list_setting_keys(report: ComparisonReport, axis: Axis) -> tuple[Key, ...]:
@@ -92,10 +103,6 @@ def build_by_setting(report: ComparisonReport, axis: Axis) -> Callable[[Axes], N
         _label_axes(axes, axis)
 
     return draw
-
-
-def _list_words(settings: Settings) -> Settings:
-    return {name: value for name, value in settings.items() if not _is_number(value)}
 
 
 def _is_axis(values: Sequence[JsonValue]) -> bool:
