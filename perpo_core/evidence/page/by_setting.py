@@ -64,7 +64,7 @@ def find_axis(report: ComparisonReport) -> Axis | None:
 
 
 def _group(report: ComparisonReport) -> dict[str, list[MethodResult]]:
-    """Methods by those of their own settings that are no numbers, as JSON; without what was swept."""
+    """Methods by those of their settings that are no numbers, as JSON; what was swept left out."""
     swept = {name for m in report.methods for point in m.sweep for name in point.settings}
     groups: defaultdict[str, list[MethodResult]] = defaultdict(list)
     for method in report.methods:
