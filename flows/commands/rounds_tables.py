@@ -12,6 +12,7 @@ from perpo_core.perception.tasks import TASKS
 from perpo_core.report.summary import TASK_LABELS, label_metric
 from perpo_core.rounds.measure import RoundRun
 from perpo_core.rounds.rows import Change, build_diversity_rows, build_rows, build_start
+from perpo_core.rounds.words import capitalise
 from schemas.base import TaskName
 
 READING_STYLES = {"better": "green", "worse": "red", "no clear change": ""}
@@ -21,7 +22,7 @@ def build_rounds_table(task: TaskName, done: Sequence[RoundRun]) -> Table:
     """A round a row, the start first; test split. Headroom is the start's."""
     rounds = [run.round for run in done]
     seconds = {run.round.number: sum(run.seconds.values()) for run in done}
-    table = Table(title=f"{TASK_LABELS[task]}, by round", title_justify="left")
+    table = Table(title=f"{capitalise(TASK_LABELS[task])}, by round", title_justify="left")
     table.add_column("round")
     table.add_column("", no_wrap=True)
     for name in (
@@ -37,11 +38,11 @@ def build_rounds_table(task: TaskName, done: Sequence[RoundRun]) -> Table:
     )  # fmt: skip
     learned = dict(build_diversity_rows(task, rounds))
     for row in build_rows(task, rounds):
-        cells = learned[row.number]
+        num_answers, num_different, *_, num_lists = learned[row.number]
         table.add_row(
             str(row.number), row.decision, row.headline, _describe(row.against_before),
             _describe(row.against_start), row.greedy, row.expected, row.best_of_n,
-            row.start_headroom, f"{cells[1]} of {cells[0]}", cells[-1],
+            row.start_headroom, num_answers and f"{num_different} of {num_answers}", num_lists,
             format_seconds(seconds[row.number]),
         )  # fmt: skip
     return table

@@ -100,6 +100,7 @@ def build_page(report: RoundsReport, runs: Sequence[RoundRun]) -> str:
 def build_section(report: RoundsReport, task: TaskName, sentence: str) -> TaskSection:
     """Curves and tables of one task."""
     metric = TASKS[task].headline
+    is_trained = any(task in each.tasks and each.tasks[task].diversity for each in report.rounds)
     return TaskSection(
         task=task,
         label=capitalise(TASK_LABELS[task]),
@@ -110,7 +111,7 @@ def build_section(report: RoundsReport, task: TaskName, sentence: str) -> TaskSe
         start=build_start(task, report.rounds),
         plots=build_plots(report.name, task, report.rounds),
         rows=build_rows(task, report.rounds),
-        diversity=build_diversity_rows(task, report.rounds),
+        diversity=build_diversity_rows(task, report.rounds) if is_trained else [],
     )
 
 

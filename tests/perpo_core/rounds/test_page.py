@@ -13,6 +13,7 @@ from perpo_core.rounds.page import build_page, write_rounds
 from perpo_core.rounds.words import compute_verdict, describe_task
 from perpo_core.store.store import Store
 from schemas.artifact import Metric
+from schemas.base import TaskName
 from schemas.rounds import Decision, Round, RoundsReport
 from tests.perpo_core.report.html_page import Page
 from tests.perpo_core.rounds.rounds_fixture import (
@@ -110,11 +111,30 @@ def test_no_page_before_the_first_round() -> None:
     assert compute_verdict([], 3) == []
 
 
-def test_the_terminal_has_a_row_a_round() -> None:
+def print_table(task: TaskName, rounds: list[Round]) -> str:
     console = Console(file=io.StringIO(), width=200)
-    console.print(build_rounds_table("grounding", build_runs(build_rounds(2, "not promoted"))))
+    console.print(build_rounds_table(task, build_runs(rounds)))
     assert isinstance(console.file, io.StringIO)
-    said = console.file.getvalue()
+    return console.file.getvalue()
+
+
+def test_the_terminal_has_a_row_a_round() -> None:
+    said = print_table("grounding", build_rounds(2, "not promoted"))
     for text in ("start", "0.680", "+0.040 (+0.020 to +0.060)", "not promoted", "9.00 of 16.0",
                  "14:51"):  # fmt: skip
         assert text in said, text
+
+
+def test_a_task_that_is_measured_alone_has_no_answers_to_show() -> None:
+    untrained = {"diversity": None, "num_lists": 0}
+    rounds = [
+        each.model_copy(
+            update={"tasks": {**each.tasks, "ocr": each.tasks["ocr"].model_copy(update=untrained)}}
+        )
+        for each in build_rounds(2)
+    ]
+    assert " of " in print_table("grounding", rounds).partition("time")[2]
+    assert " of " not in print_table("ocr", rounds).partition("time")[2]
+    page = Page(build_page(build_report(rounds), build_runs(rounds)))
+    assert page.text.count("measured, not trained") == 1
+    assert page.text.count("answers a prompt") == len(TASK_NAMES) - 1
