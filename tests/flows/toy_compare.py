@@ -81,7 +81,7 @@ def finish_evaluate(context: StageContext, evaluation: Any, parents: Any) -> Any
     files = [workspace.write_groups("predictions.parquet", PREDICTIONS, iter(rows))]
     value = 0.5 + compute_gain(context.config)
     metric = Metric(base=0.5, trained=value, delta=value - 0.5, delta_low=0, delta_high=1, n=9)
-    validation = {"grounding": {"greedy_reward": metric}} if JUDGING_SPLIT in splits else {}
+    validation = {"grounding": {"acc_at_50": metric}} if JUDGING_SPLIT in splits else {}
     update = {"files": files, "digest": compute_digest(files), "metrics": {}, "headroom_closed": {}}
     return evaluation.model_copy(update={**update, "validation": validation})
 
