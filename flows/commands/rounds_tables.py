@@ -9,10 +9,10 @@ from rich.text import Text
 
 from flows.commands.display import format_seconds
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import capitalise
 from perpo_core.report.summary import TASK_LABELS, label_metric
 from perpo_core.rounds.measure import RoundRun
 from perpo_core.rounds.rows import Change, build_diversity_rows, build_rows, build_start
-from perpo_core.rounds.words import capitalise
 from schemas.base import TaskName
 
 READING_STYLES = {"better": "green", "worse": "red", "no clear change": ""}

@@ -29,3 +29,8 @@ def format_share(value: float) -> str:
 def join(words: Sequence[str]) -> str:
     """Such as "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def capitalise(text: str) -> str:
+    """With a large first letter, the others as they are."""
+    return text[:1].upper() + text[1:]

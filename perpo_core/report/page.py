@@ -6,8 +6,6 @@ forbids scripts and network besides.
 
 from __future__ import annotations
 
-from typing import Any
-
 from perpo_core.perception.frames import build_framer
 from perpo_core.perception.tasks import TASKS
 from perpo_core.report.benchmarks import build_benchmark_rows
@@ -15,6 +13,7 @@ from perpo_core.report.cards import Album, Card
 from perpo_core.report.changes import Changes, count_changes, load_greedy_pairs
 from perpo_core.report.choice import describe_choice
 from perpo_core.report.degrees import build_degree_table
+from perpo_core.report.formats import capitalise
 from perpo_core.report.gallery import load_change_cards, load_list_cards
 from perpo_core.report.histograms import load_histograms
 from perpo_core.report.image_share import build_probe_rows
@@ -112,7 +111,7 @@ def _describe_choice(artifacts: RunArtifacts) -> str:
     clause = describe_choice(artifacts.checkpoint)
     unseen = artifacts.checkpoint.readings and artifacts.checkpoint.chosen_on == CHOOSING_SPLIT
     rest = ", whose prompts no gate and no table looks at" if unseen else ""
-    return f"{clause[:1].upper()}{clause[1:]}{rest}."
+    return f"{capitalise(clause)}{rest}."
 
 
 def _describe_times(run: RunRecord) -> str:
@@ -166,7 +165,7 @@ def _build_reward_plots(store: Store, artifacts: RunArtifacts) -> list[Plot]:
             note += f", {found.num_missing:,} more unreadable"
         if len(parts := means.get(task, {})) > 1:
             note += "; " + ", ".join(f"{name} {mean:.2f}" for name, mean in parts.items())
-        plots.append(plot_histogram("rewards", _title(task), note, found, task))
+        plots.append(plot_histogram("rewards", capitalise(TASK_LABELS[task]), note, found, task))
     return plots
 
 
@@ -179,10 +178,9 @@ def _build_gap_plots(store: Store, artifacts: RunArtifacts, config: RefreshConfi
     for task in [task for task in TASKS if task in histograms]:
         least = config.lists.min_gap.get(task, 0.0)
         note = f"{histograms[task].num:,} lists, gap at least {least:g}"
-        plots.append(plot_histogram("gaps", _title(task), note, histograms[task], task, least))
+        plots.append(
+            plot_histogram(
+                "gaps", capitalise(TASK_LABELS[task]), note, histograms[task], task, least
+            )
+        )
     return plots
-
-
-def _title(task: Any) -> str:
-    label = TASK_LABELS[task]
-    return label[:1].upper() + label[1:]

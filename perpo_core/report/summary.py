@@ -10,7 +10,7 @@ from typing import Literal
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
 from perpo_core.promotion.approvals import Answer
 from perpo_core.report.choice import find_bias
-from perpo_core.report.formats import format_number, format_signed, join
+from perpo_core.report.formats import capitalise, format_number, format_signed, join
 from perpo_core.report.image_share import describe_image_probe, find_image_warnings
 from perpo_core.report.load import RunArtifacts, find_stopped_stage
 from perpo_core.stages.train.displacement import find_displacement
@@ -160,7 +160,7 @@ def compute_verdict(run: RunRecord, artifacts: RunArtifacts) -> str:
         )
         if reading in readings.values()
     ]
-    verdict = _capitalise("; ".join(phrases) or "nothing was measured")
+    verdict = capitalise("; ".join(phrases) or "nothing was measured")
     return f"{verdict}. {_say_promoted(artifacts)}"
 
 
@@ -235,7 +235,3 @@ def _name_gate(gate: Gate) -> str:
     against = " against the policy promoted until then" if gate.against == "champion" else ""
     task = TASK_LABELS.get(gate.task, gate.task)
     return f"{task} {label_metric(gate.metric)}{against}"
-
-
-def _capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]

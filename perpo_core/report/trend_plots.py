@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import capitalise
 from perpo_core.report.nights import Night
 from perpo_core.report.plots import ROUND_STEPS, Key, Plot
 from perpo_core.report.summary import PRIMARY_METRICS, TASK_LABELS, is_lower_better, label_metric
@@ -55,7 +56,7 @@ def plot_metric(name: str, task: TaskName, nights: Sequence[Night]) -> Plot:
                 _ring(axes, x, value.trained)
         _label_runs(axes, nights)
 
-    title = f"{TASK_LABELS[task][:1].upper()}{TASK_LABELS[task][1:]}"
+    title = capitalise(TASK_LABELS[task])
     note = label_metric(metric) + (", lower is better" if is_lower_better(metric) else "")
     svg = draw_svg(f"trend-{name}-{task}", f"{title}, {note}, by run", draw)
     return Plot(title, note, svg, KEYS)

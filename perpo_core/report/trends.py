@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perpo_core.perception.tasks import TASKS
-from perpo_core.report.formats import format_signed
+from perpo_core.report.formats import capitalise, format_signed
 from perpo_core.report.nights import Night, describe_failure, list_nights
 from perpo_core.report.plots import Plot
 from perpo_core.report.style import build_environment, load_style
@@ -151,7 +151,7 @@ def _summarise(nights: Sequence[Night], num_runs: int) -> str:
     shown = f"the newest {len(nights)} of {num_runs:,} runs" if len(nights) < num_runs else (
         f"{num_runs:,} run{'s' if num_runs > 1 else ''}"
     )  # fmt: skip
-    return f"{shown[:1].upper()}{shown[1:]}: {ends}."
+    return f"{capitalise(shown)}: {ends}."
 
 
 def _build_row(

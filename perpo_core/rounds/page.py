@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perpo_core.perception.tasks import TASKS
+from perpo_core.report.formats import capitalise
 from perpo_core.report.plots import Plot
 from perpo_core.report.style import build_environment, load_style
 from perpo_core.report.summary import TASK_LABELS, is_lower_better, label_metric
@@ -24,7 +25,6 @@ from perpo_core.rounds.rows import (
     build_rows,
     build_start,
 )
-from perpo_core.rounds.words import capitalise
 from perpo_core.store.store import Store
 from schemas.base import ALL_STAGES, StageName, TaskName
 from schemas.rounds import Round, RoundsReport

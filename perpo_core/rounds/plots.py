@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from perpo_core.report.formats import capitalise
 from perpo_core.report.plots import ROUND_STEPS, Key, Plot
 from perpo_core.report.summary import TASK_LABELS, is_lower_better, label_metric
 from perpo_core.report.svg import ACCENT, BASE, INK, MUTED, draw_svg
-from perpo_core.rounds.words import capitalise
 from schemas.artifact import Metric
 from schemas.base import TaskName
 from schemas.rounds import Diversity, Round, TaskOfRound

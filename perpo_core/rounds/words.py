@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perpo_core.report.formats import format_number, format_signed, join
+from perpo_core.report.formats import capitalise, format_number, format_signed, join
 from perpo_core.report.summary import TASK_LABELS, Reading, compute_reading, label_metric
 from schemas.artifact import Metric
 from schemas.base import TaskName
@@ -106,8 +106,3 @@ def _describe_reading(read: dict[Reading, list[str]]) -> Iterator[str]:
 
 def _count(word: str, number: int) -> str:
     return word if number == 1 else f"{word}s"
-
-
-def capitalise(text: str) -> str:
-    """With a large first letter, the others as they are."""
-    return text[:1].upper() + text[1:]

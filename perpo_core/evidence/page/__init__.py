@@ -7,7 +7,8 @@
     looks.py       image, ranking and drift of what was trained
     sweeps.py      what was tried before, and what each run took
     forest.py      differences as a plot; curves.py: over IoU, over n;
-                   by_setting.py: over the setting that tells them apart
+                   by_setting.py: over the setting that tells them apart, which
+                   setting_axis.py finds
     figures.py     which figures there are; in the page, and as files
     markdown.py    the tables for docs/
 

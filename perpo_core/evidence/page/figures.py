@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 
 from perpo_core.evidence.page import by_setting, curves, forest
 from perpo_core.evidence.page.marks import METHOD_PRINTED, METHOD_VARIABLES, Key
+from perpo_core.evidence.page.setting_axis import find_axis
 from perpo_core.evidence.page.tables import list_keys
-from perpo_core.evidence.page.words import capitalise
 from perpo_core.evidence.values import name_criterion, name_metric
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
+from perpo_core.report.formats import capitalise
 from perpo_core.report.svg import MUTED, draw_svg, draw_svg_file
 from schemas.comparison import ComparisonReport
 
@@ -122,7 +123,7 @@ def list_curves(report: ComparisonReport) -> list[Figure]:
 
 
 def _list_by_setting(report: ComparisonReport) -> Iterator[Figure]:
-    axis = by_setting.find_axis(report)
+    axis = find_axis(report)
     if axis is not None:
         note = (
             f"{name_criterion(report.judge_by)}; 95% intervals of the change, small dots are seeds"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from perpo_core.evidence.page.marks import Key
 from perpo_core.evidence.page.runs import link_list
 from perpo_core.evidence.page.tables import list_contenders
-from perpo_core.evidence.page.words import NONE, capitalise, format_percent
+from perpo_core.evidence.page.words import NONE, format_percent
 from perpo_core.perception.tasks import TASKS
-from perpo_core.report.formats import format_number, format_signed
+from perpo_core.report.formats import capitalise, format_number, format_signed
 from schemas.comparison import ComparisonReport, TaskLook
 from schemas.probing import ProbeWay
 from schemas.ranking import MeanOfLists

@@ -15,8 +15,9 @@ from perpo_core.evidence.page.tables import (
     MethodRow,
     build_method_rows,
 )
-from perpo_core.evidence.page.words import NONE, capitalise, plural
+from perpo_core.evidence.page.words import NONE, plural
 from perpo_core.evidence.values import name_criterion
+from perpo_core.report.formats import capitalise
 from perpo_core.report.markdown import build_table, escape
 from schemas.comparison import ComparisonCosts, ComparisonReport
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from perpo_core.evidence.page.marks import Key
 from perpo_core.evidence.page.runs import link_list
 from perpo_core.evidence.page.tables import Change, Share, list_contenders
-from perpo_core.evidence.page.words import NONE, capitalise
+from perpo_core.evidence.page.words import NONE
 from perpo_core.evidence.values import name_metric
 from perpo_core.perception.tasks import LOWER_IS_BETTER, TASKS
-from perpo_core.report.formats import format_number
+from perpo_core.report.formats import capitalise, format_number
 from schemas.base import TaskName
 from schemas.comparison import ComparisonReport, MethodResult
 

@@ -22,9 +22,10 @@ from perpo_core.evidence.page.pairs import build_pair_rows
 from perpo_core.evidence.page.runs import Runs
 from perpo_core.evidence.page.sweeps import build_run_lists, build_sweeps, list_stages
 from perpo_core.evidence.page.tables import build_method_rows, get_metric
-from perpo_core.evidence.page.words import capitalise, join_counts, plural
+from perpo_core.evidence.page.words import join_counts, plural
 from perpo_core.evidence.values import name_criterion
 from perpo_core.perception.tasks import LOWER_IS_BETTER
+from perpo_core.report.formats import capitalise
 from perpo_core.report.style import build_environment, load_style
 from schemas.comparison import ComparisonCosts, ComparisonReport
 

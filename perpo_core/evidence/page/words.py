@@ -63,10 +63,6 @@ def read_change(metric: str, difference: Difference) -> Reading:
     return "better" if low > 0 else "worse" if high < 0 else "no clear change"
 
 
-def capitalise(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 

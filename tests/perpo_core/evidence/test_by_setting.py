@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from perpo_core.evidence.choosing import get_chosen
-from perpo_core.evidence.page.by_setting import BEST, build_by_setting, find_axis
+from perpo_core.evidence.page.by_setting import BEST, build_by_setting
 from perpo_core.evidence.page.figures import list_curves
+from perpo_core.evidence.page.setting_axis import find_axis
 from schemas.comparison import ComparisonReport
 from tests.perpo_core.evidence.comparisons import build_report
 
@@ -108,16 +109,28 @@ def test_methods_that_differ_in_more_than_numbers_are_lines_of_their_own() -> No
     words = {"objective": ["dpo"] * 3 + ["perpo"] * 3, "pairs": ["all"] * 6}
     report = build_sized(name_sizes(SIZES * 2, **words))
     axis = find_axis(report)
-    assert axis is not None and list(axis.lines) == ["dpo", "perpo"]
+    assert axis is not None and [line.label for line in axis.lines] == ["dpo", "perpo"]
     [figure] = [figure for figure in list_curves(report) if figure.name == "by-setting"]
     assert [key.label for key in figure.keys[1:]] == ["dpo", "perpo", BEST.label]
-    by_name = {method.name: method for method in report.methods}
     heights = [
-        [by_name[m.name].tasks["grounding"].metrics["greedy_reward"].value for m in methods]
-        for methods in axis.lines.values()
+        [method.tasks["grounding"].metrics["greedy_reward"].value for _, method in line.points]
+        for line in axis.lines
     ]
     assert find(draw(report), sorted(SIZES))[1:3] == heights
-    assert [m.settings["lists.list_size"] for m in axis.lines["perpo"]] == sorted(SIZES)
+    assert axis.places == sorted(SIZES)
+
+
+def test_lines_of_one_word_in_different_settings_are_not_taken_for_each_other() -> None:
+    settings = [
+        {"lists.list_size": size, name: value}
+        for name, value in (("train.pairs", "all"), ("train.image", "all"), ("train.save", True))
+        for size in SIZES
+    ]
+    axis = find_axis(build_sized(settings))
+    assert axis is not None
+    assert [(line.label, len(line.points)) for line in axis.lines] == [
+        ("all", 3), ("all", 3), ("save true", 3),
+    ]  # fmt: skip
 
 
 def test_best_of_n_is_left_out_where_it_is_another_measure_or_another_setting() -> None:
