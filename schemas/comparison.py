@@ -1,4 +1,4 @@
-"""What `perpo compare` finds: <store>/comparisons/<name>/comparison.json, and what it cost.
+"""What `perpo compare` finds: <store>/reports/compare-NAME/report.json, and what it cost.
 
 The first holds nothing that depends on when or how fast it ran, so that the same question has the
 same bytes; the second, costs.json, is of the machine and names the runs.
@@ -92,7 +92,7 @@ class Pair(Frozen):
 
 
 class ComparisonReport(Frozen):
-    """comparison.json"""
+    """report.json"""
 
     schema_version: Literal[1] = 1
     name: str

@@ -10,7 +10,6 @@ from perpo_core.report.markdown import escape
 from perpo_core.report.tables import format_duration
 from perpo_core.store.store import Store
 from schemas.artifact import Counts
-from schemas.base import STAGES
 from schemas.run import RunRecord, StageRecord
 
 SHORT = 12  # digits of a key or digest, as everywhere
@@ -40,7 +39,7 @@ def describe_run(
 
 
 def _list_stages(store: Store, record: RunRecord) -> Iterator[str]:
-    for stage in STAGES:
+    for stage in record.config.stages:
         entry = record.stages.get(stage)
         if entry is None:
             yield f"| {stage} | not run | | | | | | |"

@@ -42,6 +42,15 @@ def test_a_run_that_stopped_says_why_and_what_did_not_run(toy_config: RefreshCon
     assert read_rows(table)["train"][0] == "not run"
 
 
+def test_a_stage_that_only_some_runs_have_has_its_row_in_those(toy_config: RefreshConfig) -> None:
+    train = toy_config.train.model_copy(update={"objective": "tis_dpo"})
+    weighs = toy_config.model_copy(update={"train": train})
+    store = Store(toy_config.store)
+    for config, has_contrast in ((toy_config, False), (weighs, True)):
+        record = run_toy(toy_config, 1, stop_before="train").model_copy(update={"config": config})
+        assert ("contrast" in read_rows(describe_run(store, record, None))) == has_contrast
+
+
 def test_what_a_model_or_a_file_said_is_text_and_no_markup(toy_config: RefreshConfig) -> None:
     record = run_toy(toy_config, 1, stop_before="train")
     said = record.model_copy(update={"error": "row 3: answer <img src=x onerror=alert(1)> [a](b)"})
