@@ -6,6 +6,7 @@ same bytes; the second, costs.json, is of the machine and names the runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -47,7 +48,8 @@ class TaskResult(Frozen):
     best_of_n: list[float]
     """Expected reward of the best of n sampled answers, n = 1, 2, ..., mean over seeds."""
     headroom_closed: Headroom | None = None
-    """None: there is no way to go, or it is the start."""
+    """None: the way to go is too short for a share, the answers are sampled or judged otherwise
+    than those of the start, or it is the start."""
 
 
 class TaskLook(Frozen):
@@ -56,7 +58,8 @@ class TaskLook(Frozen):
     image: dict[ProbeWay, ImageProbe] = {}
     """What of its gain is there with other images too; {}: evaluate.probe_prompts is 0."""
     ranking: TaskRanking | None = None
-    """How it ranks the start's sampled answers; None: there are no lists of them."""
+    """How it ranks the start's sampled answers; None: there are no lists of them, or
+    evaluate.probe_prompts is 0."""
     drift: TaskDrift | None = None
     """How far it went from the start."""
 
@@ -114,6 +117,14 @@ class ComparisonReport(Frozen):
     """Every two of start and methods."""
     verdicts: list[str]
     """In words, as they follow from the intervals."""
+
+    def add_looks(self, looks: Mapping[str, dict[TaskName, TaskLook]]) -> ComparisonReport:
+        """With these by method."""
+        methods = [
+            method.model_copy(update={"looks": looks.get(method.name, {})})
+            for method in self.methods
+        ]
+        return self.model_copy(update={"methods": methods})
 
 
 class TrialCost(Frozen):

@@ -14,7 +14,7 @@ that one more method runs only itself, and the same command goes on after a kill
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -32,18 +32,20 @@ from flows.runs.records import load_records
 from perpo_core.evidence.choosing import (
     Criterion,
     choose,
-    find_tasks,
     get_chosen,
     name_criteria,
 )
 from perpo_core.evidence.costs import read_cost
 from perpo_core.evidence.judging import Judged, judge
+from perpo_core.evidence.same_test import require_same_test
 from perpo_core.evidence.trials import (
     Trial,
     build_start,
     check_trials,
     describe_trial,
     list_judged,
+    list_settings,
+    list_sources,
     list_sweep,
 )
 from perpo_core.evidence.writing import write_comparison
@@ -54,15 +56,23 @@ from perpo_core.store.locks import Check, lock_name
 from perpo_core.store.open import open_store
 from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint, EvalReport, SampleSet
-from schemas.comparison import ComparisonCosts, ComparisonReport, SweepPoint, TrialCost
+from schemas.base import TaskName
+from schemas.comparison import (
+    ComparisonCosts,
+    ComparisonReport,
+    SweepPoint,
+    TaskLook,
+    TrialCost,
+)
 from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, RunRecord
 from tasks.look import look
 from tasks.stages import STAGE_TASKS
 from tasks.watch import get_watcher, watched_by
 
-Tried = tuple[Trial, RunRecord | str]
-"""A trial and its record, or in one sentence why it failed."""
+Failure = ValueError | ChildFailed
+Tried = tuple[Trial, RunRecord | Failure]
+"""A trial and its record, or why it failed."""
 
 
 def name_compare() -> str:
@@ -88,20 +98,30 @@ def run_comparison(config: RefreshConfig) -> ComparisonReport:
         policy = resolve_policy(config.policy, store)
         refuse_errors(config, policy)
         samples = collect(config, policy)
-        chooses, judges = name_criteria(config.compare, find_tasks(samples))
+        criteria = name_criteria(config.compare, samples.per_split)
+        for trial in list_sources(config):
+            require_same_test(store, samples, collect(trial.config, policy), trial.method)
         trials = Trials(config, store, policy, check)
-        judged = judge_methods(trials, choose_settings(trials, chooses))
+        judged = judge_methods(trials, choose_settings(trials, criteria[0]))
         start = find_start(trials, judged[0])
-        if config.compare.look:
-            judged = look_at_all(trials, samples, judged)
-        report = judge(store, config, policy, samples, (chooses, judges), start, judged)
+        report = judge(store, config, policy, samples, criteria, start, judged)
         costs = ComparisonCosts(trials=trials.costs)
+        try:
+            looks = look_at_all(trials, samples, judged) if config.compare.look else {}
+        except DiskFull:
+            raise
+        except (ValueError, ChildFailed) as error:
+            path = write_comparison(store, config.name, report, costs)
+            raise ValueError(
+                f"a closer look failed, and what was judged is in {path}: {explain(error)}"
+            ) from error
+        report = report.add_looks(looks)
         write_comparison(store, config.name, report, costs)
         return report
 
 
 def collect(config: RefreshConfig, policy: PolicyRef) -> SampleSet:
-    """What all trials share, to see which tasks there are."""
+    """What trials share, to see which tasks there are."""
     state: Any = STAGE_TASKS["collect"](config, policy, False, return_state=True)
     samples: SampleSet = state.result()
     return samples
@@ -118,8 +138,8 @@ class Trials:
     """Raises ValueError once another machine may compare the same."""
     costs: list[TrialCost] = field(default_factory=list)
 
-    def run(self, trials: Sequence[Trial]) -> list[RunRecord | str]:
-        """The record of each, or in one sentence why it failed."""
+    def run(self, trials: Sequence[Trial]) -> list[RunRecord | Failure]:
+        """The record of each, or why it failed."""
         finished = self._find_finished()
         works = [partial(self._take_or_run, trial, finished) for trial in trials]
         found = run_side_by_side(works, self.config.compare.side_by_side)
@@ -149,7 +169,7 @@ class Trials:
             if record.status == "completed" and record.policy_digest == self.policy.digest
         }
 
-    def _take_or_run(self, trial: Trial, finished: dict[str, RunRecord]) -> RunRecord | str:
+    def _take_or_run(self, trial: Trial, finished: dict[str, RunRecord]) -> RunRecord | Failure:
         record = finished.get(describe_trial(trial.config))
         if record is not None and self._is_current(record, trial.config):
             return record
@@ -157,11 +177,17 @@ class Trials:
         refuse_full_disk(trial.config)
         try:
             with get_watcher().splitting(trial.name) as watcher, watched_by(watcher):
-                return run_trial(trial.config)
+                record = run_trial(trial.config)
         except DiskFull:
             raise
         except (ValueError, ChildFailed) as error:
-            return explain(error)
+            return error
+        if record.policy_digest != self.policy.digest:
+            raise ValueError(
+                f"another policy was promoted while {self.config.name} was compared; the same "
+                "command compares from that one, and a folder in policy.model from one that stays"
+            )
+        return record
 
     def _is_current(self, record: RunRecord, config: RefreshConfig) -> bool:
         return is_same(record, config, list_made(self.store, config, self.policy))
@@ -169,12 +195,18 @@ class Trials:
 
 def judge_methods(trials: Trials, sweeps: Mapping[str, list[SweepPoint]]) -> list[Judged]:
     """Each method at its best setting, under every seed; raises ValueError if one run failed."""
-    chosen = {method: get_chosen(sweep) for method, sweep in sweeps.items()}
+    # A sweep of one value leaves nothing to choose, and is the method's setting all the same.
+    chosen = {
+        method: get_chosen(sweep) or list_settings(trials.config, method)[0]
+        for method, sweep in sweeps.items()
+    }
     found = trials.run_all(
         {method: list_judged(trials.config, method, chosen[method]) for method in sweeps}
     )
     return [
-        Judged(method, sweep, chosen[method], *_load(trials, found[method]))
+        Judged(
+            method, sweep, chosen[method], found[method][0][0].config, *_load(trials, found[method])
+        )
         for method, sweep in sweeps.items()
     ]
 
@@ -183,27 +215,29 @@ def _load(
     trials: Trials, found: Sequence[Tried]
 ) -> tuple[Sequence[Checkpoint], Sequence[EvalReport]]:
     for trial, record in found:
-        if isinstance(record, str):
-            raise ValueError(f"{trial.name} failed, and every seed is needed: {record}")
+        if not isinstance(record, RunRecord):
+            raise ValueError(f"{trial.name} failed, and every seed is needed: {explain(record)}")
     loaded = [trials.load(record) for _, record in found if isinstance(record, RunRecord)]
     checkpoints, evaluations = zip(*loaded, strict=True)
     return checkpoints, evaluations
 
 
-def look_at_all(trials: Trials, samples: SampleSet, judged: Sequence[Judged]) -> list[Judged]:
-    """The methods with what their first seeds show beside the metrics."""
-    works = [partial(look_at, trials, samples, method) for method in judged]
-    return run_side_by_side(works, trials.config.compare.side_by_side)
+def look_at_all(
+    trials: Trials, samples: SampleSet, judged: Sequence[Judged]
+) -> dict[str, dict[TaskName, TaskLook]]:
+    """Method -> what its first seed shows beside the metrics."""
+    works = [partial(look_at, trials, samples, each) for each in judged]
+    looks = run_side_by_side(works, trials.config.compare.side_by_side)
+    return {each.method: found for each, found in zip(judged, looks, strict=True)}
 
 
-def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> Judged:
-    """A method with its look."""
-    trial = list_judged(trials.config, judged.method, judged.chosen)[0]
+def look_at(trials: Trials, samples: SampleSet, judged: Judged) -> dict[TaskName, TaskLook]:
+    """Of one method."""
     trials.check()
-    with get_watcher().splitting(trial.name) as watcher, watched_by(watcher):
+    with get_watcher().splitting(judged.config.name) as watcher, watched_by(watcher):
         watcher.note("a closer look")
         first = judged.checkpoints[0], judged.evaluations[0]
-        return replace(judged, looks=look(trial.config, trials.policy, samples, *first))
+        return look(judged.config, trials.policy, samples, *first)
 
 
 def find_start(trials: Trials, judged: Judged) -> EvalReport:
@@ -212,8 +246,8 @@ def find_start(trials: Trials, judged: Judged) -> EvalReport:
     if trial is None:
         return judged.evaluations[0]
     [record] = trials.run([trial])
-    if isinstance(record, str):
-        raise ValueError(f"{trial.name} failed, which tells the headroom: {record}")
+    if not isinstance(record, RunRecord):
+        raise ValueError(f"{trial.name} failed, which tells the headroom: {explain(record)}")
     return trials.load(record)[1]
 
 
@@ -235,6 +269,8 @@ def choose_settings(trials: Trials, by: Criterion) -> dict[str, list[SweepPoint]
 def _read_point(trials: Trials, tried: Tried, by: Criterion) -> SweepPoint:
     trial, record = tried
     settings = dict(trial.settings)
-    if isinstance(record, str):
-        return SweepPoint(settings=settings, error=record)
+    if isinstance(record, ChildFailed):  # without paths and last lines, which never are the same
+        return SweepPoint(settings=settings, error=f"{record.module} {record.reason}")
+    if isinstance(record, ValueError):
+        return SweepPoint(settings=settings, error=explain(record))
     return SweepPoint(settings=settings, value=by.read(trials.load(record)[1]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,9 +19,9 @@ from perpo_core.evidence.choosing import Criterion
 from perpo_core.evidence.headroom import compute_headroom
 from perpo_core.evidence.holm import judge_family
 from perpo_core.evidence.trials import Settings
-from perpo_core.evidence.values import Values, stack
+from perpo_core.evidence.values import Values, require_same_samples, stack
 from perpo_core.evidence.verdicts import describe_result
-from perpo_core.stages.evaluate import Answers, read_answers
+from perpo_core.stages.evaluate import Answers, build_request, read_answers
 from perpo_core.store.store import Store
 from schemas.artifact import Checkpoint, EvalReport, SampleSet
 from schemas.base import Split, TaskName
@@ -32,7 +32,6 @@ from schemas.comparison import (
     Pair,
     Reading,
     SweepPoint,
-    TaskLook,
     TaskResult,
 )
 from schemas.config import RefreshConfig
@@ -50,10 +49,16 @@ class Judged:
     method: str
     sweep: Sequence[SweepPoint]
     chosen: Settings
+    config: RefreshConfig
+    """Of the first seed's run."""
     checkpoints: Sequence[Checkpoint]
     evaluations: Sequence[EvalReport]
-    looks: Mapping[TaskName, TaskLook] = field(default_factory=dict)
-    """At what the first seed trained; {}: none was taken."""
+
+    def is_asked_like(self, other: Judged) -> bool:
+        """Whether held-out answers are sampled and judged in the same way."""
+        return self.config.score == other.config.score and build_request(
+            self.config
+        ) == build_request(other.config)
 
 
 @dataclass(frozen=True)
@@ -92,18 +97,30 @@ def judge(
 ) -> ComparisonReport:
     """What `perpo compare` reports; raises ValueError where answers cannot be compared.
 
-    `criteria`: what chose the settings, and what ranks.
+    `criteria`: what chose the settings, and what ranks. The start's best of n is sampled and judged
+    as the first method's answers are: who is asked otherwise has no share of that headroom.
     """
     chooses, judges = criteria
     statistician = Statistician(config.compare.resamples, config.evaluate.seed)
     before = {each.method: _read_sides(store, each.evaluations, "base") for each in judged}
     after = {each.method: _read_sides(store, each.evaluations, "trained") for each in judged}
     start = _read_sides(store, [start_evaluation], "base")
+    for task, side in start.items():
+        sides = [side, *(each[task] for each in (*before.values(), *after.values()))]
+        require_same_samples([each.answers[0].sample_ids for each in sides])
+    best_of = {
+        task: _compute_best(side.answers[0])[:, : config.compare.best_of]
+        for task, side in start.items()
+    }
     methods = [
-        _describe_method(config, each, start, before[each.method], after[each.method], statistician)
+        _describe_method(
+            config, each, before[each.method], after[each.method],
+            best_of if each.is_asked_like(judged[0]) else {}, statistician,
+        )
         for each in judged
-    ]
-    contenders = {START: start, **after}
+    ]  # fmt: skip
+    # As many sampled answers as the methods have: a best of n is compared with one of the same n.
+    contenders = {START: _read_sides(store, judged[0].evaluations[:1], "base"), **after}
     pairs = compare_pairs(
         {name: sides[judges.task] for name, sides in contenders.items()},
         judges,
@@ -118,7 +135,7 @@ def judge(
         choose_by=chooses.name,
         num_seeds=config.compare.seeds,
         num_prompts={task: len(side.answers[0].sample_ids) for task, side in start.items()},
-        start=_describe_start(start),
+        start=_describe_start(start, best_of),
         methods=methods,
         pairs=pairs,
         verdicts=[],
@@ -157,11 +174,13 @@ def _read_sides(
     return {task: Side.build([answers[task] for answers in by_seed]) for task in by_seed[0]}
 
 
-def _describe_start(start: Mapping[TaskName, Side]) -> MethodResult:
+def _describe_start(
+    start: Mapping[TaskName, Side], best_of: Mapping[TaskName, Values]
+) -> MethodResult:
     tasks = {
         task: TaskResult(
             metrics={name: _read(values) for name, values in side.values.items()},
-            best_of_n=_build_curve(side),
+            best_of_n=best_of[task].mean(axis=0).tolist(),
         )
         for task, side in start.items()
     }
@@ -171,14 +190,14 @@ def _describe_start(start: Mapping[TaskName, Side]) -> MethodResult:
 def _describe_method(
     config: RefreshConfig,
     judged: Judged,
-    start: Mapping[TaskName, Side],
     before: Mapping[TaskName, Side],
     after: Mapping[TaskName, Side],
+    best_of: Mapping[TaskName, Values],
     statistician: Statistician,
 ) -> MethodResult:
     method = config.compare.methods[judged.method]
     tasks = {
-        task: _describe_task(start[task], before[task], side, statistician)
+        task: _describe_task(before[task], side, best_of.get(task), statistician)
         for task, side in after.items()
     }
     return MethodResult(
@@ -188,12 +207,11 @@ def _describe_method(
         sweep=list(judged.sweep),
         steps=[checkpoint.history[-1].step for checkpoint in judged.checkpoints],
         tasks=tasks,
-        looks=dict(judged.looks),
     )
 
 
 def _describe_task(
-    start: Side, before: Side, after: Side, statistician: Statistician
+    before: Side, after: Side, best_of_PN: Values | None, statistician: Statistician
 ) -> TaskResult:
     images = after.answers[0].images
     metrics = {
@@ -205,10 +223,12 @@ def _describe_task(
     return TaskResult(
         metrics=metrics,
         best_of_n=_build_curve(after),
-        headroom_closed=compute_headroom(
+        headroom_closed=None
+        if best_of_PN is None
+        else compute_headroom(
             after.values["greedy_reward"],
             before.values["greedy_reward"][0],
-            _compute_best(start.answers[0])[:, -1],
+            best_of_PN[:, -1],
             images,
             statistician.resamples,
             statistician.seed,
@@ -229,5 +249,5 @@ def _build_curve(side: Side) -> list[float]:
 
 
 def _compute_best(answers: Answers) -> Values:
-    """[P, n]"""
+    """[P, N], for n = 1, ..., N"""
     return compute_best_of_n(answers.sampled_P_N, answers.sampled_P_N.shape[1])

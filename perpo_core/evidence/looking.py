@@ -1,8 +1,8 @@
 """A closer look at one trained policy: image, ranking, drift; what no judging metric says.
 
 Of each method its first seed is looked at, on at most evaluate.probe_prompts test samples a task
-(drift: 512). Log-probabilities and answers are artifacts of the store, so that the same look again
-computes nothing.
+(drift: 512); of none no ranking is measured. Log-probabilities and answers are artifacts of the
+store, so that the same look again computes nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ def look_closer(
     """By task; raises ChildFailed where a model broke, ValueError where there is nothing to ask."""
     trained = locate_trained(context, checkpoint)
     base = find_base_answers(context, evaluation)
-    ranking = measure_ranking(context, samples, trained, base)
+    asked = context.config.evaluate.probe_prompts
+    ranking = measure_ranking(context, samples, trained, base).tasks if asked else {}
     drift = measure_drift(context, samples, checkpoint)
     return {
         task: TaskLook(
             image=evaluation.image_probe.get(task, {}),
-            ranking=ranking.tasks.get(task),
+            ranking=ranking.get(task),
             drift=drift.tasks.get(task),
         )
         for task in evaluation.metrics

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from perpo_core.configuration.load import ConfigError, override_config
 from perpo_core.configuration.words import write_toml_value
 from perpo_core.evidence.holm import check_resolution
+from perpo_core.stages.evaluate import REWARD_METRICS
 from schemas.base import JUDGING_SPLIT
 from schemas.compare_config import MAX_TRIALS, CompareConfig
 from schemas.config import RefreshConfig
@@ -24,7 +25,7 @@ from schemas.tune_config import TuneConfig
 Settings = Mapping[str, Any]
 """Dotted name -> value."""
 Part = Literal["sweep", "judged", "start"]
-NOT_COMPARED = ("name", "store", "compare", "tune", "policy")
+NOT_COMPARED = ("name", "store", "compare", "tune", "policy", "evaluate")
 """Sections and settings that are the same for all methods."""
 FREE = {"name", "store", "min_free_disk_gb", "promote"}
 """Settings that leave a trial what it is."""
@@ -107,7 +108,33 @@ def check_trials(config: RefreshConfig) -> None:
             )
         list_sweep(config, method)
         list_judged(config, method, settings[0])
+    check_reward(config.compare)
     check_resolution(config.compare.resamples, count_pairs(config.compare))
+
+
+def check_reward(compare: CompareConfig) -> None:
+    """Raise ValueError where a reward chooses or judges, and is not the same for all methods."""
+    judged_by = [name for name in (compare.choose_by, compare.judge_by) if name is not None]
+    rewards = [name for name in judged_by if name.partition(".")[2] in REWARD_METRICS]
+    varied = [name for name in _list_varied(compare) if name.partition(".")[0] == "score"]
+    if rewards and varied:
+        raise ValueError(
+            f"compare: {varied[0]} makes {rewards[0]} another thing for some methods; choose and "
+            "judge by a metric that no reward changes, such as grounding.acc_at_50"
+        )
+
+
+def list_sources(config: RefreshConfig) -> list[Trial]:
+    """A judged trial for every [source] that differs from the configuration's own."""
+    if not any(name.partition(".")[0] == "source" for name in _list_varied(config.compare)):
+        return []
+    found: dict[str, Trial] = {}
+    for method in config.compare.methods:
+        for settings in list_settings(config, method):
+            for trial in list_judged(config, method, settings):
+                found.setdefault(trial.config.source.model_dump_json(), trial)
+    found.pop(config.source.model_dump_json(), None)
+    return list(found.values())
 
 
 def count_pairs(compare: CompareConfig) -> int:
@@ -118,6 +145,12 @@ def count_pairs(compare: CompareConfig) -> int:
 def describe_trial(config: RefreshConfig) -> str:
     """What makes two trials the same: everything but how they are called and where they lie."""
     return json.dumps(config.model_dump(mode="json", exclude=FREE), sort_keys=True)
+
+
+def _list_varied(compare: CompareConfig) -> list[str]:
+    """Every setting that differs between trials, or may."""
+    of_methods = [[*method.settings, *method.sweep] for method in compare.methods.values()]
+    return [*itertools.chain(*of_methods), *compare.sweep, *compare.vary]
 
 
 def _list_settings(compare: CompareConfig, method: str) -> Iterator[Settings]:
@@ -132,7 +165,7 @@ def _build_trial(
 ) -> Trial:  # fmt: skip
     settings = {**config.compare.methods[method].settings, **chosen}
     for name in settings:
-        if name.partition(".")[0] in NOT_COMPARED or name in own:
+        if name.partition(".")[0] in NOT_COMPARED:
             raise ValueError(
                 f'compare.methods.{method}: "{name}" is the same for all methods; leave it out'
             )

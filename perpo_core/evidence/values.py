@@ -26,16 +26,20 @@ def stack(answers: Sequence[Answers]) -> dict[str, Values]:
 
     Raises ValueError unless all seeds have answers to the same samples.
     """
-    ids = answers[0].sample_ids
-    for other in answers:
-        if other.sample_ids != ids:
-            [first] = sorted(set(ids) ^ set(other.sample_ids))[:1]
-            raise ValueError(
-                f"not every run has answers to the same test samples, such as {first}: they can be "
-                "compared on nothing; give all methods the same source"
-            )
+    require_same_samples([each.sample_ids for each in answers])
     by_seed = [dict(compute_values(each)) for each in answers]
     return {name: np.stack([values[name] for values in by_seed]) for name in by_seed[0]}
+
+
+def require_same_samples(ids: Sequence[Sequence[str]]) -> None:
+    """Raise ValueError unless all have the same test samples, in one order: they are paired."""
+    for other in ids:
+        if list(other) != list(ids[0]):
+            differing = sorted(set(ids[0]) ^ set(other)) or other
+            raise ValueError(
+                f"not every run has the same test samples: {differing[0]} is in some only; what is "
+                "tested on has to be the same for all methods and seeds"
+            )
 
 
 def compute_values(answers: Answers) -> Iterator[tuple[str, Values]]:

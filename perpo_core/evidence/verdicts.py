@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from perpo_core.evidence.values import name_criterion
-from perpo_core.report.formats import format_signed, join
+from perpo_core.perception.tasks import LOWER_IS_BETTER
+from perpo_core.report.formats import capitalise, format_signed, join
 from schemas.compare_config import START
 from schemas.comparison import ComparisonReport, Pair
 
@@ -17,31 +18,44 @@ from schemas.comparison import ComparisonReport, Pair
 def describe_result(report: ComparisonReport) -> Iterator[str]:
     """One sentence on the start, one on each other method, one on what it rests on."""
     labels = {each.name: each.label for each in (report.start, *report.methods)}
-    yield from _describe_against_start(report.pairs, labels, name_criterion(report.judge_by))
+    above, below = ("better than", "worse than") if _is_lower_better(report) else ("above", "below")
+    judge = name_criterion(report.judge_by)
+    yield from _describe_against_start(report.pairs, labels, judge, above, below)
     for method in report.methods:
         worse = [pair.worse for pair in _list_clear(report.pairs) if pair.better == method.name]
         beaten = [labels[name] for name in worse if name != START]
         if beaten:
-            yield f"{method.label} is above {join(beaten)}."
+            yield f"{method.label} is {above} {join(beaten)}."
     yield from _describe_unclear(report)
     yield (
-        f"Each on {report.num_prompts[report.task]:,} test prompts under "
-        f"{report.num_seeds} seeds; settings were chosen by {name_criterion(report.choose_by)} on "
-        f"validation, and p-values are corrected for {len(report.pairs)} comparisons (Holm)."
+        f"Each on {report.num_prompts[report.task]:,} test prompts under {report.num_seeds} "
+        f"{'seed' if report.num_seeds == 1 else 'seeds'}; {_describe_choice(report)}p-values are "
+        f"corrected for {len(report.pairs)} comparisons (Holm)."
     )
 
 
+def _is_lower_better(report: ComparisonReport) -> bool:
+    return report.judge_by.partition(".")[2] in LOWER_IS_BETTER
+
+
+def _describe_choice(report: ComparisonReport) -> str:
+    """Nothing where no method had anything to choose among."""
+    if not any(method.sweep for method in report.methods):
+        return ""
+    return f"settings were chosen by {name_criterion(report.choose_by)} on validation, and "
+
+
 def _describe_against_start(
-    pairs: Sequence[Pair], labels: dict[str, str], judge: str
+    pairs: Sequence[Pair], labels: dict[str, str], judge: str, above: str, below: str
 ) -> Iterator[str]:
     of_start = [pair for pair in pairs if START in (pair.better, pair.worse)]
-    above = [_describe(labels[p.better], p) for p in of_start if p.is_clear and p.worse == START]
-    below = [labels[p.worse] for p in of_start if p.is_clear and p.better == START]
+    better = [_describe(labels[p.better], p) for p in of_start if p.is_clear and p.worse == START]
+    worse = [labels[p.worse] for p in of_start if p.is_clear and p.better == START]
     rest = {name for p in of_start if not p.is_clear for name in (p.better, p.worse)} - {START}
-    if above:
-        yield f"Above the start in {judge}: {join(above)}."
-    if below:
-        yield f"Below the start: {join(below)}."
+    if better:
+        yield f"{capitalise(above)} the start in {judge}: {join(better)}."
+    if worse:
+        yield f"{capitalise(below)} the start: {join(worse)}."
     if rest:
         yield f"Not told from the start: {join([labels[name] for name in labels if name in rest])}."
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -35,6 +36,8 @@ PRINTED = {
 }  # fmt: skip
 """Stand-in -> the colour that its variable has on a light page."""
 SIZE_INCHES = (3.7, 2.2)
+_DRAWING = threading.Lock()
+"""matplotlib's settings are the process's: runs side by side write their reports in threads."""
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "perpo",
     "svg.fonttype": "none",
@@ -91,7 +94,7 @@ def draw_svg_file(
 
 
 def _render(draw: Callable[[Axes], None], size_inches: tuple[float, float]) -> str:
-    with matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
+    with _DRAWING, matplotlib.rc_context(SETTINGS), warnings.catch_warnings():
         # Of letters that matplotlib's own font lacks: the page's has them.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=size_inches, layout="constrained")

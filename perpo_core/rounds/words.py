@@ -82,7 +82,7 @@ def format_interval(headroom: Headroom) -> str:
 def _describe_headroom(told: Round, task: TaskName) -> str:
     headroom = told.tasks[task].start_headroom
     if headroom is None:
-        return f"The start's best of {told.num_samples} left no headroom. "
+        return f"The headroom to the start's best of {told.num_samples} is too small for a share. "
     closed = f"{format_share(headroom.closed)} is closed ({format_interval(headroom)})"
     return f"Of the headroom to the start's best of {told.num_samples}, {closed}. "
 

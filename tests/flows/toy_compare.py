@@ -68,7 +68,8 @@ def write_rows(config: RefreshConfig, split: str) -> Iterator[dict[str, Any]]:
 
 def finish_collect(context: StageContext, samples: Any, parents: Any) -> Any:
     del context, parents
-    per_split = {f"{task}/{split}": n for task, n in TASKS.items() for split in ("train", "test")}
+    splits = ("train", JUDGING_SPLIT, "test")
+    per_split = {f"{task}/{split}": n for task, n in TASKS.items() for split in splits}
     return samples.model_copy(update={"per_split": per_split})
 
 

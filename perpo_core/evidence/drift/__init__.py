@@ -28,6 +28,7 @@ from perpo_core.evidence.drift.rows import (
     load_samples,
 )
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.process.gpus import get_share
 from perpo_core.process.parent import run_child
 from perpo_core.stages.evaluate import build_request, locate_trained
 from perpo_core.stages.evaluate.answering import answer
@@ -195,7 +196,7 @@ def _run(context: StageContext, workspace: Workspace, job: TrainJob) -> str:
             on_event=on_event,
             log=context.log,
             progress_timeout_s=train.progress_timeout_s,
-            env={**build_child_env(train.threads), **CPU_TRAINING_ENV},
+            env={**build_child_env(train.threads, get_share()), **CPU_TRAINING_ENV},
             log_path=workspace.folder / LOG_FILE,
         )
     device: str = result["device"]

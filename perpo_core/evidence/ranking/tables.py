@@ -15,6 +15,7 @@ from typing import Any
 
 from perpo_core.evidence.ranking.lists import HeldOutLists, Image
 from perpo_core.process.environment import CPU_TRAINING_ENV, build_child_env
+from perpo_core.process.gpus import get_share
 from perpo_core.process.parent import run_child
 from perpo_core.stages.stage import StageContext
 from perpo_core.stages.train import MEMORY_ADVICE, sidecars
@@ -108,7 +109,7 @@ def _run(
         on_event=on_event,
         log=context.log,
         progress_timeout_s=train.progress_timeout_s,
-        env={**build_child_env(train.threads), **CPU_TRAINING_ENV},
+        env={**build_child_env(train.threads, get_share()), **CPU_TRAINING_ENV},
         memory_advice=MEMORY_ADVICE,
     )
     device: str = result["device"]

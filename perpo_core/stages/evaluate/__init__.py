@@ -24,6 +24,7 @@ from perpo_core.stages.evaluate import benchmarks
 from perpo_core.stages.evaluate.answering import answer
 from perpo_core.stages.evaluate.metrics import (
     ID_COLUMNS,
+    REWARD_METRICS,
     Answers,
     compute_metrics,
     list_metrics,
@@ -51,8 +52,8 @@ from schemas.config import RefreshConfig
 from schemas.run import PolicyRef, SamplingRequest
 
 __all__ = [
-    "KIND", "VERSION", "Answers", "build_prediction", "compute_key", "list_metrics", "load_answers",
-    "locate_trained", "read_answers", "run",
+    "KIND", "REWARD_METRICS", "VERSION", "Answers", "build_prediction", "build_request",
+    "compute_key", "list_metrics", "load_answers", "locate_trained", "read_answers", "run",
 ]  # fmt: skip
 
 KIND = "evaluation"

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from prefect.exceptions import CancelledRun
 
+from flows.recipes import comparing
 from flows.recipes.comparing import compare
+from flows.recipes.trial import run_trial
 from flows.runs.records import load_records
 from perpo_core.evidence.writing import name_folder
 from perpo_core.promotion.pointer import load_promoted
@@ -17,6 +19,7 @@ from perpo_core.store.store import Store
 from schemas.compare_config import CompareMethod
 from schemas.comparison import ComparisonReport
 from schemas.config import RefreshConfig
+from schemas.run import RunRecord
 from tests.flows.toy import install, write_policy
 from tests.flows.toy_commands import ToyCommand
 from tests.flows.toy_compare import DPO, METHODS, RATES, build_config, plant, write_config
@@ -121,8 +124,41 @@ def test_what_fails_is_said_and_ends_the_comparison_where_nothing_else_can(
 ) -> None:
     wish = Path(planted.store).parent / "break-train"
     wish.write_text("input")
-    with pytest.raises(ValueError, match="every setting of sft failed; the last: toy train"):
+    with pytest.raises(ValueError, match="every setting of sft failed, the last with: toy train"):
         compare(planted)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_closer_look_that_fails_leaves_what_was_judged(
+    planted: RefreshConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One value leaves nothing to try, and it is not the default.
+    one = build({"sft": {**METHODS["sft"], "sweep": {"train.learning_rate": [1e-5]}}})
+    config = change(planted, methods=one, sweep={}, seeds=1, best_of=4, look=True)
+
+    def fail(*arguments: Any) -> Any:
+        raise ValueError("the graphics card has left")
+
+    monkeypatch.setattr(comparing, "look", fail)
+    with pytest.raises(ValueError, match=r"what was judged is in .*: the graphics card has left"):
+        compare(config)
+    written = ComparisonReport.model_validate_json(read_bytes(config))
+    assert written.methods[0].settings["train.learning_rate"] == 1e-5
+    assert load_records(Store(config.store))[0].config.train.learning_rate == 1e-5
+    assert written == compare(change(config, look=False))
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_policy_that_is_promoted_meanwhile_ends_the_comparison(
+    planted: RefreshConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(config: RefreshConfig) -> RunRecord:
+        return run_trial(config).model_copy(update={"policy_digest": "c" * 64})
+
+    monkeypatch.setattr(comparing, "run_trial", run)
+    with pytest.raises(ValueError, match="another policy was promoted while toy was compared"):
+        compare(planted)
+    assert len(list_names(planted)) == 1
 
 
 @pytest.mark.slow

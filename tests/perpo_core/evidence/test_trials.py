@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from perpo_core.evidence.trials import check_trials, describe_trial, list_judged, list_sweep
+from perpo_core.evidence.trials import (
+    check_trials,
+    describe_trial,
+    list_judged,
+    list_sources,
+    list_sweep,
+)
 from schemas.compare_config import CompareConfig
 from schemas.config import RefreshConfig
 
@@ -64,6 +70,15 @@ def test_without_a_sweep_nothing_is_tried() -> None:
     assert len(list_sweep(build(sweep={}), "dpo")) == 2
 
 
+def test_each_source_that_differs_is_listed_once() -> None:
+    assert list_sources(build()) == []
+    more = {"settings": {"source.train": {"grounding": 9}}}
+    config = build(methods={"sft": SFT, "more": more, "most": more}, seeds=2)
+    assert [trial.method for trial in list_sources(config)] == ["more"]
+    seeded = build(methods={"sft": SFT}, seeds=3, vary=["source.seed", "train.seed"])
+    assert [trial.seed for trial in list_sources(seeded)] == [1, 2]
+
+
 def test_a_trial_is_the_same_under_another_name_and_in_another_store() -> None:
     [first, *_] = list_judged(build(), "sft", {})
     moved = first.config.model_copy(update={"name": "other", "store": "elsewhere"})
@@ -86,6 +101,14 @@ def test_a_trial_is_the_same_under_another_name_and_in_another_store() -> None:
         ),
         ({"sweep": {"train.beta": [0.1, -1.0]}}, "train.beta = -1.0 is not allowed"),
         ({"sweep": {"evaluate.splits": [["test"]]}}, "is the same for all methods"),
+        (
+            {"methods": {"dpo": {"settings": {"evaluate.num_samples": 8}}}},
+            '"evaluate.num_samples" is the same for all methods; leave it out',
+        ),
+        (
+            {"judge_by": "grounding.greedy_reward", "sweep": {"score.counting": ["exact_match"]}},
+            "score.counting makes grounding.greedy_reward another thing for some methods",
+        ),
         ({"vary": ["train.beta"]}, 'compare.vary: "train.beta" is no whole number'),
         ({"vary": ["train.sed"]}, 'compare.vary: "train.sed" is no whole number'),
         ({"sweep": {"train.beta": [n / 100 + 0.01 for n in range(64)]}, "seeds": 100,

@@ -30,6 +30,19 @@ def test_one_short_sentence_where_no_method_is_told_from_another() -> None:
     assert not [sentence for sentence in said if "Not told apart" in sentence]
 
 
+def test_where_less_is_better_nobody_is_called_above_and_nothing_was_chosen_without_a_sweep() -> (
+    None
+):
+    report = build_report(3, judge_by="ocr.edit_distance", seeds=1)
+    methods = [method.model_copy(update={"sweep": []}) for method in report.methods]
+    said = " ".join(describe(report.model_copy(update={"methods": methods}), lambda _: True))
+    assert "etter than the start in OCR edit distance" in said or "orse than the start" in said
+    assert (
+        " is better than " in said and "above" not in said.lower() and "below" not in said.lower()
+    )
+    assert "chosen" not in said and "under 1 seed; p-values" in said
+
+
 def test_two_methods_are_named_and_one_has_nothing_to_be_told_from() -> None:
     report = build_report(2)
     first, second = [method.label for method in report.methods]

@@ -101,7 +101,7 @@ def test_without_headroom_there_is_none_to_close() -> None:
     [only] = build_rounds(1)
     of = only.tasks["grounding"].model_copy(update={"start_headroom": None})
     changed = only.model_copy(update={"tasks": {"grounding": of}})
-    assert "best of 4 left no headroom" in describe_task("grounding", changed, [changed])
+    assert "best of 4 is too small for a share" in describe_task("grounding", changed, [changed])
 
 
 def test_no_page_before_the_first_round() -> None:
